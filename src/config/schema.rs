@@ -1,0 +1,189 @@
+//! What a configuration says, checked and with its defaults filled in.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A whole configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// The file it was read from; `None` where there is no configuration.
+    pub file: Option<PathBuf>,
+    /// One token per slot, in the order of the file.
+    pub tokens: Vec<TokenConfig>,
+    /// Where the log goes.
+    pub log: LogConfig,
+}
+
+/// One `[[token]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenConfig {
+    /// The token's label, 1 to 32 bytes of UTF-8; also the name of its default store file.
+    pub label: String,
+    /// How its keys are wrapped.
+    pub kms: KmsConfig,
+    /// Where its records are.
+    pub store: StoreLocation,
+    /// Whether `C_InitToken` makes a token with PINs.
+    pub login: LoginMode,
+    /// Whether `C_GenerateKeyPair` sees the private key.
+    pub generate: GenerateMode,
+    /// How long unwrapped keys are kept.
+    pub cache: CacheConfig,
+    /// How many wrong PINs lock a PIN; 0 never locks.
+    pub max_pin_attempts: u32,
+}
+
+/// `login = "pin"` or `"none"`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LoginMode {
+    /// Users log in with a PIN, which opens the token key.
+    #[default]
+    Pin,
+    /// IAM alone decides; `C_Login` is accepted and ignored.
+    None,
+}
+
+/// `generate = "with-plaintext"` or `"without-plaintext"`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GenerateMode {
+    /// `GenerateDataKeyPair`: the new key can be used at once, without another call.
+    #[default]
+    WithPlaintext,
+    /// `GenerateDataKeyPairWithoutPlaintext`: the private key is never in this process.
+    WithoutPlaintext,
+}
+
+/// `cache = { … }`: unwrapped keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheConfig {
+    /// How long after its unwrap a key may be used; zero means an unwrap for each use.
+    pub max_age: Duration,
+    /// How often a key may be used after one unwrap.
+    pub max_uses: u64,
+    /// How many keys are kept; the least recently used one goes first.
+    pub max_keys: usize,
+}
+
+impl Default for CacheConfig {
+    fn default() -> Self {
+        Self { max_age: Duration::from_secs(300), max_uses: 100_000, max_keys: 1000 }
+    }
+}
+
+/// `store = "…"`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreLocation {
+    /// `sqlite:PATH`, an absolute path.
+    Sqlite(PathBuf),
+}
+
+/// How to reach KMS for one token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KmsConfig {
+    /// AWS, or the embedded stand-in.
+    pub backend: KmsBackend,
+    /// The wrapping key: key id, ARN, alias or alias ARN.
+    pub key_id: String,
+    /// The user's own pairs, added to every encryption context.
+    pub encryption_context: BTreeMap<String, String>,
+    /// Grant tokens, sent with every call; at most 10.
+    pub grant_tokens: Vec<String>,
+    /// The Region; `None` leaves it to the AWS chain (environment, profile, IMDS).
+    pub region: Option<String>,
+    /// The profile of the AWS configuration files.
+    pub profile: Option<String>,
+    /// A role to assume, by ARN.
+    pub role_arn: Option<String>,
+    /// The session name for the role.
+    pub role_session_name: Option<String>,
+    /// The external id for the role.
+    pub external_id: Option<String>,
+    /// An endpoint instead of the Region's own: a VPC endpoint or an emulator.
+    pub endpoint_url: Option<String>,
+    /// Use the Region's FIPS endpoint.
+    pub fips: bool,
+    /// Use the Region's dual-stack endpoint.
+    pub dual_stack: bool,
+    /// An HTTP proxy, as a URL. `None` honours `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`.
+    pub proxy: Option<String>,
+    /// A PEM file of root certificates instead of the system's. `None` honours `AWS_CA_BUNDLE`.
+    pub ca_bundle: Option<PathBuf>,
+    /// Deadlines.
+    pub timeouts: Timeouts,
+}
+
+/// Where KMS is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum KmsBackend {
+    /// AWS, or whatever answers at `endpoint_url`.
+    #[default]
+    Aws,
+    /// The embedded KMS, with its keys in this file. For trying out and for tests.
+    Embedded(PathBuf),
+}
+
+/// Deadlines of KMS calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// One attempt.
+    pub attempt: Duration,
+    /// A call with all its retries.
+    pub total: Duration,
+    /// One attempt to generate.
+    pub generate_attempt: Duration,
+    /// Generation with all its retries: RSA_4096 is limited to one a second per account.
+    pub generate_total: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            attempt: Duration::from_secs(2),
+            total: Duration::from_secs(10),
+            generate_attempt: Duration::from_secs(5),
+            generate_total: Duration::from_secs(60),
+        }
+    }
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogConfig {
+    /// The least severe level that is written.
+    pub level: LogLevel,
+    /// Where it is written.
+    pub target: LogTarget,
+    /// A file for the audit line of each private-key use.
+    pub audit: Option<PathBuf>,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Nothing.
+    Off,
+    /// What failed.
+    Error,
+    /// And what is odd.
+    #[default]
+    Warn,
+    /// And what happened.
+    Info,
+    /// And every call with its result.
+    Debug,
+    /// And every call's arguments, without secrets.
+    Trace,
+}
+
+/// Where the log goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum LogTarget {
+    /// Standard error.
+    #[default]
+    Stderr,
+    /// Appended to a file.
+    File(PathBuf),
+    /// `syslog(3)`, which journald also reads.
+    Syslog,
+}

@@ -1,0 +1,1 @@
+//! The AWS KMS client and the embedded KMS.

@@ -1,0 +1,25 @@
+//! A PKCS#11 module whose private keys are AWS KMS data key pairs.
+//!
+//! This is the whole house; `cdylib/` makes the loadable module of it and `bin/` the operator's
+//! tool. Each folder is a floor and uses only the floors below it, in this order:
+//!
+//! | floor | what it is |
+//! | --- | --- |
+//! | [`capi`] | the door: the C ABI of PKCS#11 2.40, 3.0 and 3.2 |
+//! | [`module`] | the loaded library: initialise, finalise, slots, fork |
+//! | [`session`] | handles, session state, operations, login state |
+//! | [`token`] | what a token can do: PINs, create, generate, find, use a private key |
+//! | [`object`] | object classes as data: attribute rules, templates, the policy digest |
+//! | [`mechanism`] | one table row per mechanism |
+//! | [`unwrap`] | sealed key to usable key: cache, single flight, checks |
+//! | [`kms`] | the AWS KMS client and the embedded KMS |
+//! | [`store`] | where a token's records are kept |
+//! | [`crypto`] | the maths: the only floor that names a crypto library |
+//! | [`config`] | the configuration file |
+//! | [`error`] | one error, by cause |
+
+pub mod config;
+pub mod crypto;
+pub mod error;
+pub mod kms;
+pub mod store;

@@ -15,11 +15,13 @@
 //! | [`kms`] | the AWS KMS client and the embedded KMS |
 //! | [`store`] | where a token's records are kept |
 //! | [`crypto`] | the maths: the only floor that names a crypto library |
+//! | [`host`] | the process we live in: signals, fork, privilege, memory, log |
 //! | [`config`] | the configuration file |
 //! | [`error`] | one error, by cause |
 
 pub mod config;
 pub mod crypto;
 pub mod error;
+pub mod host;
 pub mod kms;
 pub mod store;

@@ -1,5 +1,20 @@
 //! The configuration: schema, search order, permission checks, messages a person can act on.
+//!
+//! [`load`] finds the one file that counts and reads it. Files are never merged: what a file says is
+//! the whole configuration, so that a reader of it knows what the module does.
 
+mod check;
+mod file;
+mod parse;
+mod reader;
 mod schema;
+mod search;
+mod token;
+mod values;
 
+pub use reader::keys;
 pub use schema::*;
+pub use search::{Environment, SYSTEM_FILE, load};
+
+#[cfg(test)]
+mod tests;

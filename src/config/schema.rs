@@ -1,6 +1,7 @@
 //! What a configuration says, checked and with its defaults filled in.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,6 +14,8 @@ pub struct Config {
     pub tokens: Vec<TokenConfig>,
     /// Where the log goes.
     pub log: LogConfig,
+    /// What the log should warn of: files that were passed over, settings that are allowed but unwise.
+    pub notes: Vec<String>,
 }
 
 /// One `[[token]]`.
@@ -33,6 +36,10 @@ pub struct TokenConfig {
     /// How many wrong PINs lock a PIN; 0 never locks.
     pub max_pin_attempts: u32,
 }
+
+/// How many wrong PINs lock a PIN unless the configuration says otherwise. OpenSSH alone tries one PIN five times
+/// in a run.
+pub const DEFAULT_MAX_PIN_ATTEMPTS: u32 = 10;
 
 /// `login = "pin"` or `"none"`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,7 +86,9 @@ pub enum StoreLocation {
 }
 
 /// How to reach KMS for one token.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// Its `Debug` leaves out what may be a credential: a proxy's password, grant tokens, the external id.
+#[derive(Clone, PartialEq, Eq)]
 pub struct KmsConfig {
     /// AWS, or the embedded stand-in.
     pub backend: KmsBackend,
@@ -111,6 +120,28 @@ pub struct KmsConfig {
     pub ca_bundle: Option<PathBuf>,
     /// Deadlines.
     pub timeouts: Timeouts,
+}
+
+impl fmt::Debug for KmsConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KmsConfig")
+            .field("backend", &self.backend)
+            .field("key_id", &self.key_id)
+            .field("encryption_context", &self.encryption_context)
+            .field("grant_tokens", &self.grant_tokens.len())
+            .field("region", &self.region)
+            .field("profile", &self.profile)
+            .field("role_arn", &self.role_arn)
+            .field("role_session_name", &self.role_session_name)
+            .field("external_id", &self.external_id.is_some())
+            .field("endpoint_url", &self.endpoint_url)
+            .field("fips", &self.fips)
+            .field("dual_stack", &self.dual_stack)
+            .field("proxy", &self.proxy.is_some())
+            .field("ca_bundle", &self.ca_bundle)
+            .field("timeouts", &self.timeouts)
+            .finish()
+    }
 }
 
 /// Where KMS is.

@@ -1,0 +1,53 @@
+//! What two parts of a configuration must not share.
+
+use super::reader::invalid;
+use super::token::store_path;
+use super::{Config, KmsBackend, LogTarget};
+use crate::error::Result;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+/// Refuses two tokens with one label or one store, and a file that is to be two things. `lines` are
+/// those of the tokens.
+pub(super) fn nothing_twice(config: &Config, lines: &[usize]) -> Result<()> {
+    let mut labels = HashMap::new();
+    let mut files = HashMap::new();
+    for (token, line) in config.tokens.iter().zip(lines) {
+        if let Some(first) = labels.insert(token.label.as_str(), *line) {
+            return Err(invalid(
+                *line,
+                format!("the label \"{}\" is already taken by the token of line {first}", token.label),
+            ));
+        }
+        claim(&mut files, store_path(token), *line, format!("the store of the token \"{}\"", token.label))?;
+    }
+    for (token, line) in config.tokens.iter().zip(lines) {
+        // Several tokens may share the keys of one embedded KMS.
+        if let KmsBackend::Embedded(path) = &token.kms.backend {
+            let owner = "the key file of the embedded KMS";
+            if files.get(&place(path)).is_none_or(|other| other != owner) {
+                claim(&mut files, path, *line, owner.to_owned())?;
+            }
+        }
+    }
+    if let LogTarget::File(path) = &config.log.target {
+        claim(&mut files, path, 1, "the log".to_owned())?;
+    }
+    if let Some(path) = &config.log.audit {
+        claim(&mut files, path, 1, "the audit log".to_owned())?;
+    }
+    Ok(())
+}
+
+fn claim(files: &mut HashMap<PathBuf, String>, path: &Path, line: usize, owner: String) -> Result<()> {
+    match files.insert(place(path), owner) {
+        None => Ok(()),
+        Some(other) => Err(invalid(line, format!("{} is already {other}", path.display()))),
+    }
+}
+
+/// One name for one file, however it is written.
+fn place(path: &Path) -> PathBuf {
+    let in_directory = || Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?));
+    path.canonicalize().ok().or_else(in_directory).unwrap_or_else(|| path.components().collect())
+}

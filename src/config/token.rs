@@ -1,0 +1,253 @@
+//! One `[[token]]`.
+
+use super::reader::{CACHE, Field, Section, TIMEOUTS, invalid};
+use super::values::{
+    absolute_path, duration, file_name, is_clear_text, is_region, kms_arn_region, path, positive_duration, url,
+};
+use super::*;
+use crate::error::Result;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// CK_TOKEN_INFO has room for so many bytes.
+const MAX_LABEL: usize = 32;
+/// Limits of the KMS API.
+const MAX_KEY_ID: usize = 2048;
+const MAX_GRANT_TOKENS: usize = 10;
+const MAX_GRANT_TOKEN: usize = 8192;
+/// The module's own pairs of the encryption context begin with this.
+const RESERVED: &str = "datakey-pkcs11:";
+/// The embedded KMS keeps its keys in this file beside the store, unless it is told another.
+const EMBEDDED_KEYS: &str = "embedded-kms.json";
+
+/// Reads a token; `directory` is where its store goes if it says nothing.
+pub(super) fn token(section: &Section<'_>, directory: Option<&Path>, notes: &mut Vec<String>) -> Result<TokenConfig> {
+    let label = section.read("label", label)?.ok_or_else(|| missing(section, "label", "\"web\""))?;
+    let store = match section.read("store", store)? {
+        Some(store) => store,
+        None => default_store(section, &label, directory)?,
+    };
+    let StoreLocation::Sqlite(store_path) = &store;
+    let kms = kms(section, store_path, notes)?;
+    Ok(TokenConfig {
+        kms,
+        store,
+        login: section
+            .read("login", |f| f.choice(&[("pin", LoginMode::Pin), ("none", LoginMode::None)]))?
+            .unwrap_or_default(),
+        generate: section.read("generate", generate)?.unwrap_or_default(),
+        cache: section.read("cache", cache)?.unwrap_or_default(),
+        max_pin_attempts: section
+            .read("max_pin_attempts", |f| f.integer(0, 1_000_000))?
+            .map_or(DEFAULT_MAX_PIN_ATTEMPTS, |n| u32::try_from(n).unwrap_or(u32::MAX)),
+        label,
+    })
+}
+
+fn missing(section: &Section<'_>, key: &str, example: &str) -> crate::error::Error {
+    invalid(section.line(), format!("this token has no `{key}`; write, for example, {key} = {example}"))
+}
+
+fn label(field: &Field<'_>) -> Result<String> {
+    let text = field.string("a string of 1 to 32 bytes without control characters")?;
+    if text.len() > MAX_LABEL {
+        return Err(
+            field.bad(&format!("the label has {} bytes of UTF-8, PKCS#11 has room for {MAX_LABEL}", text.len()))
+        );
+    }
+    // PKCS#11 pads labels with blanks: clients could not tell "web" from "web ".
+    if text.ends_with(' ') {
+        return Err(field.bad("a label must not end with a blank"));
+    }
+    Ok(text.to_owned())
+}
+
+fn generate(field: &Field<'_>) -> Result<GenerateMode> {
+    field.choice(&[
+        ("with-plaintext", GenerateMode::WithPlaintext),
+        ("without-plaintext", GenerateMode::WithoutPlaintext),
+    ])
+}
+
+fn store(field: &Field<'_>) -> Result<StoreLocation> {
+    const STORE: &str = "\"sqlite:PATH\" with an absolute path";
+    let text = field.string(STORE)?;
+    for later in ["dynamodb:", "postgres:", "postgresql:"] {
+        if text.starts_with(later) {
+            let kind = later.trim_end_matches(':');
+            return Err(field.bad(&format!("{kind} stores are not in this version; accepted: {STORE}")));
+        }
+    }
+    let path = text.strip_prefix("sqlite:").ok_or_else(|| field.wrong(STORE))?;
+    absolute_path(field, path).map(StoreLocation::Sqlite)
+}
+
+fn default_store(section: &Section<'_>, label: &str, directory: Option<&Path>) -> Result<StoreLocation> {
+    let why = "this token has no `store`, and without HOME or XDG_DATA_HOME there is no default; write store = \"sqlite:PATH\"";
+    let directory = directory.ok_or_else(|| invalid(section.line(), why))?;
+    Ok(StoreLocation::Sqlite(directory.join(format!("{}.db", file_name(label)))))
+}
+
+fn kms(section: &Section<'_>, store: &Path, notes: &mut Vec<String>) -> Result<KmsConfig> {
+    let backend = section.read("kms", |f| backend(f, store))?.unwrap_or_default();
+    let mut region = section.read("region", region)?;
+    let key_id = match section.read("kms_key_id", |f| key_id(f, &mut region))? {
+        Some(key_id) => key_id,
+        // The embedded KMS has one default key, which needs no name.
+        None if backend != KmsBackend::Aws => String::new(),
+        None => {
+            return Err(missing(section, "kms_key_id", "\"alias/pkcs11\"; or kms = \"embedded\" to try without AWS"));
+        }
+    };
+    let endpoint_url = section.read("endpoint_url", |f| match backend {
+        KmsBackend::Aws => url(f, false),
+        KmsBackend::Embedded(_) => Err(f.bad("the embedded KMS is in the process and has no endpoint")),
+    })?;
+    if let Some(url) = endpoint_url.as_ref().filter(|url| is_clear_text(url)) {
+        notes.push(format!(
+            "endpoint_url {url} is not https: plaintext private keys will cross the network in the clear"
+        ));
+    }
+    let role_arn = section.read("role_arn", role_arn)?;
+    let needs_role = |key: &str, accepted: &str| {
+        section.read(key, |f| match role_arn {
+            Some(_) => f.string(accepted).map(str::to_owned),
+            None => Err(f.bad("it has no effect without `role_arn`")),
+        })
+    };
+    Ok(KmsConfig {
+        role_session_name: needs_role("role_session_name", "a session name of 2 to 64 characters")?,
+        external_id: needs_role("external_id", "a string that is not empty")?,
+        backend,
+        key_id,
+        encryption_context: section.read("encryption_context", context)?.unwrap_or_default(),
+        grant_tokens: section.read("grant_tokens", grant_tokens)?.unwrap_or_default(),
+        region,
+        profile: section.read("profile", |f| f.string("the name of an AWS profile").map(str::to_owned))?,
+        role_arn,
+        endpoint_url,
+        fips: section.read("fips", Field::boolean)?.unwrap_or_default(),
+        dual_stack: section.read("dual_stack", Field::boolean)?.unwrap_or_default(),
+        proxy: section.read("proxy", |f| url(f, true))?,
+        ca_bundle: section.read("ca_bundle", path)?,
+        timeouts: section.read("timeouts", timeouts)?.unwrap_or_default(),
+    })
+}
+
+fn backend(field: &Field<'_>, store: &Path) -> Result<KmsBackend> {
+    const KMS: &str = "\"aws\", \"embedded\" or \"embedded:FILE\" with an absolute path";
+    match field.string(KMS)? {
+        "aws" => Ok(KmsBackend::Aws),
+        "embedded" => Ok(KmsBackend::Embedded(store.with_file_name(EMBEDDED_KEYS))),
+        other => {
+            let file = other.strip_prefix("embedded:").ok_or_else(|| field.wrong(KMS))?;
+            absolute_path(field, file).map(KmsBackend::Embedded)
+        }
+    }
+}
+
+fn region(field: &Field<'_>) -> Result<String> {
+    const REGION: &str = "the name of a Region, such as \"eu-central-1\"";
+    let text = field.string(REGION)?;
+    if is_region(text) { Ok(text.to_owned()) } else { Err(field.wrong(REGION)) }
+}
+
+/// A KMS key can only be used in its own Region, so its ARN stands in for a `region` that is not given.
+fn key_id(field: &Field<'_>, region: &mut Option<String>) -> Result<String> {
+    const KEY: &str = "a key id, a key ARN, an alias such as \"alias/pkcs11\", or an alias ARN";
+    let text = field.string(KEY)?;
+    if text.len() > MAX_KEY_ID || text.contains(char::is_whitespace) {
+        return Err(field.wrong(KEY));
+    }
+    if text.starts_with("arn:") {
+        let of_key = kms_arn_region(text).ok_or_else(|| field.wrong(KEY))?;
+        let said = region.get_or_insert_with(|| of_key.to_owned());
+        if said != of_key {
+            return Err(field.bad(&format!("the key is in the Region {of_key}, but `region` says {said}")));
+        }
+    } else if text.contains(['/', ':']) && text.strip_prefix("alias/").is_none_or(str::is_empty) {
+        return Err(field.wrong(KEY));
+    }
+    Ok(text.to_owned())
+}
+
+fn role_arn(field: &Field<'_>) -> Result<String> {
+    const ROLE: &str = "the ARN of a role, such as \"arn:aws:iam::111122223333:role/pkcs11\"";
+    let text = field.string(ROLE)?;
+    let is_role = text.starts_with("arn:") && text.contains(":iam:") && text.contains(":role/");
+    if is_role { Ok(text.to_owned()) } else { Err(field.wrong(ROLE)) }
+}
+
+fn context(field: &Field<'_>) -> Result<BTreeMap<String, String>> {
+    const PAIRS: &str = "a table of strings, such as { app = \"web\" }";
+    let table = field.free_table(PAIRS)?;
+    let mut pairs = BTreeMap::new();
+    for pair in table.fields() {
+        if pair.key.is_empty() {
+            return Err(field.bad("a key of the encryption context must not be empty"));
+        }
+        if pair.key.starts_with(RESERVED) {
+            return Err(pair.bad(&format!("keys that begin with {RESERVED} are the module's own")));
+        }
+        pairs.insert(pair.key.to_owned(), pair.any_string("a string")?.to_owned());
+    }
+    Ok(pairs)
+}
+
+fn grant_tokens(field: &Field<'_>) -> Result<Vec<String>> {
+    const TOKENS: &str = "an array of at most 10 strings of 1 to 8192 characters";
+    let members = field.array(TOKENS)?;
+    if members.len() > MAX_GRANT_TOKENS {
+        return Err(field.bad(&format!("{} grant tokens; KMS takes at most {MAX_GRANT_TOKENS}", members.len())));
+    }
+    let token = |member: &Field<'_>| match member.string(TOKENS)? {
+        text if text.len() > MAX_GRANT_TOKEN => Err(member.wrong(TOKENS)),
+        text => Ok(text.to_owned()),
+    };
+    members.iter().map(token).collect()
+}
+
+fn timeouts(field: &Field<'_>) -> Result<Timeouts> {
+    let table = field.table(TIMEOUTS, "a table, such as { attempt = \"2s\", total = \"10s\" }")?;
+    let default = Timeouts::default();
+    let (attempt, total) = deadlines(&table, ("attempt", "total"), (default.attempt, default.total))?;
+    let names = ("generate_attempt", "generate_total");
+    let (generate_attempt, generate_total) =
+        deadlines(&table, names, (default.generate_attempt, default.generate_total))?;
+    Ok(Timeouts { attempt, total, generate_attempt, generate_total })
+}
+
+/// An attempt's deadline and that of the whole call. One that is not given bends to the one that is.
+fn deadlines(table: &Section<'_>, names: (&str, &str), default: (Duration, Duration)) -> Result<(Duration, Duration)> {
+    let attempt = table.read(names.0, positive_duration)?;
+    let total = table.read(names.1, positive_duration)?;
+    if let (Some(attempt), Some(total), Some(field)) = (attempt, total, table.get(names.0))
+        && attempt > total
+    {
+        return Err(
+            field.bad(&format!("one attempt is given {attempt:?}, but the whole call (`{}`) only {total:?}", names.1))
+        );
+    }
+    let total = total.unwrap_or_else(|| default.1.max(attempt.unwrap_or_default()));
+    Ok((attempt.unwrap_or_else(|| default.0.min(total)), total))
+}
+
+fn cache(field: &Field<'_>) -> Result<CacheConfig> {
+    let table = field.table(CACHE, "a table, such as { max_age = \"5m\", max_uses = 100000, max_keys = 1000 }")?;
+    let default = CacheConfig::default();
+    // An unwrap is for at least one use; who wants no cache says max_age = 0.
+    Ok(CacheConfig {
+        max_age: table.read("max_age", duration)?.unwrap_or(default.max_age),
+        max_uses: table.read("max_uses", |f| f.integer(1, i64::MAX as u64))?.unwrap_or(default.max_uses),
+        max_keys: table
+            .read("max_keys", |f| f.integer(1, 10_000_000))?
+            .map_or(default.max_keys, |n| usize::try_from(n).unwrap_or(usize::MAX)),
+    })
+}
+
+/// The file that a store is in.
+pub(super) fn store_path(token: &TokenConfig) -> &PathBuf {
+    let StoreLocation::Sqlite(path) = &token.store;
+    path
+}

@@ -1,9 +1,10 @@
-//! The process that the module lives in: signals, fork, privilege, memory.
+//! The process that the module lives in: signals, fork, privilege, memory, log.
 //!
 //! The module is a guest. Everything here that touches something belonging to the whole process says
 //! why it is safe for the host, and is the only place that does so.
 
 pub mod fork;
+pub mod log;
 pub mod signals;
 
 /// Whether the process runs with more privilege than its caller (set-user-id, capabilities), so that

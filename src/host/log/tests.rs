@@ -32,8 +32,7 @@ impl Subscriber for Keep {
 fn lines(log: impl FnOnce()) -> Vec<String> {
     let kept = Arc::new(Mutex::new(Vec::new()));
     tracing::subscriber::with_default(Keep(kept.clone()), log);
-    let lines = kept.lock().unwrap().clone();
-    lines
+    kept.lock().unwrap().clone()
 }
 
 /// The line without its time.

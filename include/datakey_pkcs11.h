@@ -1,0 +1,147 @@
+/*
+ * datakey-pkcs11: what C callers of the module can know beyond PKCS#11.
+ *
+ * When a call fails for a reason that lies outside the call itself, CK_SESSION_INFO.ulDeviceError of the
+ * session (C_GetSessionInfo) holds one of the numbers below; the log has the whole story. The numbers are
+ * stable: none is ever given another meaning. New ones may be added, so treat an unknown number by its
+ * group, number & DATAKEY_ERR_GROUP_MASK. 0 means that the return value says it all.
+ *
+ * The return value is CKR_DEVICE_ERROR unless the comment names another. "Call again" means that the same
+ * call can succeed later without anybody doing anything.
+ */
+#ifndef DATAKEY_PKCS11_H
+#define DATAKEY_PKCS11_H
+
+/* The part of a number that says where the failure lies. */
+#define DATAKEY_ERR_GROUP_MASK 0xF00UL
+
+/* 0x1xx: KMS, its network and its credentials. */
+
+/* KMS throttled the call and all its retries; ask for a higher request quota, or call again later.
+ * (CKR_FUNCTION_FAILED) */
+#define DATAKEY_ERR_KMS_THROTTLED 0x101UL
+
+/* KMS did not answer before the deadline; check network and endpoint, or raise the timeouts. */
+#define DATAKEY_ERR_KMS_TIMEOUT 0x102UL
+
+/* KMS cannot be reached; check name resolution, route, proxy, TLS and endpoint_url. */
+#define DATAKEY_ERR_KMS_UNREACHABLE 0x103UL
+
+/* KMS denied access; the role needs the action on the KMS key, by key policy, IAM policy or grant. */
+#define DATAKEY_ERR_KMS_ACCESS_DENIED 0x104UL
+
+/* The KMS key does not exist in this account and Region; check kms_key_id and region. */
+#define DATAKEY_ERR_KMS_KEY_NOT_FOUND 0x105UL
+
+/* The KMS key is disabled; enable it to use the keys under it. */
+#define DATAKEY_ERR_KMS_KEY_DISABLED 0x106UL
+
+/* The KMS key's state forbids its use (pending deletion or import); cancel the deletion before the keys
+ * under it are lost. */
+#define DATAKEY_ERR_KMS_KEY_INVALID_STATE 0x107UL
+
+/* The KMS key is temporarily unavailable; call again later. */
+#define DATAKEY_ERR_KMS_KEY_UNAVAILABLE 0x108UL
+
+/* The KMS key is not a symmetric encryption key; kms_key_id must name one. */
+#define DATAKEY_ERR_KMS_INVALID_KEY_USAGE 0x109UL
+
+/* KMS does not support the operation here (key spec not in this Region, or the KMS key is in a custom key
+ * store). */
+#define DATAKEY_ERR_KMS_UNSUPPORTED 0x10AUL
+
+/* KMS refused a grant token; check grant_tokens. */
+#define DATAKEY_ERR_KMS_INVALID_GRANT_TOKEN 0x10BUL
+
+/* KMS failed internally; call again later. */
+#define DATAKEY_ERR_KMS_INTERNAL 0x10CUL
+
+/* KMS, or what answers in its place, sent an answer that makes no sense; check endpoint_url and proxy. */
+#define DATAKEY_ERR_KMS_BAD_RESPONSE 0x10DUL
+
+/* KMS rejected the request as invalid; check kms_key_id and encryption_context. */
+#define DATAKEY_ERR_KMS_REJECTED 0x10EUL
+
+/* No AWS credentials were found; set them in the environment, a profile, or a role of the host. */
+#define DATAKEY_ERR_CREDENTIALS_MISSING 0x110UL
+
+/* AWS rejected the credentials (expired, unknown, or the clock is wrong); renew them or set the clock. */
+#define DATAKEY_ERR_CREDENTIALS_REJECTED 0x111UL
+
+/* No AWS Region is set; set region in the configuration, or AWS_REGION. */
+#define DATAKEY_ERR_REGION_MISSING 0x112UL
+
+/* The KMS client cannot be set up; check the token's configuration. */
+#define DATAKEY_ERR_KMS_SETUP 0x113UL
+
+/* 0x2xx: the seal: something that decides what a key is or may do is not what it was. */
+
+/* The sealed key does not open under this object's encryption context: the blob or an attribute bound to
+ * it was altered. */
+#define DATAKEY_ERR_SEAL_BROKEN 0x201UL
+
+/* The sealed key was made under another KMS key than kms_key_id. */
+#define DATAKEY_ERR_SEAL_WRONG_KEY 0x202UL
+
+/* The unwrapped private key does not belong to the stored public key. */
+#define DATAKEY_ERR_SEAL_KEY_MISMATCH 0x203UL
+
+/* What KMS unwrapped is not a private key of the object's kind. */
+#define DATAKEY_ERR_SEAL_KEY_MALFORMED 0x204UL
+
+/* The sealed key was altered or moved: it does not open under the token key. */
+#define DATAKEY_ERR_SEAL_TOKEN_KEY 0x205UL
+
+/* A stored record is damaged. */
+#define DATAKEY_ERR_RECORD_CORRUPT 0x206UL
+
+/* 0x3xx: the store. */
+
+/* The store cannot be opened or read; check path, permissions and file system. */
+#define DATAKEY_ERR_STORE_UNAVAILABLE 0x301UL
+
+/* The store stayed locked by another process; call again. (CKR_FUNCTION_FAILED) */
+#define DATAKEY_ERR_STORE_BUSY 0x302UL
+
+/* The store is full; free space on its file system. (CKR_DEVICE_MEMORY) */
+#define DATAKEY_ERR_STORE_FULL 0x303UL
+
+/* The store is read-only. (CKR_TOKEN_WRITE_PROTECTED) */
+#define DATAKEY_ERR_STORE_READ_ONLY 0x304UL
+
+/* The store is damaged; restore it from a backup. */
+#define DATAKEY_ERR_STORE_CORRUPT 0x305UL
+
+/* The store was written by a newer version of this module; upgrade the module. */
+#define DATAKEY_ERR_STORE_NEWER 0x306UL
+
+/* Another process changed the record at the same time; call again. (CKR_FUNCTION_FAILED) */
+#define DATAKEY_ERR_STORE_CONFLICT 0x307UL
+
+/* 0x4xx: the configuration. */
+
+/* The configuration is not valid. (CKR_FUNCTION_FAILED) */
+#define DATAKEY_ERR_CONFIG_INVALID 0x401UL
+
+/* The configuration file can be written by others; remove group and world write permission.
+ * (CKR_FUNCTION_FAILED) */
+#define DATAKEY_ERR_CONFIG_UNSAFE 0x402UL
+
+/* The configuration file cannot be read. (CKR_FUNCTION_FAILED) */
+#define DATAKEY_ERR_CONFIG_UNREADABLE 0x403UL
+
+/* 0x5xx: this process. */
+
+/* This process was forked while the store was in use; fork again or start anew. */
+#define DATAKEY_ERR_FORKED_WHILE_BUSY 0x501UL
+
+/* A signature just made does not verify: the machine is faulty. */
+#define DATAKEY_ERR_FAULT_DETECTED 0x502UL
+
+/* The crypto library refused an operation it should have done. */
+#define DATAKEY_ERR_CRYPTO_LIBRARY 0x503UL
+
+/* A defect of this module; please report it. (CKR_GENERAL_ERROR) */
+#define DATAKEY_ERR_PANIC 0x5FFUL
+
+#endif /* DATAKEY_PKCS11_H */

@@ -1,0 +1,47 @@
+# make            build the module: target/release/libdatakey_pkcs11.so
+# make demo       show it at work, without AWS
+# make test       run every check and test; the last line is "N passed, M failed"
+# make deny       check licences, sources and vulnerabilities of the dependencies
+# make install    install module, header, p11-kit entry and example configuration (DESTDIR, PREFIX)
+
+CARGO    ?= cargo
+PREFIX   ?= /usr
+# ssh-agent loads modules only from below /usr/lib* and /usr/local/lib*.
+MODULEDIR ?= $(PREFIX)/lib/pkcs11
+P11KITDIR ?= /usr/share/p11-kit/modules
+DOCDIR   ?= $(PREFIX)/share/doc/datakey-pkcs11
+
+# Where cargo really builds, whatever CARGO_TARGET_DIR or its configuration say.
+TARGET = $(or $(shell $(CARGO) metadata --format-version 1 --no-deps --locked 2>/dev/null | sed 's/.*"target_directory":"\([^"]*\)".*/\1/'),target)
+MODULE = $(TARGET)/release/libdatakey_pkcs11.so
+
+.PHONY: module demo test deny install uninstall
+
+module:
+	@scripts/setup.sh build
+	$(CARGO) build --release --locked -p datakey-pkcs11-module
+
+demo: module
+	@scripts/setup.sh demo
+	@MODULE="$(MODULE)" demo/run.sh
+
+test:
+	@scripts/run-tests.sh
+
+deny:
+	@scripts/deny.sh
+
+# Depends on nothing, so that `sudo make install` builds nothing as root: run `make` first.
+install:
+	@test -e "$(MODULE)" || { echo "run make first" >&2; exit 1; }
+	install -D -m 644 "$(MODULE)" "$(DESTDIR)$(MODULEDIR)/libdatakey_pkcs11.so"
+	install -D -m 644 include/datakey_pkcs11.h "$(DESTDIR)$(PREFIX)/include/datakey_pkcs11.h"
+	install -D -m 644 packaging/datakey-pkcs11.toml "$(DESTDIR)$(DOCDIR)/datakey-pkcs11.toml"
+	install -d "$(DESTDIR)$(P11KITDIR)"
+	sed 's|^module: .*|module: $(MODULEDIR)/libdatakey_pkcs11.so|' packaging/p11-kit/datakey-pkcs11.module \
+		> "$(DESTDIR)$(P11KITDIR)/datakey-pkcs11.module"
+	chmod 644 "$(DESTDIR)$(P11KITDIR)/datakey-pkcs11.module"
+
+uninstall:
+	rm -f "$(DESTDIR)$(MODULEDIR)/libdatakey_pkcs11.so" "$(DESTDIR)$(PREFIX)/include/datakey_pkcs11.h" \
+		"$(DESTDIR)$(DOCDIR)/datakey-pkcs11.toml" "$(DESTDIR)$(P11KITDIR)/datakey-pkcs11.module"

@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# Everything that must hold before a change goes in. The last line is "N passed, M failed": every test of
+# cargo and of the client suite counts, and each other step counts as one. Logs are in target/test-logs.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+logs=target/test-logs
+mkdir -p "$logs"
+passed=0
+failed=0
+broken=()
+
+count() {
+    passed=$((passed + $1))
+    failed=$((failed + $2))
+}
+
+# step NAME COMMAND… : runs it, with its output here and in the log. A status that is lost is a failure.
+step() {
+    local name=$1
+    shift
+    printf '\n=== %s\n' "$name"
+    "$@" 2>&1 | tee "$logs/$name.log"
+    local status=${PIPESTATUS[0]}
+    [ "$status" -eq 0 ] || broken+=("$name")
+    return "$status"
+}
+
+# A step that is one test.
+check() {
+    if step "$@"; then count 1 0; else count 0 1; fi
+}
+
+# A step that says itself what passed and failed. If it ends badly without saying what failed (it did not
+# compile, it was killed), that is one failure.
+suite() {
+    local summarise=$1 status=0 good bad
+    shift
+    step "$@" || status=$?
+    read -r good bad < <("$summarise" "$logs/$1.log")
+    if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
+    count "$good" "$bad"
+}
+
+# "test result: ok. 12 passed; 0 failed; …", once for each test binary
+cargo_summary() {
+    awk '/^test result: / { for (i = 2; i <= NF; i++) { if ($i ~ /^passed/) p += $(i-1); if ($i ~ /^failed/) f += $(i-1) } }
+         END { print p + 0, f + 0 }' "$1"
+}
+
+# The client suite ends with "N passed, M failed".
+clients_summary() {
+    awk '/^[0-9]+ passed, [0-9]+ failed$/ { p = $1; f = $3 } END { print p + 0, f + 0 }' "$1"
+}
+
+check setup scripts/setup.sh test
+check format cargo fmt --all --check
+check clippy cargo clippy --locked --workspace --all-targets -- -D warnings
+check emulators tests/emulators/install.sh
+suite cargo_summary cargo-test cargo test --locked --workspace --no-fail-fast
+check module make --no-print-directory module
+suite clients_summary clients tests/clients/run.sh
+check deny scripts/deny.sh
+
+echo
+if [ "${#broken[@]}" -ne 0 ]; then
+    echo "failed steps: ${broken[*]} (logs in $logs)"
+fi
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

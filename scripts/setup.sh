@@ -1,0 +1,74 @@
+#!/bin/sh
+# Installs by name what is missing for one purpose, on Debian and its like:
+#
+#     scripts/setup.sh build | demo | test
+#
+# It asks each thing for itself, not the package manager, so that what came by another way counts too.
+# When nothing is missing it does nothing and needs neither root nor network.
+set -eu
+
+# package, and a command that succeeds where it is there
+build='
+make              command -v make
+gcc               command -v cc
+libc6-dev         test -e /usr/include/stdio.h
+'
+demo='
+opensc            command -v pkcs11-tool
+openssl           command -v openssl
+'
+test='
+softhsm2          command -v softhsm2-util
+p11-kit           command -v p11-kit
+libp11-kit-dev    test -e /usr/include/p11-kit-1/p11-kit/pkcs11.h
+gnutls-bin        command -v p11tool
+openssh-client    command -v ssh-keygen
+binutils          command -v nm
+python3           command -v python3
+python3-venv      python3 -c "import ensurepip, venv"
+libengine-pkcs11-openssl test -e "$(openssl version -e 2>/dev/null | cut -d\" -f2)/pkcs11.so"
+'
+
+case "${1:-}" in
+build) wanted=$build ;;
+demo) wanted=$build$demo ;;
+test) wanted=$build$demo$test ;;
+*) echo "usage: $0 build | demo | test" >&2; exit 2 ;;
+esac
+
+missing=$(printf '%s' "$wanted" | while read -r package probe; do
+    if [ -n "$package" ] && ! sh -c "$probe" >/dev/null 2>&1; then printf '%s ' "$package"; fi
+done)
+
+if ! command -v cargo >/dev/null; then
+    echo "setup: cargo is missing; install Rust 1.95 or newer (https://rustup.rs)" >&2
+    exit 1
+fi
+[ -n "$missing" ] || exit 0
+
+if ! command -v apt-get >/dev/null; then
+    echo "setup: install what Debian calls: $missing" >&2
+    exit 1
+fi
+as_root=
+if [ "$(id -u)" -ne 0 ]; then
+    as_root=sudo
+    if ! command -v sudo >/dev/null; then
+        echo "setup: as root, run: apt-get install $missing" >&2
+        exit 1
+    fi
+fi
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+apt() {
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 "$@" >"$log" 2>&1
+}
+
+echo "setup: installing $missing"
+# Containers come without lists, and old lists name packages that are gone.
+# shellcheck disable=SC2086  # a list of words on purpose
+if ! { ls /var/lib/apt/lists/*Packages* >/dev/null 2>&1 && apt install -y --no-install-recommends $missing; }; then
+    apt update || { cat "$log" >&2; exit 1; }
+    apt install -y --no-install-recommends $missing || { cat "$log" >&2; exit 1; }
+fi

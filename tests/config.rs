@@ -273,3 +273,43 @@ fn the_documentation_describes_every_key() {
         assert!(text.contains(&format!("| `{key}` |")), "docs/configuration.md does not describe {key} of {table}");
     }
 }
+
+#[test]
+fn every_configuration_in_the_documentation_is_accepted() {
+    let mut place = Place::new();
+    let path = place.write("documented.toml", "x");
+    place.environment.conf_path = Some(path.clone().into());
+    let mut found = 0;
+    for document in ["README.md", "docs/configuration.md"] {
+        for block in shipped(document).split("```toml\n").skip(1) {
+            fs::write(&path, block.split("```").next().unwrap()).unwrap();
+            assert_eq!(place.load().tokens.len(), 1, "{document}: {block}");
+            found += 1;
+        }
+    }
+    assert!(found > 0);
+}
+
+#[test]
+fn the_shipped_policies_allow_what_the_module_calls_and_nothing_else() {
+    for (file, expected) in [
+        ("token-with-pin", &["kms:GenerateDataKeyPair", "kms:Decrypt"][..]),
+        ("token-without-pin", &["kms:GenerateDataKeyPair", "kms:GenerateDataKey", "kms:Decrypt"]),
+        ("sign-only", &["kms:Decrypt"]),
+    ] {
+        let policy: serde_json::Value = serde_json::from_str(&shipped(&format!("docs/iam/{file}.json"))).unwrap();
+        assert_eq!(policy["Version"], "2012-10-17");
+        let statements = policy["Statement"].as_array().unwrap();
+        assert_eq!(statements.len(), 1);
+        let statement = &statements[0];
+        let actions: Vec<&str> = match &statement["Action"] {
+            serde_json::Value::Array(actions) => actions.iter().map(|a| a.as_str().unwrap()).collect(),
+            action => vec![action.as_str().unwrap()],
+        };
+        assert_eq!(actions, expected, "{file}");
+        assert_eq!(statement["Effect"], "Allow");
+        assert!(statement["Resource"].as_str().unwrap().starts_with("arn:aws:kms:"));
+        let condition = statement["Condition"].to_string();
+        assert!(condition.contains("kms:EncryptionContext:datakey-pkcs11:token"), "{file}: {condition}");
+    }
+}

@@ -32,13 +32,13 @@ check() {
 }
 
 # A step that says itself what passed and failed. If it ends badly without saying what failed (it did not
-# compile, it was killed), that is one failure.
+# compile, it was killed), or says nothing at all, that is one failure.
 suite() {
     local summarise=$1 status=0 good bad
     shift
     step "$@" || status=$?
     read -r good bad < <("$summarise" "$logs/$1.log")
-    if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
+    if [ "$bad" -eq 0 ] && { [ "$status" -ne 0 ] || [ "$good" -eq 0 ]; }; then bad=1; fi
     count "$good" "$bad"
 }
 

@@ -188,6 +188,47 @@ fn a_users_file_that_belongs_to_somebody_else_is_passed_over_with_a_note() {
     assert!(config.notes[0].contains("passed over: it or its directory belongs to user"), "{:?}", config.notes);
 }
 
+/// Runs `act` in a thread that has no right to what belongs to this user.
+fn as_nobody<T: Send>(act: impl FnOnce() -> T + Send) -> T {
+    const NOBODY: libc::uid_t = 65534;
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            // SAFETY: the bare system call, other than libc's function, changes this thread only, which ends here.
+            assert_eq!(unsafe { libc::syscall(libc::SYS_setresuid, NOBODY, NOBODY, NOBODY) }, 0);
+            act()
+        });
+        thread.join().unwrap()
+    })
+}
+
+#[test]
+fn a_worker_that_gave_up_its_rights_passes_over_the_home_it_cannot_reach() {
+    let mut place = Place::new();
+    place.write_all();
+    fs::set_permissions(place.dir.path(), Permissions::from_mode(0o755)).unwrap();
+    let home = place.path("home");
+    let named = place.path("named.toml");
+    let (system, refusal) = if place.environment.euid == 0 {
+        fs::set_permissions(&home, Permissions::from_mode(0o700)).unwrap();
+        fs::set_permissions(&named, Permissions::from_mode(0o600)).unwrap();
+        let system = as_nobody(|| place.load());
+        place.environment.conf_path = Some(named.into());
+        (system, as_nobody(|| place.refusal()))
+    } else {
+        fs::set_permissions(&home, Permissions::from_mode(0o000)).unwrap();
+        fs::set_permissions(&named, Permissions::from_mode(0o000)).unwrap();
+        let system = place.load();
+        place.environment.conf_path = Some(named.into());
+        let refusal = place.refusal();
+        fs::set_permissions(&home, Permissions::from_mode(0o700)).unwrap();
+        (system, refusal)
+    };
+    assert_eq!(labels(&system), ["system"]);
+    assert!(system.notes[0].contains("passed over: Permission denied"), "{:?}", system.notes);
+    // Whoever names a file wants that one.
+    assert_eq!(refusal.cause(), Cause::ConfigUnreadable);
+}
+
 #[test]
 fn a_store_without_a_place_goes_where_all_readers_of_the_file_find_it() {
     let mut place = Place::new();

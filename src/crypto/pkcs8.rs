@@ -44,7 +44,7 @@ fn read(der: &[u8]) -> der::Result<Option<Peeled<'_>>> {
         // A SET OF Attribute; nothing in it decides anything.
         let _attributes = reader.context_specific::<&SequenceRef>(TagNumber(0), TagMode::Implicit)?;
         let public = reader.context_specific::<BitStringRef<'_>>(TagNumber(1), TagMode::Implicit)?;
-        if version > 1 || (public.is_some() && version != 1) {
+        if version != u8::from(public.is_some()) {
             return Err(reader.error(Tag::Integer.value_error()));
         }
         let public = match public {

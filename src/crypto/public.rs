@@ -51,10 +51,13 @@ pub enum PublicParts {
 pub(super) const RSA_BITS: std::ops::RangeInclusive<u32> = 1024..=8192;
 
 impl PublicKey {
-    /// From a `SubjectPublicKeyInfo`, with nothing after it. [`Cause::AttributeValueInvalid`] if it is malformed,
-    /// of another kind, or names no point of its curve; [`Cause::CurveNotSupported`] for other curves.
+    /// From a `SubjectPublicKeyInfo`, in the one form in which [`PublicKey::spki_der`] gives it again: an EC point
+    /// uncompressed on a named curve, nothing after it. [`Cause::AttributeValueInvalid`] if it is malformed, of another
+    /// kind, or names no point of its curve; [`Cause::CurveNotSupported`] for other curves.
     pub fn from_spki(der: &[u8]) -> Result<Self> {
-        Self::new(spki::parse(der)?)
+        let key = Self::new(spki::parse(der)?)?;
+        // AWS-LC overlooks what follows some object identifiers.
+        if key.spki_der() == der { Ok(key) } else { Err(Cause::AttributeValueInvalid.with("SubjectPublicKeyInfo")) }
     }
 
     /// From `CKA_MODULUS` and `CKA_PUBLIC_EXPONENT`. 1024 to 8192 bits, both odd, the exponent at most 33 bits.

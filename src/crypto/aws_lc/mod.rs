@@ -76,12 +76,14 @@ unsafe fn number_bytes(number: *const BIGNUM) -> Vec<u8> {
 
 /// The oldest error of this thread's queue as (library, reason), and the queue emptied.
 fn take_error() -> (c_int, c_int) {
-    // SAFETY: the queue is the thread's own; the others only take its packed number apart.
-    unsafe {
+    // SAFETY: the queue is the thread's own.
+    let code = unsafe {
         let code = ERR_get_error();
         ERR_clear_error();
-        (ERR_GET_LIB_RUST(code), ERR_GET_REASON_RUST(code))
-    }
+        code
+    };
+    // As `ERR_GET_LIB` and `ERR_GET_REASON`, which are inline functions in C, unpack it.
+    ((code >> 24 & 0xff) as c_int, (code & 0xfff) as c_int)
 }
 
 /// The failure of a call that should have succeeded.

@@ -3,8 +3,10 @@
 //! The module is a guest. Everything here that touches something belonging to the whole process says
 //! why it is safe for the host, and is the only place that does so.
 
+pub mod allocator;
 pub mod fork;
 pub mod log;
+pub mod protected;
 pub mod signals;
 
 /// Whether the process runs with more privilege than its caller (set-user-id, capabilities), so that

@@ -1,0 +1,93 @@
+//! AES-256-GCM.
+
+use super::{check, check_or};
+use crate::error::{Cause, Result};
+use aws_lc_sys::*;
+use std::mem::MaybeUninit;
+
+pub(in crate::crypto) const NONCE_LEN: usize = 12;
+pub(in crate::crypto) const TAG_LEN: usize = 16;
+
+/// A key schedule, held in place and wiped when dropped.
+struct Context(MaybeUninit<EVP_AEAD_CTX>);
+
+impl Context {
+    /// Fails with [`Cause::CryptoLibrary`] if the key has not 32 bytes.
+    fn with_key(key: &[u8]) -> Result<Self> {
+        let mut context = Self(MaybeUninit::zeroed());
+        let pointer = context.0.as_mut_ptr();
+        // SAFETY: EVP_AEAD_CTX_zero initialises the context, so that dropping it is valid even if
+        // EVP_AEAD_CTX_init fails.
+        check(unsafe {
+            EVP_AEAD_CTX_zero(pointer);
+            EVP_AEAD_CTX_init(pointer, EVP_aead_aes_256_gcm(), key.as_ptr(), key.len(), TAG_LEN, std::ptr::null_mut())
+        })?;
+        Ok(context)
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        // SAFETY: initialised by `with_key`; the second call wipes the schedule that is held in place.
+        unsafe {
+            EVP_AEAD_CTX_cleanup(self.0.as_mut_ptr());
+            OPENSSL_cleanse(self.0.as_mut_ptr().cast(), size_of::<EVP_AEAD_CTX>());
+        }
+    }
+}
+
+/// Writes ciphertext and tag to `out`, which is [`TAG_LEN`] longer than the plaintext.
+pub(in crate::crypto) fn seal(
+    key: &[u8],
+    nonce: &[u8; NONCE_LEN],
+    aad: &[u8],
+    plaintext: &[u8],
+    out: &mut [u8],
+) -> Result<()> {
+    let context = Context::with_key(key)?;
+    let mut len = 0;
+    // SAFETY: all slices are valid for their lengths; `out` is written no further than its length.
+    check(unsafe {
+        EVP_AEAD_CTX_seal(
+            context.0.as_ptr(),
+            out.as_mut_ptr(),
+            &mut len,
+            out.len(),
+            nonce.as_ptr(),
+            nonce.len(),
+            plaintext.as_ptr(),
+            plaintext.len(),
+            aad.as_ptr(),
+            aad.len(),
+        )
+    })?;
+    if len == out.len() { Ok(()) } else { Err(Cause::CryptoLibrary.with("AES-GCM output length")) }
+}
+
+/// Writes the plaintext to the front of `out`, which is as long as `sealed` (ciphertext and tag).
+pub(in crate::crypto) fn open(
+    key: &[u8],
+    nonce: &[u8; NONCE_LEN],
+    aad: &[u8],
+    sealed: &[u8],
+    out: &mut [u8],
+) -> Result<()> {
+    let context = Context::with_key(key)?;
+    let mut len = 0;
+    // SAFETY: as in `seal`.
+    let opened = unsafe {
+        EVP_AEAD_CTX_open(
+            context.0.as_ptr(),
+            out.as_mut_ptr(),
+            &mut len,
+            out.len(),
+            nonce.as_ptr(),
+            nonce.len(),
+            sealed.as_ptr(),
+            sealed.len(),
+            aad.as_ptr(),
+            aad.len(),
+        )
+    };
+    check_or(opened, Cause::SealTokenKey)
+}

@@ -1,0 +1,286 @@
+//! RSA.
+//!
+//! Faults: AWS-LC raises the result of every private operation to `e` and compares it with the input
+//! before it unblinds it (`rsa_default_private_transform`), for keys that have `e`, as all of ours
+//! do. That is the one check of every signature; a failed one shows as an internal error of its RSA
+//! part and is [`Cause::FaultDetected`] here.
+
+use super::digest::md;
+use super::{Envelope, Number, check, check_or, failure, number_bytes, owner, reader, take_error};
+use crate::crypto::Hash;
+use crate::error::{Cause, Error, Result};
+use aws_lc_sys::*;
+use std::os::raw::c_int;
+use std::ptr;
+
+owner!(
+    /// One reference to an RSA key.
+    Inner, RSA, RSA_free
+);
+owner!(
+    /// An encryption or decryption under way.
+    Operation, EVP_PKEY_CTX, EVP_PKEY_CTX_free
+);
+
+/// A public or private RSA key.
+pub(in crate::crypto) struct Rsa {
+    /// What OAEP's functions want.
+    envelope: Envelope,
+    key: Inner,
+}
+
+// SAFETY: AWS-LC's keys may be used from any thread, by several at once: what they compute lazily they
+// guard with a lock of their own.
+unsafe impl Send for Rsa {}
+// SAFETY: as above.
+unsafe impl Sync for Rsa {}
+
+/// How a block is padded before, or after, the raw operation.
+#[derive(Clone, Copy)]
+pub(in crate::crypto) enum Padding {
+    /// Not at all: the input has the length of the modulus and is smaller than it.
+    None,
+    /// PKCS#1 v1.5.
+    Pkcs1,
+}
+
+impl Padding {
+    fn code(self) -> c_int {
+        match self {
+            Padding::None => RSA_NO_PADDING,
+            Padding::Pkcs1 => RSA_PKCS1_PADDING,
+        }
+    }
+}
+
+/// The parameters of OAEP (RFC 8017, section 7.1).
+#[derive(Clone, Copy)]
+pub(in crate::crypto) struct Oaep<'a> {
+    pub(in crate::crypto) hash: Hash,
+    pub(in crate::crypto) mgf: Hash,
+    pub(in crate::crypto) label: &'a [u8],
+}
+
+/// The parameters of PSS (RFC 8017, section 8.1).
+#[derive(Clone, Copy)]
+pub(in crate::crypto) struct Pss {
+    pub(in crate::crypto) hash: Hash,
+    pub(in crate::crypto) mgf: Hash,
+    pub(in crate::crypto) salt_len: c_int,
+}
+
+impl Rsa {
+    fn new(key: Inner) -> Result<Self> {
+        // SAFETY: both pointers are owned; the envelope takes a reference of its own.
+        let envelope = unsafe {
+            let envelope = Envelope::own(EVP_PKEY_new())?;
+            check(EVP_PKEY_set1_RSA(envelope.as_ptr(), key.as_ptr()))?;
+            envelope
+        };
+        Ok(Self { envelope, key })
+    }
+
+    /// An `RSAPrivateKey` (RFC 8017, appendix A.1.2) with two primes. AWS-LC checks that n = pq, that d
+    /// fits e, and the CRT values.
+    pub(in crate::crypto) fn parse_private(der: &[u8]) -> Result<Self> {
+        let mut cbs = reader(der);
+        // SAFETY: the reader covers `der`.
+        let key = Inner::own(unsafe { RSA_parse_private_key(&mut cbs) })
+            .map_err(|_| Cause::SealKeyMalformed.with("RSA private key"))?;
+        if cbs.len != 0 {
+            return Err(Cause::SealKeyMalformed.with("bytes after the RSA private key"));
+        }
+        // AWS-LC also takes Java's keys with n and d alone, and then neither blinds nor checks for faults.
+        // SAFETY: the key is valid; the pointers are only compared with null.
+        let complete = unsafe {
+            let (mut p, mut q) = (ptr::null(), ptr::null());
+            RSA_get0_factors(key.as_ptr(), &mut p, &mut q);
+            !RSA_get0_e(key.as_ptr()).is_null() && !p.is_null() && !q.is_null()
+        };
+        if !complete {
+            return Err(Cause::SealKeyMalformed.with("RSA private key without its primes"));
+        }
+        Self::new(key)
+    }
+
+    /// A public key from modulus and exponent, most significant byte first.
+    pub(in crate::crypto) fn from_parts(modulus: &[u8], exponent: &[u8]) -> Result<Self> {
+        let (n, e) = (Number::from_bytes(modulus)?, Number::from_bytes(exponent)?);
+        // SAFETY: both numbers are valid; the key copies them.
+        let key = Inner::own(unsafe { RSA_new_public_key(n.as_ptr(), e.as_ptr()) })
+            .map_err(|_| Cause::AttributeValueInvalid.with("RSA public key"))?;
+        Self::new(key)
+    }
+
+    /// The length of the modulus in bits.
+    pub(in crate::crypto) fn bits(&self) -> u32 {
+        // SAFETY: the key is valid.
+        unsafe { RSA_bits(self.key.as_ptr()) }
+    }
+
+    pub(in crate::crypto) fn modulus(&self) -> Vec<u8> {
+        // SAFETY: every key has a modulus.
+        unsafe { number_bytes(RSA_get0_n(self.key.as_ptr())) }
+    }
+
+    pub(in crate::crypto) fn exponent(&self) -> Vec<u8> {
+        // SAFETY: a key without public exponent is not made above.
+        unsafe { number_bytes(RSA_get0_e(self.key.as_ptr())) }
+    }
+
+    /// The private exponent, padded on the left to fill `out`.
+    pub(in crate::crypto) fn private_exponent(&self, out: &mut [u8]) -> Result<()> {
+        // SAFETY: the key is valid; a public key yields null, which is not read.
+        unsafe {
+            let d = RSA_get0_d(self.key.as_ptr());
+            if d.is_null() {
+                return Err(Cause::CryptoLibrary.with("no private exponent"));
+            }
+            check(BN_bn2bin_padded(out.as_mut_ptr(), out.len(), d))
+        }
+    }
+
+    /// The private operation. The caller keeps the input within range; `out` is as long as the modulus.
+    pub(in crate::crypto) fn private(&self, padding: Padding, input: &[u8], out: &mut [u8]) -> Result<()> {
+        let mut len = 0;
+        // SAFETY: the slices are valid for their lengths.
+        let done = unsafe {
+            let (to, from) = (out.as_mut_ptr(), input.as_ptr());
+            RSA_sign_raw(self.key.as_ptr(), &mut len, to, out.len(), from, input.len(), padding.code())
+        };
+        if done == 1 && len == out.len() { Ok(()) } else { Err(private_failure()) }
+    }
+
+    pub(in crate::crypto) fn sign_pss(&self, pss: Pss, digest: &[u8], out: &mut [u8]) -> Result<()> {
+        let mut len = 0;
+        // SAFETY: as above; the digest has its hash's length, which AWS-LC checks.
+        let done = unsafe {
+            RSA_sign_pss_mgf1(
+                self.key.as_ptr(),
+                &mut len,
+                out.as_mut_ptr(),
+                out.len(),
+                digest.as_ptr(),
+                digest.len(),
+                md(pss.hash),
+                md(pss.mgf),
+                pss.salt_len,
+            )
+        };
+        if done == 1 && len == out.len() { Ok(()) } else { Err(private_failure()) }
+    }
+
+    pub(in crate::crypto) fn verify_pss(&self, pss: Pss, digest: &[u8], signature: &[u8]) -> Result<()> {
+        // SAFETY: as above.
+        let valid = unsafe {
+            RSA_verify_pss_mgf1(
+                self.key.as_ptr(),
+                digest.as_ptr(),
+                digest.len(),
+                md(pss.hash),
+                md(pss.mgf),
+                pss.salt_len,
+                signature.as_ptr(),
+                signature.len(),
+            )
+        };
+        check_or(valid, Cause::SignatureInvalid)
+    }
+
+    /// The public operation on a signature, its padding taken off; how many bytes of `out` are the rest.
+    /// `out` is as long as the modulus.
+    pub(in crate::crypto) fn recover(&self, padding: Padding, signature: &[u8], out: &mut [u8]) -> Result<usize> {
+        let mut len = 0;
+        // SAFETY: as above.
+        let done = unsafe {
+            let (to, from) = (out.as_mut_ptr(), signature.as_ptr());
+            RSA_verify_raw(self.key.as_ptr(), &mut len, to, out.len(), from, signature.len(), padding.code())
+        };
+        check_or(done, Cause::SignatureInvalid)?;
+        Ok(len)
+    }
+
+    /// The public operation after padding `input`. The caller keeps it within range; `out` is as long as the modulus.
+    pub(in crate::crypto) fn encrypt(&self, padding: Padding, input: &[u8], out: &mut [u8]) -> Result<()> {
+        let mut len = 0;
+        // SAFETY: as above.
+        check(unsafe {
+            let (to, from) = (out.as_mut_ptr(), input.as_ptr());
+            RSA_encrypt(self.key.as_ptr(), &mut len, to, out.len(), from, input.len(), padding.code())
+        })
+    }
+
+    /// OAEP encryption. The caller keeps the message within range; `out` is as long as the modulus.
+    pub(in crate::crypto) fn encrypt_oaep(&self, oaep: Oaep<'_>, message: &[u8], out: &mut [u8]) -> Result<()> {
+        let mut len = out.len();
+        // SAFETY: the operation is owned and initialised for encryption; the slices are valid.
+        unsafe {
+            let operation = Operation::own(EVP_PKEY_CTX_new(self.envelope.as_ptr(), ptr::null_mut()))?;
+            check(EVP_PKEY_encrypt_init(operation.as_ptr()))?;
+            set_oaep(&operation, oaep)?;
+            check(EVP_PKEY_encrypt(operation.as_ptr(), out.as_mut_ptr(), &mut len, message.as_ptr(), message.len()))
+        }
+    }
+
+    /// OAEP decryption; how many bytes of `out`, which is as long as the modulus, are the message. AWS-LC
+    /// looks for the message in constant time; whatever is wrong with the ciphertext is one error.
+    pub(in crate::crypto) fn decrypt_oaep(&self, oaep: Oaep<'_>, ciphertext: &[u8], out: &mut [u8]) -> Result<usize> {
+        let mut len = out.len();
+        // SAFETY: as above.
+        let done = unsafe {
+            let operation = Operation::own(EVP_PKEY_CTX_new(self.envelope.as_ptr(), ptr::null_mut()))?;
+            check(EVP_PKEY_decrypt_init(operation.as_ptr()))?;
+            set_oaep(&operation, oaep)?;
+            let (to, from) = (out.as_mut_ptr(), ciphertext.as_ptr());
+            EVP_PKEY_decrypt(operation.as_ptr(), to, &mut len, from, ciphertext.len())
+        };
+        check_or(done, Cause::EncryptedDataInvalid)?;
+        Ok(len)
+    }
+
+    pub(super) fn envelope(&self) -> *const EVP_PKEY {
+        self.envelope.as_ptr()
+    }
+
+    /// Takes a reference to the key in an envelope that was parsed.
+    ///
+    /// # Safety
+    /// `envelope` is valid and holds an RSA key.
+    pub(super) unsafe fn of_envelope(envelope: *const EVP_PKEY) -> Result<Self> {
+        // SAFETY: the caller's.
+        Self::new(Inner::own(unsafe { EVP_PKEY_get1_RSA(envelope) })?)
+    }
+}
+
+fn set_oaep(operation: &Operation, oaep: Oaep<'_>) -> Result<()> {
+    let operation = operation.as_ptr();
+    // SAFETY: the operation is valid; the label is copied into memory of AWS-LC's own, which the operation
+    // takes over when EVP_PKEY_CTX_set0_rsa_oaep_label succeeds and which is freed here when it fails.
+    unsafe {
+        check(EVP_PKEY_CTX_set_rsa_padding(operation, RSA_PKCS1_OAEP_PADDING))?;
+        check(EVP_PKEY_CTX_set_rsa_oaep_md(operation, md(oaep.hash)))?;
+        check(EVP_PKEY_CTX_set_rsa_mgf1_md(operation, md(oaep.mgf)))?;
+        if oaep.label.is_empty() {
+            return Ok(());
+        }
+        let label = OPENSSL_malloc(oaep.label.len()).cast::<u8>();
+        if label.is_null() {
+            return Err(failure());
+        }
+        ptr::copy_nonoverlapping(oaep.label.as_ptr(), label, oaep.label.len());
+        let set = EVP_PKEY_CTX_set0_rsa_oaep_label(operation, label, oaep.label.len());
+        if set != 1 {
+            OPENSSL_free(label.cast());
+        }
+        check(set)
+    }
+}
+
+/// Why a private operation failed on input that was within range.
+fn private_failure() -> Error {
+    match take_error() {
+        (library, reason) if library == ERR_LIB_RSA && reason == ERR_R_INTERNAL_ERROR => Cause::FaultDetected.into(),
+        (_, reason) if reason == ERR_R_MALLOC_FAILURE => Cause::HostMemory.into(),
+        (library, reason) => Cause::CryptoLibrary.with(format!("AWS-LC error {library}:{reason}")),
+    }
+}

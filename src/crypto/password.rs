@@ -1,0 +1,50 @@
+//! From a PIN to a key: Argon2id (RFC 9106).
+#![forbid(unsafe_code)]
+
+use super::Secret;
+use crate::error::{Cause, Result};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use zeroize::Zeroizing;
+
+/// What a guess costs. Stored beside the salt, so that it can be raised for new PINs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cost {
+    /// Memory in KiB; at least 8 per lane.
+    pub memory_kib: u32,
+    /// Passes over the memory; at least 1.
+    pub iterations: u32,
+    /// Lanes; they are computed one after the other here.
+    pub lanes: u32,
+}
+
+impl Default for Cost {
+    /// 19 MiB, 2 passes, 1 lane: OWASP's least recommended setting, some 20 ms on a server core.
+    ///
+    /// A PIN guards a store whose keys only KMS can open, so it need not withstand a farm alone; but
+    /// every login pays, and so does every process of a pre-forking server.
+    fn default() -> Self {
+        Self { memory_kib: 19 * 1024, iterations: 2, lanes: 1 }
+    }
+}
+
+/// The most memory that a stored cost may demand: a record is data, and must not exhaust the host.
+const MOST_MEMORY_KIB: u32 = 1024 * 1024;
+
+/// A key of 32 bytes from `pin` and `salt`. A cost outside Argon2's limits, or over 1 GiB, is
+/// [`Cause::RecordCorrupt`], as costs come from records; [`Cause::HostMemory`] if there is not enough memory.
+pub fn derive(pin: &[u8], salt: &[u8; 16], cost: Cost) -> Result<Secret> {
+    let mut key = Secret::zeroed(32);
+    if cost.memory_kib > MOST_MEMORY_KIB {
+        return Err(Cause::RecordCorrupt.with("Argon2 memory over 1 GiB"));
+    }
+    let params = Params::new(cost.memory_kib, cost.iterations, cost.lanes, Some(key.len()))
+        .map_err(|_| Cause::RecordCorrupt.with("Argon2 cost out of range"))?;
+    let mut memory = Vec::new();
+    memory.try_reserve_exact(params.block_count()).map_err(|_| Cause::HostMemory)?;
+    memory.resize(params.block_count(), Block::new());
+    let mut memory = Zeroizing::new(memory);
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+        .hash_password_into_with_memory(pin, salt, key.expose_mut(), memory.as_mut_slice())
+        .map_err(|_| Cause::PinLenRange)?;
+    Ok(key)
+}

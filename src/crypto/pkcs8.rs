@@ -1,0 +1,76 @@
+//! The outer skin of a private key: PKCS#8 (RFC 5208) and its second version (RFC 5958).
+#![forbid(unsafe_code)]
+
+use super::Curve;
+use crate::error::{Cause, Result};
+use der::asn1::{BitStringRef, ObjectIdentifier, OctetStringRef, SequenceRef};
+use der::{Decode, Reader, SliceReader, Tag, TagMode, TagNumber, Tagged};
+use x509_cert::spki::AlgorithmIdentifierRef;
+
+const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
+
+/// What a key says it is; the bits of an RSA key are not known yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Algorithm {
+    Rsa,
+    Ec(Curve),
+    Ed25519,
+}
+
+/// A peeled key, borrowed from the DER.
+pub(super) struct Peeled<'a> {
+    pub(super) algorithm: Algorithm,
+    /// `RSAPrivateKey`, `ECPrivateKey`, or an OCTET STRING that holds the seed.
+    pub(super) key: &'a [u8],
+    /// What a key of version 2 gives as its public key: the content of the BIT STRING of its SPKI.
+    pub(super) public: Option<&'a [u8]>,
+}
+
+/// Peels off the outer structure, strictly: DER, nothing unknown, nothing after it. Copies nothing.
+pub(super) fn peel(der: &[u8]) -> Result<Peeled<'_>> {
+    read(der)
+        .map_err(|_| Cause::SealKeyMalformed.with("not PKCS#8"))?
+        .ok_or_else(|| Cause::SealKeyMalformed.with("PKCS#8 of another kind of key"))
+}
+
+fn read(der: &[u8]) -> der::Result<Option<Peeled<'_>>> {
+    let mut outer = SliceReader::new(der)?;
+    let peeled = outer.sequence(|reader| {
+        let version = u8::decode(reader)?;
+        let algorithm = AlgorithmIdentifierRef::decode(reader)?;
+        let key = <&OctetStringRef>::decode(reader)?.as_bytes();
+        // A SET OF Attribute; nothing in it decides anything.
+        let _attributes = reader.context_specific::<&SequenceRef>(TagNumber(0), TagMode::Implicit)?;
+        let public = reader.context_specific::<BitStringRef<'_>>(TagNumber(1), TagMode::Implicit)?;
+        if version != u8::from(public.is_some()) {
+            return Err(reader.error(Tag::Integer.value_error()));
+        }
+        let public = match public {
+            Some(bits) => Some(bits.as_bytes().ok_or_else(|| reader.error(Tag::BitString.value_error()))?),
+            None => None,
+        };
+        Ok(algorithm_of(&algorithm).map(|algorithm| Peeled { algorithm, key, public }))
+    })?;
+    outer.finish()?;
+    Ok(peeled)
+}
+
+fn algorithm_of(identifier: &AlgorithmIdentifierRef<'_>) -> Option<Algorithm> {
+    match (identifier.oid, identifier.parameters) {
+        (RSA, Some(parameters)) if parameters.is_null() => Some(Algorithm::Rsa),
+        (ED25519, None) => Some(Algorithm::Ed25519),
+        (EC, Some(name)) if name.tag() == Tag::ObjectIdentifier => {
+            // Tag and length are one octet each in the DER of all our curves' names.
+            Curve::ALL.iter().copied().find(|curve| &curve.oid_der()[2..] == name.value()).map(Algorithm::Ec)
+        }
+        _ => None,
+    }
+}
+
+/// The seed inside the private key of Ed25519 (RFC 8410, section 7).
+pub(super) fn ed25519_seed(key: &[u8]) -> Result<&[u8; 32]> {
+    let seed = <&OctetStringRef>::from_der(key).ok().and_then(|seed| seed.as_bytes().try_into().ok());
+    seed.ok_or_else(|| Cause::SealKeyMalformed.with("Ed25519 seed"))
+}

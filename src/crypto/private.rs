@@ -1,0 +1,298 @@
+//! Private keys, in protected memory and ready to use.
+#![forbid(unsafe_code)]
+
+use super::aws_lc::rsa::{Oaep, Padding, Rsa};
+use super::aws_lc::{self, ec::EcKey, ed25519};
+use super::pkcs8::{self, Algorithm, Peeled};
+use super::public::{RSA_BITS, check_context, check_digest_len, pss};
+use super::{Curve, EdVariant, Hash, KeyKind, PublicKey, Secret, pkcs1};
+use crate::error::{Cause, Result};
+use crate::host::protected::{Block, Stamp};
+use zeroize::Zeroizing;
+
+/// A private key.
+///
+/// It lives in the protected pool, parsed, with everything computed that its operations would compute
+/// on first use. A forked child inherits only zeros: there every operation is
+/// [`Cause::NotInitialized`], and dropping the key does nothing. The operations of another kind of
+/// key fail with [`Cause::KeyTypeInconsistent`].
+pub struct PrivateKey {
+    /// Taken out only to be forgotten.
+    key: Option<Key>,
+    public: PublicKey,
+    stamp: Stamp,
+}
+
+enum Key {
+    Rsa {
+        rsa: Rsa,
+        /// SHA-256 of the private exponent, padded to the modulus' length: where implicit rejection begins.
+        exponent_hash: Block,
+    },
+    Ec(Curve, EcKey),
+    /// Seed and public key.
+    Ed25519(Block),
+}
+
+impl PrivateKey {
+    /// From PKCS#8, version 1 or 2, DER, with nothing after it. RSA of 1024 to 8192 bits, EC on a named curve of
+    /// ours, Ed25519. All is checked: that the numbers belong together, that a public key inside is the right
+    /// one, that what the key signs verifies. [`Cause::SealKeyMalformed`] if anything is wrong.
+    pub fn from_pkcs8(der: &[u8]) -> Result<Self> {
+        let peeled = pkcs8::peel(der)?;
+        let stamp = Stamp::new();
+        // The first signature belongs into the scope: AWS-LC derives the Montgomery form of the primes, and
+        // the first blinding, when it first needs them.
+        let scope = aws_lc::enter_key_scope()?;
+        let key = Key::parse(&peeled)?;
+        let first = key.first_signature()?;
+        drop(scope);
+        let public = key.derive_public()?;
+        if peeled.public.is_some_and(|bits| !public.is_in_bits(bits)) {
+            return Err(Cause::SealKeyMalformed.with("another key's public key inside"));
+        }
+        check_first_signature(&public, &first)?;
+        Ok(Self { key: Some(key), public, stamp })
+    }
+
+    /// What kind of key it is.
+    pub fn kind(&self) -> KeyKind {
+        self.public.kind()
+    }
+
+    /// The public key, derived from the private one.
+    pub fn public_key(&self) -> &PublicKey {
+        &self.public
+    }
+
+    /// The key, if it is not a parent process's.
+    fn key(&self) -> Result<&Key> {
+        let ours = self.key.as_ref().filter(|_| self.stamp.is_ours());
+        ours.ok_or_else(|| Cause::NotInitialized.with("the key was inherited over a fork"))
+    }
+
+    fn rsa(&self) -> Result<&Rsa> {
+        match self.key()? {
+            Key::Rsa { rsa, .. } => Ok(rsa),
+            _ => Err(Cause::KeyTypeInconsistent.into()),
+        }
+    }
+
+    /// The length of an RSA key's modulus in bytes.
+    fn modulus_len(&self) -> usize {
+        self.public.modulus().len()
+    }
+
+    /// Signs with PKCS#1 v1.5: with a hash, its digest; without, any bytes up to 11 less than the modulus, padded
+    /// as they are (`CKM_RSA_PKCS`).
+    pub fn sign_pkcs1(&self, hash: Option<Hash>, data: &[u8]) -> Result<Vec<u8>> {
+        let rsa = self.rsa()?;
+        let mut signature = vec![0; self.modulus_len()];
+        let Some(hash) = hash else {
+            if data.len() + pkcs1::OVERHEAD > signature.len() {
+                return Err(Cause::DataLenRange.into());
+            }
+            rsa.private(Padding::Pkcs1, data, &mut signature)?;
+            return Ok(signature);
+        };
+        check_digest_len(hash, data)?;
+        // A prefix of up to 19 bytes and a digest of up to 64.
+        let (mut prefix, mut info) = ([0; 19], [0; 83]);
+        let start = hash.digest_info_prefix(&mut prefix);
+        let info = &mut info[..start + data.len()];
+        info[..start].copy_from_slice(&prefix[..start]);
+        info[start..].copy_from_slice(data);
+        rsa.private(Padding::Pkcs1, info, &mut signature)?;
+        Ok(signature)
+    }
+
+    /// Signs a digest with PSS.
+    pub fn sign_pss(&self, hash: Hash, mgf: Hash, salt_len: usize, digest: &[u8]) -> Result<Vec<u8>> {
+        let rsa = self.rsa()?;
+        let mut signature = vec![0; self.modulus_len()];
+        rsa.sign_pss(pss(rsa, hash, mgf, salt_len, digest)?, digest, &mut signature)?;
+        Ok(signature)
+    }
+
+    /// The private operation on up to a modulus' length of bytes, smaller than the modulus (`CKM_RSA_X_509`, to
+    /// sign and to decrypt). As long as the modulus. [`Cause::DataLenRange`] if the data is longer,
+    /// [`Cause::DataInvalid`] if it is not smaller.
+    pub fn raw_private(&self, data: &[u8]) -> Result<Secret> {
+        let mut out = Secret::zeroed(self.modulus_len());
+        self.raw_into(data, out.expose_mut())?;
+        Ok(out)
+    }
+
+    /// `out` is as long as the modulus.
+    fn raw_into(&self, data: &[u8], out: &mut [u8]) -> Result<()> {
+        let rsa = self.rsa()?;
+        let mut block = Zeroizing::new([0; pkcs1::MAX_LEN]);
+        let block = self.public.in_range(data, &mut block)?;
+        // AWS-LC refuses 0, 1 and n-1. The exponent is odd: each is its own power.
+        if is_own_power(block, self.public.modulus()) {
+            out.copy_from_slice(block);
+            return Ok(());
+        }
+        rsa.private(Padding::None, block, out)
+    }
+
+    /// Decrypts PKCS#1 v1.5 with implicit rejection: of a ciphertext in range this never fails, and bad padding
+    /// gives a made-up message, always the same. [`Cause::EncryptedDataLenRange`] if the ciphertext is not as long
+    /// as the modulus, [`Cause::EncryptedDataInvalid`] if it is not smaller.
+    pub fn decrypt_pkcs1(&self, ciphertext: &[u8]) -> Result<Secret> {
+        let Key::Rsa { exponent_hash, .. } = self.key()? else { return Err(Cause::KeyTypeInconsistent.into()) };
+        let mut block = Zeroizing::new([0; pkcs1::MAX_LEN]);
+        let block = &mut block[..self.modulus_len()];
+        if ciphertext.len() != block.len() {
+            return Err(Cause::EncryptedDataLenRange.into());
+        }
+        if ciphertext >= self.public.modulus() {
+            return Err(Cause::EncryptedDataInvalid.into());
+        }
+        self.raw_into(ciphertext, block)?;
+        Ok(pkcs1::unpad(exponent_hash.expose(), ciphertext, block))
+    }
+
+    /// Decrypts OAEP. [`Cause::EncryptedDataLenRange`] if the ciphertext is not as long as the modulus; whatever
+    /// else is wrong with it is [`Cause::EncryptedDataInvalid`].
+    pub fn decrypt_oaep(&self, hash: Hash, mgf: Hash, label: &[u8], ciphertext: &[u8]) -> Result<Secret> {
+        let rsa = self.rsa()?;
+        let k = self.modulus_len();
+        if ciphertext.len() != k {
+            return Err(Cause::EncryptedDataLenRange.into());
+        }
+        if k < 2 * hash.len() + 2 {
+            return Err(Cause::MechanismParamInvalid.into());
+        }
+        let mut message = Secret::zeroed(k);
+        let len = rsa.decrypt_oaep(Oaep { hash, mgf, label }, ciphertext, message.expose_mut())?;
+        message.truncate(len);
+        Ok(message)
+    }
+
+    /// Signs a digest of any length with ECDSA: `r ‖ s`, each as long as the field. Of a digest longer than the
+    /// order its leftmost bits count (FIPS 186-5, section 6.4.1).
+    pub fn ecdsa_sign(&self, digest: &[u8]) -> Result<Vec<u8>> {
+        let Key::Ec(curve, key) = self.key()? else { return Err(Cause::KeyTypeInconsistent.into()) };
+        let mut signature = vec![0; 2 * curve.field_len()];
+        key.sign(digest, &mut signature)?;
+        Ok(signature)
+    }
+
+    /// Signs a message with Ed25519.
+    pub fn ed25519_sign(&self, variant: EdVariant<'_>, message: &[u8]) -> Result<Vec<u8>> {
+        check_context(variant)?;
+        let mut signature = [0; 64];
+        ed25519::sign(self.ed25519()?, variant, message, &mut signature)?;
+        Ok(signature.to_vec())
+    }
+
+    /// Signs a message with Ed25519ph by its SHA-512 digest.
+    pub fn ed25519_sign_prehash(&self, context: &[u8], prehash: &[u8; 64]) -> Result<Vec<u8>> {
+        check_context(EdVariant::Ph(context))?;
+        let mut signature = [0; 64];
+        ed25519::sign_prehash(self.ed25519()?, prehash, context, &mut signature)?;
+        Ok(signature.to_vec())
+    }
+
+    fn ed25519(&self) -> Result<&[u8; 64]> {
+        match self.key()? {
+            Key::Ed25519(key) => ed25519_pair(key),
+            _ => Err(Cause::KeyTypeInconsistent.into()),
+        }
+    }
+}
+
+impl Drop for PrivateKey {
+    fn drop(&mut self) {
+        // In a child the key's memory is zeros, which AWS-LC must not be asked to free.
+        if !self.stamp.is_ours() {
+            std::mem::forget(self.key.take());
+        }
+    }
+}
+
+fn ed25519_pair(key: &Block) -> Result<&[u8; 64]> {
+    key.expose().try_into().map_err(|_| Cause::CryptoLibrary.into())
+}
+
+/// What the first signature signs; a digest of this length suits every kind of key.
+const FIRST: &[u8; 32] = b"pairwise consistency of this key";
+
+impl Key {
+    fn parse(peeled: &Peeled<'_>) -> Result<Self> {
+        Ok(match peeled.algorithm {
+            Algorithm::Rsa => {
+                let rsa = Rsa::parse_private(peeled.key)?;
+                if !RSA_BITS.contains(&rsa.bits()) {
+                    return Err(Cause::SealKeyMalformed.with("RSA modulus length"));
+                }
+                let mut exponent = Zeroizing::new([0; pkcs1::MAX_LEN]);
+                let exponent = &mut exponent[..rsa.bits().div_ceil(8) as usize];
+                // Longer than the modulus only if it was never reduced, which nobody's key generation does.
+                rsa.private_exponent(exponent).map_err(|_| Cause::SealKeyMalformed.with("RSA private exponent"))?;
+                let mut exponent_hash = Block::zeroed(Hash::Sha256.len())?;
+                let digest = Zeroizing::new(Hash::Sha256.digest(exponent));
+                exponent_hash.expose_mut().copy_from_slice(&digest);
+                Key::Rsa { rsa, exponent_hash }
+            }
+            Algorithm::Ec(curve) => Key::Ec(curve, EcKey::parse_private(peeled.key, curve)?),
+            Algorithm::Ed25519 => {
+                let mut pair = Zeroizing::new([0; 64]);
+                ed25519::expand_seed(pkcs8::ed25519_seed(peeled.key)?, &mut pair);
+                Key::Ed25519(Block::copy_of(pair.as_slice())?)
+            }
+        })
+    }
+
+    fn derive_public(&self) -> Result<PublicKey> {
+        match self {
+            Key::Rsa { rsa, .. } => PublicKey::from_rsa(&rsa.modulus(), &rsa.exponent()),
+            Key::Ec(curve, key) => PublicKey::from_ec(*curve, &key.point(*curve)?),
+            Key::Ed25519(pair) => {
+                let (_, public) = ed25519_pair(pair)?.split_last_chunk().ok_or(Cause::CryptoLibrary)?;
+                PublicKey::from_ed25519(public)
+            }
+        }
+    }
+
+    fn first_signature(&self) -> Result<Vec<u8>> {
+        let mut signature;
+        match self {
+            Key::Rsa { rsa, .. } => {
+                signature = vec![0; rsa.bits().div_ceil(8) as usize];
+                rsa.private(Padding::Pkcs1, FIRST, &mut signature)?;
+            }
+            Key::Ec(curve, key) => {
+                signature = vec![0; 2 * curve.field_len()];
+                key.sign(FIRST, &mut signature)?;
+            }
+            Key::Ed25519(pair) => {
+                let mut fixed = [0; 64];
+                ed25519::sign(ed25519_pair(pair)?, EdVariant::Pure, FIRST, &mut fixed)?;
+                signature = fixed.to_vec();
+            }
+        }
+        Ok(signature)
+    }
+}
+
+/// The pairwise consistency test: what the private key signed verifies under the public key derived from it.
+fn check_first_signature(public: &PublicKey, signature: &[u8]) -> Result<()> {
+    let verified = match public.kind() {
+        KeyKind::Rsa { .. } => public.verify_pkcs1(None, FIRST, signature),
+        KeyKind::Ec(_) => public.verify_ecdsa(FIRST, signature),
+        KeyKind::Ed25519 => public.verify_ed25519(EdVariant::Pure, FIRST, signature),
+    };
+    verified.map_err(|_| Cause::SealKeyMalformed.with("what the key signs does not verify"))
+}
+
+/// Whether `block`, as long as the modulus and smaller, is 0, 1 or the modulus less 1.
+fn is_own_power(block: &[u8], modulus: &[u8]) -> bool {
+    let (Some((last, head)), Some((modulus_last, modulus_head))) = (block.split_last(), modulus.split_last()) else {
+        return true;
+    };
+    // The modulus is odd, so taking 1 off changes its last byte alone.
+    let zero_or_one = *last <= 1 && head.iter().all(|byte| *byte == 0);
+    zero_or_one || (*last == modulus_last - 1 && head == modulus_head)
+}

@@ -80,8 +80,7 @@ impl Link {
                 // Without its -wal and -shm files a store cannot be read in a place that cannot be written
                 // to, unless nobody else can write there either and the log that is not read is empty.
                 let empty_log = metadata(beside(path, "-wal")).map_or(true, |log| log.len() == 0);
-                let cannot_open = stop.code().is_some_and(|code| code & 0xff == ffi::SQLITE_CANTOPEN);
-                if cannot_open && empty_log && process::on_read_only_file_system(path) {
+                if lacks_log(&stop) && empty_log && process::on_read_only_file_system(path) {
                     open(path, true).map(|found| (found, true))
                 } else {
                     Err(stop)
@@ -126,13 +125,17 @@ impl Drop for Link {
     }
 }
 
+/// Whether SQLite could not open, or make, the log or its index.
+fn lacks_log(stop: &Stop) -> bool {
+    stop.code().is_some_and(|code| matches!(code & 0xff, ffi::SQLITE_CANTOPEN | ffi::SQLITE_READONLY))
+}
+
 fn explain(stop: Stop, path: &Path) -> Error {
-    let in_the_way = stop.code().is_some_and(|code| code & 0xff == ffi::SQLITE_CANTOPEN);
-    let error = stop.into_error(path, 0);
-    if in_the_way && !beside(path, "-shm").exists() {
-        return error.context("its -wal and -shm files are missing and cannot be made: open it once as its owner");
+    if lacks_log(&stop) && !beside(path, "-shm").exists() {
+        let why = "its -wal and -shm files are missing and cannot be made: open it once as its owner";
+        return Cause::StoreUnavailable.with(format!("{}: {why}", path.display()));
     }
-    error
+    stop.into_error(path, 0)
 }
 
 /// Opens without waiting and reads the first page. Also answers whether it can only be read.
@@ -152,7 +155,7 @@ fn open(path: &Path, immutable: bool) -> Outcome<(Connection, bool)> {
     // The log and its index stay when the last connection closes, so that a process which may not make
     // files there can read the store at any time.
     connection.file_control(None::<&str>, FileControl::PersistWal(&mut 1))?;
-    schema::format(&connection)?;
+    look(&connection)?;
     let read_only = connection.is_readonly("main")?;
     Ok((connection, read_only))
 }
@@ -167,6 +170,14 @@ pub(super) fn use_log(connection: &Connection) -> Outcome<()> {
         }
     }
     Ok(())
+}
+
+/// What is in the file, as of one moment. Not in a transaction.
+pub(super) fn look(connection: &Connection) -> Outcome<Format> {
+    connection.prepare_cached("BEGIN")?.execute([])?;
+    let format = schema::format(connection)?;
+    commit(connection)?;
+    Ok(format)
 }
 
 /// Begins a write transaction and answers what is in the file.

@@ -75,7 +75,7 @@ fn ready_to_write(link: &Link, path: &Path) -> Result<()> {
     if link.read_only {
         return Err(Cause::StoreReadOnly.with(path.display().to_string()));
     }
-    match link.run(path, schema::format)? {
+    match link.run(path, connection::look)? {
         Format::Older(_) => migrate::migrate(link, path),
         Format::Empty | Format::Present => Ok(()),
     }

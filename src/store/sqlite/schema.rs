@@ -117,7 +117,7 @@ pub(super) enum Format {
     Older(i64),
 }
 
-/// What the file is that `connection` has open.
+/// What the file is that `connection` has open. In a transaction, else the answer may be of two moments.
 pub(super) fn format(connection: &Connection) -> Outcome<Format> {
     let version: i64 = connection.prepare_cached("PRAGMA user_version")?.query_row([], |row| row.get(0))?;
     let application: i64 = connection.prepare_cached("PRAGMA application_id")?.query_row([], |row| row.get(0))?;

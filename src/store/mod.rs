@@ -1,1 +1,78 @@
 //! Where a token's records are kept.
+//!
+//! A [`Store`] holds one token: one [`TokenRecord`] and its [`ObjectRecord`]s. It knows nothing of
+//! what the attributes mean: they are opaque pairs of a type and canonical bytes (a `CK_ULONG` is 8
+//! bytes big-endian, a `CK_BBOOL` one byte), so that a store written on one machine reads the same on
+//! any other. Every change is a compare-and-swap on a version, every call stands for itself, and
+//! nothing is kept in memory that another process could have changed.
+#![deny(unsafe_code)]
+
+pub mod record;
+mod sqlite;
+mod types;
+mod wire;
+
+pub use types::*;
+
+use crate::config::StoreLocation;
+use crate::error::Result;
+
+/// One token's records, shared by all the processes that use the token.
+///
+/// A record that another process changed since it was read answers `StoreConflict`. In a forked child
+/// every call on an inherited store answers `NotInitialized`; dropping it there touches nothing that
+/// the parent still uses.
+pub trait Store: Send + Sync {
+    /// The token's own record; `None` where no token was initialised.
+    fn token(&self) -> Result<Option<TokenRecord>>;
+
+    /// Initialises the token, or initialises it again: destroys all objects and writes `token`, in one
+    /// transaction. `expected` is the version of the record that the caller saw, `None` if it saw none;
+    /// anything else in the store is a `StoreConflict`. The new record's version is one higher than
+    /// `expected` (1 for a first one), whatever `token.version` says.
+    fn initialise(&self, token: &TokenRecord, expected: Option<u64>) -> Result<()>;
+
+    /// Replaces the token's record if its version is still `token.version`; answers the new version.
+    fn update_token(&self, token: &TokenRecord) -> Result<u64>;
+
+    /// The objects that match, in the order in which they were inserted, from `after` on.
+    ///
+    /// At most `limit` ids. A page may hold fewer, even none, and still have a `next`: a search through
+    /// very many candidates is cut into short transactions. An object inserted while paging comes at
+    /// the end, one deleted while paging is left out, none comes twice. An object whose record is
+    /// damaged cannot be excluded and is answered; `get` then tells.
+    fn find(&self, query: &Query, after: Option<Cursor>, limit: usize) -> Result<Page>;
+
+    /// One object; `None` where there is none. `RecordCorrupt` if its record is damaged.
+    fn get(&self, id: &ObjectId) -> Result<Option<ObjectRecord>>;
+
+    /// Inserts all or none. Their versions become 1, whatever the records say. An id that is in use is
+    /// a `StoreConflict`, no token to insert into is `TokenNotRecognized`.
+    fn insert(&self, records: &[ObjectRecord]) -> Result<()>;
+
+    /// Replaces the object if its version is still `record.version`; answers the new version.
+    /// `ObjectHandleInvalid` if it is gone.
+    fn update(&self, record: &ObjectRecord) -> Result<u64>;
+
+    /// Deletes the object, if `version` is given only as long as that is its version.
+    /// `ObjectHandleInvalid` if it is gone.
+    fn delete(&self, id: &ObjectId, version: Option<u64>) -> Result<()>;
+
+    /// A number that grows with every committed change by any process; 0 where nothing was ever written.
+    fn change_counter(&self) -> Result<u64>;
+
+    /// Whether writing is known to be impossible.
+    fn read_only(&self) -> bool;
+}
+
+/// The store at `location`.
+///
+/// Touches no file: the first call does, and only `initialise` makes a file (0600, in a directory of
+/// 0700 if that had to be made too). A missing file reads as a token that was never initialised; a
+/// file that cannot be used makes every call fail until it can. Fails with `ForkedWhileBusy` in a
+/// child that was forked while another thread was inside the store's library.
+pub fn open(location: &StoreLocation) -> Result<Box<dyn Store>> {
+    match location {
+        StoreLocation::Sqlite(path) => Ok(Box::new(sqlite::SqliteStore::new(path)?)),
+    }
+}

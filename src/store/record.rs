@@ -1,0 +1,191 @@
+//! The record format: what every store keeps, byte for byte.
+//!
+//! A record is a kind (`O` object, `T` token), a format version and its parts, all integers big-endian
+//! and of fixed width, closed by a CRC-32 of everything before. There is exactly one encoding of a
+//! record: attributes and context pairs ascend strictly, flags are 0 or 1, nothing follows the end.
+//! The row's version is not in it; each store keeps that where it can compare and swap it.
+//!
+//! ```text
+//! object   'O' 1  id[16]  count32 { type64 bytes }  flag8 sealed
+//! token    'T' 1  serial-text label-text login8  flag8 pin  flag8 pin  flag8 sealed  created64 changed64
+//! sealed   context-version8  blob-bytes  count32 { key-text value-text }  arn-text
+//! pin      salt[16] memory32 iterations32 lanes32 failed32  wrapped-bytes
+//! bytes    length32 byte…        text = bytes that are UTF-8
+//! ```
+
+use super::types::{ObjectId, ObjectRecord, PinRecord, SealedKey, TokenRecord};
+use super::wire::{Reader, Writer, damaged};
+use crate::config::LoginMode;
+use crate::error::{Cause, Result};
+
+/// The format that this module writes.
+pub const FORMAT: u8 = 1;
+
+const OBJECT: u8 = b'O';
+const TOKEN: u8 = b'T';
+
+/// Encodes an object, all but its version. Fails only if it is too large for any store.
+pub fn encode_object(record: &ObjectRecord) -> Result<Vec<u8>> {
+    let mut out = Writer::new();
+    out.u8(OBJECT);
+    out.u8(FORMAT);
+    out.fixed(record.id.as_bytes());
+    out.count(record.attributes.len())?;
+    for (kind, value) in &record.attributes {
+        out.u64(*kind);
+        out.bytes(value)?;
+    }
+    out.option(record.sealed.as_ref(), write_sealed)?;
+    out.finish()
+}
+
+/// Encodes a token, all but its version.
+pub fn encode_token(record: &TokenRecord) -> Result<Vec<u8>> {
+    let mut out = Writer::new();
+    out.u8(TOKEN);
+    out.u8(FORMAT);
+    out.bytes(record.serial.as_bytes())?;
+    out.bytes(record.label.as_bytes())?;
+    out.u8(match record.login {
+        LoginMode::None => 0,
+        LoginMode::Pin => 1,
+    });
+    out.option(record.so_pin.as_ref(), write_pin)?;
+    out.option(record.user_pin.as_ref(), write_pin)?;
+    out.option(record.sealed_token_key.as_ref(), write_sealed)?;
+    out.u64(record.created);
+    out.u64(record.changed);
+    out.finish()
+}
+
+/// Decodes the object that its store keeps as `id` with `version`. A record that was put in another
+/// object's place is as corrupt as one with damaged bytes.
+pub fn decode_object(id: &ObjectId, version: u64, bytes: &[u8]) -> Result<ObjectRecord> {
+    let view = ObjectView::parse(bytes).map_err(|e| e.context(format_args!("object {id}")))?;
+    if view.id != *id {
+        return Err(Cause::RecordCorrupt.with(format!("object {id}: its record is that of object {}", view.id)));
+    }
+    let attributes = view.attributes.into_iter().map(|(kind, value)| (kind, value.to_vec())).collect();
+    Ok(ObjectRecord { id: view.id, version, attributes, sealed: view.sealed })
+}
+
+/// Decodes the token that its store keeps with `version`.
+pub fn decode_token(version: u64, bytes: &[u8]) -> Result<TokenRecord> {
+    read_token(version, bytes).map_err(|e| e.context("token"))
+}
+
+/// An object's record, its attributes still where they lie: for a search, which only looks.
+pub(super) struct ObjectView<'a> {
+    id: ObjectId,
+    attributes: Vec<(u64, &'a [u8])>,
+    sealed: Option<SealedKey>,
+}
+
+impl<'a> ObjectView<'a> {
+    pub(super) fn parse(bytes: &'a [u8]) -> Result<Self> {
+        let mut input = open(bytes, OBJECT)?;
+        let id = ObjectId::from_bytes(input.array()?);
+        let count = input.count(12)?;
+        let mut attributes = Vec::with_capacity(count);
+        for _ in 0..count {
+            let kind = input.u64()?;
+            if attributes.last().is_some_and(|(last, _)| *last >= kind) {
+                return Err(damaged("its attributes are out of order"));
+            }
+            attributes.push((kind, input.bytes()?));
+        }
+        let sealed = input.option(read_sealed)?;
+        input.end()?;
+        Ok(Self { id, attributes, sealed })
+    }
+
+    pub(super) fn get(&self, kind: u64) -> Option<&'a [u8]> {
+        let at = self.attributes.binary_search_by_key(&kind, |(kind, _)| *kind).ok()?;
+        self.attributes.get(at).map(|(_, value)| *value)
+    }
+}
+
+fn open(bytes: &[u8], kind: u8) -> Result<Reader<'_>> {
+    let mut input = Reader::new(bytes)?;
+    if input.u8()? != kind {
+        return Err(damaged("it is of another kind"));
+    }
+    match input.u8()? {
+        FORMAT => Ok(input),
+        _ => Err(damaged("its format is unknown")),
+    }
+}
+
+fn read_token(version: u64, bytes: &[u8]) -> Result<TokenRecord> {
+    let mut input = open(bytes, TOKEN)?;
+    let record = TokenRecord {
+        version,
+        serial: input.text()?.to_owned(),
+        label: input.text()?.to_owned(),
+        login: match input.u8()? {
+            0 => LoginMode::None,
+            1 => LoginMode::Pin,
+            _ => return Err(damaged("its login mode is unknown")),
+        },
+        so_pin: input.option(read_pin)?,
+        user_pin: input.option(read_pin)?,
+        sealed_token_key: input.option(read_sealed)?,
+        created: input.u64()?,
+        changed: input.u64()?,
+    };
+    input.end()?;
+    Ok(record)
+}
+
+fn write_sealed(out: &mut Writer, sealed: &SealedKey) -> Result<()> {
+    let mut pairs: Vec<_> = sealed.user_context.iter().collect();
+    pairs.sort();
+    if pairs.windows(2).any(|two| two[0].0 == two[1].0) {
+        return Err(Cause::ConfigInvalid.with("encryption_context names a key twice"));
+    }
+    out.u8(sealed.context_version);
+    out.bytes(&sealed.blob)?;
+    out.count(pairs.len())?;
+    for (key, value) in pairs {
+        out.bytes(key.as_bytes())?;
+        out.bytes(value.as_bytes())?;
+    }
+    out.bytes(sealed.kms_key_arn.as_bytes())
+}
+
+fn read_sealed(input: &mut Reader<'_>) -> Result<SealedKey> {
+    let context_version = input.u8()?;
+    let blob = input.bytes()?.to_vec();
+    let count = input.count(8)?;
+    let mut user_context: Vec<(String, String)> = Vec::with_capacity(count);
+    for _ in 0..count {
+        let (key, value) = (input.text()?, input.text()?);
+        if user_context.last().is_some_and(|(last, _)| last.as_str() >= key) {
+            return Err(damaged("its context is out of order"));
+        }
+        user_context.push((key.to_owned(), value.to_owned()));
+    }
+    Ok(SealedKey { blob, context_version, user_context, kms_key_arn: input.text()?.to_owned() })
+}
+
+fn write_pin(out: &mut Writer, pin: &PinRecord) -> Result<()> {
+    out.fixed(&pin.salt);
+    for number in [pin.memory_kib, pin.iterations, pin.lanes, pin.failed_attempts] {
+        out.u32(number);
+    }
+    out.bytes(&pin.wrapped_token_key)
+}
+
+fn read_pin(input: &mut Reader<'_>) -> Result<PinRecord> {
+    Ok(PinRecord {
+        salt: input.array()?,
+        memory_kib: input.u32()?,
+        iterations: input.u32()?,
+        lanes: input.u32()?,
+        failed_attempts: input.u32()?,
+        wrapped_token_key: input.bytes()?.to_vec(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,246 @@
+//! One connection: how it is opened, and that it ends in the process in which it began.
+
+use super::fault::{Outcome, Stop, errno};
+use super::process::{self, Process};
+use super::schema::{self, Format};
+use crate::error::{Cause, Error, Result};
+use rusqlite::{Connection, FileControl, OpenFlags, ffi};
+use std::fs::{DirBuilder, File, metadata};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+/// The statements that a connection keeps prepared.
+const STATEMENTS: usize = 40;
+
+/// Durable commits, no wait inside the gate (a wait is ours, outside), deleted bytes overwritten, no
+/// temporary files, nothing believed that a doctored schema says. The limit has the log shortened
+/// whenever it starts anew; the file stays, see [`open`].
+const SETTINGS: &str = "
+    PRAGMA busy_timeout = 0;
+    PRAGMA synchronous = FULL;
+    PRAGMA secure_delete = ON;
+    PRAGMA temp_store = MEMORY;
+    PRAGMA trusted_schema = OFF;
+    PRAGMA cell_size_check = ON;
+    PRAGMA foreign_keys = OFF;
+    PRAGMA cache_size = -4096;
+    PRAGMA journal_size_limit = 4194304;
+";
+
+/// A connection that is forgotten, not closed, in any process but the one that opened it.
+pub(super) struct Link {
+    /// Taken only by `drop`.
+    connection: Option<Connection>,
+    process: &'static Process,
+    identity: Identity,
+    pub(super) read_only: bool,
+    /// Whether SQLite takes the file for unchanging, so that we must notice a change.
+    immutable: bool,
+}
+
+/// Which file a path leads to, and its state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Identity {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+}
+
+/// The file that `path` leads to now; `None` if there is none.
+pub(super) fn identity(path: &Path) -> Result<Option<Identity>> {
+    match metadata(path) {
+        Ok(about) => Ok(Some(Identity {
+            device: about.dev(),
+            inode: about.ino(),
+            size: about.size(),
+            modified: (about.mtime(), about.mtime_nsec()),
+        })),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(unavailable(path, &e)),
+    }
+}
+
+/// An input or output error of ours, by cause.
+pub(super) fn unavailable(path: &Path, error: &io::Error) -> Error {
+    let cause = match error.raw_os_error() {
+        Some(libc::EROFS) => Cause::StoreReadOnly,
+        Some(libc::ENOSPC | libc::EDQUOT) => Cause::StoreFull,
+        _ => Cause::StoreUnavailable,
+    };
+    cause.with(format!("{}: {error}", path.display()))
+}
+
+impl Link {
+    /// Opens the existing file at `path`, which is `identity`. `StoreBusy` means: wait and try again.
+    pub(super) fn open(process: &'static Process, path: &Path, identity: Identity) -> Result<Self> {
+        process::inside(|| {
+            let found = open(path, false).map(|found| (found, false)).or_else(|stop| {
+                // Without its -wal and -shm files a store cannot be read in a place that cannot be written
+                // to, unless nobody else can write there either and the log that is not read is empty.
+                let empty_log = metadata(beside(path, "-wal")).map_or(true, |log| log.len() == 0);
+                if lacks_log(&stop) && empty_log && process::on_read_only_file_system(path) {
+                    open(path, true).map(|found| (found, true))
+                } else {
+                    Err(stop)
+                }
+            });
+            let ((connection, read_only), immutable) = found.map_err(|stop| explain(stop, path))?;
+            Ok(Self { connection: Some(connection), process, identity, read_only, immutable })
+        })
+    }
+
+    /// Whether this is a connection to the file that `now` is about.
+    pub(super) fn is_to(&self, now: &Identity) -> bool {
+        let same_file = (self.identity.device, self.identity.inode) == (now.device, now.inode);
+        same_file && (!self.immutable || self.identity == *now)
+    }
+
+    /// Runs `work` inside the gate.
+    pub(super) fn run<T>(&self, path: &Path, work: impl FnOnce(&Connection) -> Outcome<T>) -> Result<T> {
+        let Some(connection) = &self.connection else { return Err(Cause::NotInitialized.into()) };
+        process::inside(|| {
+            let result = work(connection);
+            if result.is_err() && !connection.is_autocommit() {
+                // If even this fails, the transaction ends with the connection.
+                let _ = connection.execute_batch("ROLLBACK");
+            }
+            result.map_err(|stop| {
+                let errno = errno(&stop, connection);
+                stop.into_error(path, errno)
+            })
+        })
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        let Some(connection) = self.connection.take() else { return };
+        if self.process.is_this() {
+            process::inside(|| drop(connection));
+        } else {
+            std::mem::forget(connection);
+        }
+    }
+}
+
+/// Whether SQLite could not open, or make, the log or its index.
+fn lacks_log(stop: &Stop) -> bool {
+    stop.code().is_some_and(|code| matches!(code & 0xff, ffi::SQLITE_CANTOPEN | ffi::SQLITE_READONLY))
+}
+
+fn explain(stop: Stop, path: &Path) -> Error {
+    if lacks_log(&stop) && !beside(path, "-shm").exists() {
+        let why = "its -wal and -shm files are missing and cannot be made: open it once as its owner";
+        return Cause::StoreUnavailable.with(format!("{}: {why}", path.display()));
+    }
+    stop.into_error(path, 0)
+}
+
+/// Opens without waiting and reads the first page. Also answers whether it can only be read.
+fn open(path: &Path, immutable: bool) -> Outcome<(Connection, bool)> {
+    // Not `CREATE`: that is done beforehand, with permissions of our choice. Each connection is used by
+    // one thread at a time, so SQLite need not lock it.
+    let flags = OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = if immutable {
+        let flags = flags | OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+        Connection::open_with_flags(immutable_uri(path), flags)?
+    } else {
+        // SQLite itself falls back to reading where it may not write.
+        Connection::open_with_flags(plain(path), flags | OpenFlags::SQLITE_OPEN_READ_WRITE)?
+    };
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection.execute_batch(SETTINGS)?;
+    // The log and its index stay when the last connection closes, so that a process which may not make
+    // files there can read the store at any time.
+    connection.file_control(None::<&str>, FileControl::PersistWal(&mut 1))?;
+    look(&connection)?;
+    let read_only = connection.is_readonly("main")?;
+    Ok((connection, read_only))
+}
+
+/// Puts a file that is ours, or still empty, into WAL mode. Not in a transaction.
+pub(super) fn use_log(connection: &Connection) -> Outcome<()> {
+    let mode: String = connection.prepare_cached("PRAGMA journal_mode")?.query_row([], |row| row.get(0))?;
+    if mode != "wal" {
+        let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+        if mode != "wal" {
+            return Err(Cause::StoreUnavailable.with("the file system cannot share memory between processes").into());
+        }
+    }
+    Ok(())
+}
+
+/// What is in the file, as of one moment. Not in a transaction.
+pub(super) fn look(connection: &Connection) -> Outcome<Format> {
+    connection.prepare_cached("BEGIN")?.execute([])?;
+    let format = schema::format(connection)?;
+    commit(connection)?;
+    Ok(format)
+}
+
+/// Begins a write transaction and answers what is in the file.
+pub(super) fn begin(connection: &Connection) -> Outcome<Format> {
+    connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+    schema::format(connection)
+}
+
+/// Commits.
+pub(super) fn commit(connection: &Connection) -> Outcome<()> {
+    connection.prepare_cached("COMMIT")?.execute([])?;
+    Ok(())
+}
+
+/// Makes an empty file at `path`, 0600, and its directory, 0700, unless they are there.
+pub(super) fn create(path: &Path) -> Result<()> {
+    let make = || -> io::Result<()> {
+        if let Some(parent) = path.parent()
+            && !parent.is_dir()
+        {
+            DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+            if let Some(above) = parent.parent() {
+                // Else a power failure could take the directory with all that was committed in it.
+                File::open(above)?.sync_all()?;
+            }
+        }
+        process::create_empty(path)
+    };
+    make().map_err(|e| unavailable(path, &e))
+}
+
+/// The file next to `path` with `suffix` added to its name.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// `path` so that SQLite, which here reads every name that begins with `file:` as a URI, cannot.
+fn plain(path: &Path) -> PathBuf {
+    if path.is_absolute() { path.to_owned() } else { Path::new(".").join(path) }
+}
+
+fn immutable_uri(path: &Path) -> String {
+    use std::fmt::Write;
+    use std::os::unix::ffi::OsStrExt;
+    let mut uri = String::from("file:");
+    for byte in plain(path).as_os_str().as_bytes() {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => uri.push(char::from(*byte)),
+            // Writing to a String does not fail.
+            _ => drop(write!(uri, "%{byte:02X}")),
+        }
+    }
+    uri + "?immutable=1"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_of_any_bytes_becomes_a_uri() {
+        assert_eq!(immutable_uri(Path::new("/a b/ü?#%.db")), "file:/a%20b/%C3%BC%3F%23%25.db?immutable=1");
+    }
+}

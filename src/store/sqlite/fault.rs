@@ -1,0 +1,87 @@
+//! SQLite's failures, by cause.
+
+use super::process;
+use crate::error::{Cause, Error};
+use rusqlite::Connection;
+use rusqlite::ffi::{self, ErrorCode};
+use std::path::Path;
+
+/// Why a transaction stopped: SQLite failed, or we refused.
+#[derive(Debug)]
+pub(super) enum Stop {
+    Sql(rusqlite::Error),
+    Refused(Error),
+}
+
+/// What the body of a transaction answers.
+pub(super) type Outcome<T> = Result<T, Stop>;
+
+impl From<rusqlite::Error> for Stop {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<Cause> for Stop {
+    fn from(cause: Cause) -> Self {
+        Self::Refused(cause.into())
+    }
+}
+
+impl Stop {
+    /// SQLite's extended result code, if it was SQLite.
+    pub(super) fn code(&self) -> Option<i32> {
+        match self {
+            Self::Sql(rusqlite::Error::SqliteFailure(error, _)) => Some(error.extended_code),
+            _ => None,
+        }
+    }
+
+    /// The error for the caller. `errno` is the operating system's number behind it, 0 if unknown.
+    pub(super) fn into_error(self, path: &Path, errno: i32) -> Error {
+        match self {
+            Self::Refused(error) => error,
+            Self::Sql(error) => translate(&error, errno).context(path.display()),
+        }
+    }
+}
+
+/// The operating system's number behind `stop`, which happened on `connection`.
+pub(super) fn errno(stop: &Stop, connection: &Connection) -> i32 {
+    match stop {
+        Stop::Sql(_) => process::system_errno(connection),
+        Stop::Refused(_) => 0,
+    }
+}
+
+fn translate(error: &rusqlite::Error, errno: i32) -> Error {
+    let rusqlite::Error::SqliteFailure(failure, text) = error else {
+        // A value of another type than the schema's, a row that must be there and is not.
+        return Cause::StoreCorrupt.with(error.to_string());
+    };
+    let text = text.clone().unwrap_or_else(|| failure.to_string());
+    let cause = match failure.code {
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed => Cause::StoreBusy,
+        ErrorCode::DiskFull => Cause::StoreFull,
+        ErrorCode::SystemIoFailure if matches!(errno, libc::ENOSPC | libc::EDQUOT | libc::EFBIG) => Cause::StoreFull,
+        ErrorCode::SystemIoFailure | ErrorCode::CannotOpen if errno == libc::EROFS => Cause::StoreReadOnly,
+        ErrorCode::ReadOnly if failure.extended_code == ffi::SQLITE_READONLY_DBMOVED => Cause::StoreUnavailable,
+        ErrorCode::ReadOnly => Cause::StoreReadOnly,
+        ErrorCode::OutOfMemory => Cause::HostMemory,
+        ErrorCode::TooBig => Cause::StoreFull,
+        ErrorCode::ConstraintViolation => Cause::StoreConflict,
+        // `Unknown` is an SQL error: a table that the format says is there is missing.
+        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown => Cause::StoreCorrupt,
+        _ => Cause::StoreUnavailable,
+    };
+    match errno {
+        0 => cause.with(text),
+        errno => cause.with(format!("{text} ({})", std::io::Error::from_raw_os_error(errno))),
+    }
+}

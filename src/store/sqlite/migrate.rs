@@ -1,0 +1,87 @@
+//! From older formats to the present one.
+//!
+//! One write transaction from the first look to the last step, so that of several processes one upgrades
+//! and the others wait and find it done, and a process killed in the middle has done nothing. Before the
+//! first step the store is copied, as it is under that lock, to `FILE.backup-vN`.
+
+use super::connection::{self, Link};
+use super::fault::{Outcome, Stop};
+use super::schema::{self, Format};
+use crate::error::{Cause, Result};
+use rusqlite::{Connection, OpenFlags, params};
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// What leads from format N to N + 1, by N.
+const STEPS: [fn(&Connection) -> Outcome<()>; schema::VERSION as usize] = [add_index];
+
+/// Brings the store to the present format; does nothing if it has it.
+pub(super) fn migrate(link: &Link, path: &Path) -> Result<()> {
+    if link.read_only {
+        return Err(Cause::StoreReadOnly.with(format!(
+            "{}: it was written by an older version and must be upgraded first: open it once where it can be written",
+            path.display()
+        )));
+    }
+    link.run(path, |connection| {
+        let Format::Older(version) = connection::begin(connection)? else { return connection::commit(connection) };
+        back_up(path, version)?;
+        for step in STEPS.iter().skip(version as usize) {
+            step(connection)?;
+        }
+        schema::stamp(connection)?;
+        connection::commit(connection)
+    })?;
+    link.run(path, connection::use_log)
+}
+
+/// Copies the store by SQLite's own means, over a second connection: the first holds the lock that keeps
+/// writers out, and what it has not committed is not seen. The copy gets its name when it is complete.
+fn back_up(path: &Path, version: i64) -> Outcome<()> {
+    let name = connection::beside(path, &format!(".backup-v{version}"));
+    let draft = connection::beside(&name, ".tmp");
+    let files = |result: io::Result<()>| result.map_err(|e| Stop::Refused(connection::unavailable(&draft, &e)));
+    // What a process left that was killed here. No one has these files open: we have the lock.
+    files(match fs::remove_file(&draft) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    })?;
+    files(OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).map(drop))?;
+    let source =
+        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    source.execute_batch("PRAGMA busy_timeout = 0; PRAGMA synchronous = FULL; PRAGMA query_only = OFF")?;
+    source.execute("VACUUM INTO ?1", params![draft.to_str().ok_or_else(not_utf8)?])?;
+    drop(source);
+    files(File::open(&draft).and_then(|draft| draft.sync_all()))?;
+    files(fs::rename(&draft, &name))?;
+    files(path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all()))
+}
+
+fn not_utf8() -> Stop {
+    Stop::Refused(Cause::StoreUnavailable.with("the store's path must be UTF-8 to be backed up"))
+}
+
+/// Format 0, before the first release, had each record in its object's row and no index.
+fn add_index(connection: &Connection) -> Outcome<()> {
+    connection.execute_batch("ALTER TABLE object RENAME TO object_v0; ALTER TABLE token RENAME TO token_v0")?;
+    connection.execute_batch(schema::TABLES)?;
+    connection.execute_batch(
+        "INSERT INTO token (one, version, record) SELECT 1, version, record FROM token_v0;
+         INSERT INTO object (seq, id, version) SELECT seq, id, version FROM object_v0;
+         INSERT INTO record (seq, record) SELECT seq, record FROM object_v0;
+         UPDATE state SET counter = 1 + ifnull((SELECT max(seq) FROM object_v0), 0);
+         DROP TABLE object_v0; DROP TABLE token_v0;",
+    )?;
+    let mut select = connection.prepare("SELECT seq, record FROM record ORDER BY seq")?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let bytes = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+        // A damaged record is carried over as it is: to lose it is not for an upgrade to decide.
+        if let Some(terms) = schema::terms_of(bytes) {
+            schema::index(connection, row.get(0)?, &terms)?;
+        }
+    }
+    Ok(())
+}

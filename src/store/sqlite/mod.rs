@@ -1,0 +1,165 @@
+//! A token in an SQLite file: the store by default.
+//!
+//! Write-ahead log, durable commits, many processes and threads at once. The file is never opened but
+//! by SQLite, whose locks end when any descriptor of the file is closed in the process.
+
+mod connection;
+mod fault;
+mod migrate;
+mod pool;
+mod process;
+mod query;
+mod schema;
+mod write;
+
+use self::connection::Link;
+use self::fault::Outcome;
+use self::pool::Pool;
+use self::schema::Format;
+use crate::error::{Cause, Result};
+use crate::store::{Cursor, ObjectId, ObjectRecord, Page, Query, Store, TokenRecord, record};
+use rusqlite::{Connection, OptionalExtension};
+use std::path::Path;
+
+/// A token in an SQLite file.
+pub(super) struct SqliteStore {
+    pool: Pool,
+}
+
+impl SqliteStore {
+    /// The store in the file at `path`, which need not exist and is not touched yet.
+    pub(super) fn new(path: &Path) -> Result<Self> {
+        Ok(Self { pool: Pool::new(path)? })
+    }
+
+    /// Runs `work` in a read transaction; `None` if nothing was ever written.
+    fn read<T>(&self, mut work: impl FnMut(&Connection) -> Outcome<T>) -> Result<Option<T>> {
+        let path = &self.pool.path;
+        for _ in 0..2 {
+            let found = self.pool.read(|link| {
+                link.run(path, |connection| {
+                    connection.prepare_cached("BEGIN")?.execute([])?;
+                    let format = schema::format(connection)?;
+                    let found = (format == Format::Present).then(|| work(connection)).transpose()?;
+                    connection::commit(connection)?;
+                    Ok((format, found))
+                })
+            })?;
+            match found {
+                Some((Format::Older(_), _)) => self.pool.write(|link| migrate::migrate(link, path)).map(|_| ())?,
+                Some((_, found)) => return Ok(found),
+                None => return Ok(None),
+            }
+        }
+        Err(Cause::StoreUnavailable.with("the store does not stay upgraded: an old backup is being put back"))
+    }
+
+    /// Runs `work` in a write transaction; `None` if no token was ever initialised.
+    fn write<T>(&self, mut work: impl FnMut(&Connection) -> Outcome<T>) -> Result<Option<T>> {
+        let path = &self.pool.path;
+        let written = self.pool.write(|link| {
+            ready_to_write(link, path)?;
+            link.run(path, |connection| {
+                let format = connection::begin(connection)?;
+                let done = (format == Format::Present).then(|| work(connection)).transpose()?;
+                connection::commit(connection)?;
+                Ok(done)
+            })
+        })?;
+        Ok(written.flatten())
+    }
+}
+
+/// Refuses where writing is impossible, and brings an older file up to date.
+fn ready_to_write(link: &Link, path: &Path) -> Result<()> {
+    if link.read_only {
+        return Err(Cause::StoreReadOnly.with(path.display().to_string()));
+    }
+    match link.run(path, connection::look)? {
+        Format::Older(_) => migrate::migrate(link, path),
+        Format::Empty | Format::Present => Ok(()),
+    }
+}
+
+impl Store for SqliteStore {
+    fn token(&self) -> Result<Option<TokenRecord>> {
+        Ok(self.read(write::token)?.flatten())
+    }
+
+    fn initialise(&self, token: &TokenRecord, expected: Option<u64>) -> Result<()> {
+        let encoded = record::encode_token(token)?;
+        if expected.is_none() {
+            self.pool.check_process()?;
+            connection::create(&self.pool.path)?;
+        }
+        let path = &self.pool.path;
+        let done = self.pool.write(|link| {
+            ready_to_write(link, path)?;
+            link.run(path, connection::use_log)?;
+            link.run(path, |connection| {
+                if connection::begin(connection)? == Format::Empty {
+                    connection.execute_batch(schema::TABLES)?;
+                    schema::stamp(connection)?;
+                }
+                write::initialise(connection, &encoded, expected)?;
+                connection::commit(connection)
+            })
+        })?;
+        done.ok_or_else(|| Cause::StoreConflict.with("the token is gone"))
+    }
+
+    fn update_token(&self, token: &TokenRecord) -> Result<u64> {
+        let encoded = record::encode_token(token)?;
+        self.write(|connection| write::update_token(connection, token.version, &encoded))?
+            .ok_or_else(|| Cause::StoreConflict.with("the token is gone"))
+    }
+
+    fn find(&self, query: &Query, after: Option<Cursor>, limit: usize) -> Result<Page> {
+        let plan = query::Plan::new(query);
+        Ok(self.read(|connection| plan.page(connection, after, limit))?.unwrap_or_default())
+    }
+
+    fn get(&self, id: &ObjectId) -> Result<Option<ObjectRecord>> {
+        let found = self.read(|connection| {
+            Ok(connection
+                .prepare_cached("SELECT version, record FROM object JOIN record USING (seq) WHERE id = ?1")?
+                .query_row([id.as_bytes()], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?)))
+                .optional()?)
+        })?;
+        found.flatten().map(|(version, bytes)| record::decode_object(id, version as u64, &bytes)).transpose()
+    }
+
+    fn insert(&self, records: &[ObjectRecord]) -> Result<()> {
+        let objects = records.iter().map(write::New::encode).collect::<Result<Vec<_>>>()?;
+        self.write(|connection| write::insert(connection, &objects))?.ok_or(Cause::TokenNotRecognized.into())
+    }
+
+    fn update(&self, record: &ObjectRecord) -> Result<u64> {
+        let object = write::New::encode(record)?;
+        self.write(|connection| write::update(connection, record.version, &object))?
+            .ok_or(Cause::ObjectHandleInvalid.into())
+    }
+
+    fn delete(&self, id: &ObjectId, version: Option<u64>) -> Result<()> {
+        self.write(|connection| write::delete(connection, id, version))?.ok_or(Cause::ObjectHandleInvalid.into())
+    }
+
+    fn change_counter(&self) -> Result<u64> {
+        let counter = self.read(|connection| {
+            Ok(connection.prepare_cached("SELECT counter FROM state")?.query_row([], |row| row.get::<_, i64>(0))?)
+        })?;
+        Ok(counter.unwrap_or(0) as u64)
+    }
+
+    fn read_only(&self) -> bool {
+        match self.pool.read(|link| Ok(link.read_only)) {
+            Ok(Some(read_only)) => read_only,
+            Ok(None) => {
+                // The directory that is there, of those in which the file would be made.
+                let there = self.pool.path.ancestors().skip(1).find(|above| above.exists());
+                there.is_some_and(process::on_read_only_file_system)
+            }
+            Err(e) => e.cause() == Cause::StoreReadOnly,
+        }
+    }
+}

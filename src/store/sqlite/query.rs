@@ -1,0 +1,168 @@
+//! Searching: through the index, in the order of insertion, in short transactions.
+
+use super::fault::Outcome;
+use super::schema::{self, Term};
+use crate::store::record::ObjectView;
+use crate::store::{Cursor, ObjectId, Page, Query, Visibility};
+use cryptoki_sys::CKA_PRIVATE;
+use rusqlite::{Connection, OptionalExtension, params};
+
+/// How many candidates, or leaps between them, one transaction looks at, so that it stays within milliseconds.
+const EFFORT: usize = 4096;
+/// How many rows are asked for at once where there is nothing to skip.
+const BATCH: usize = 256;
+
+/// How a query is answered.
+pub(super) struct Plan<'q> {
+    query: &'q Query,
+    /// Every object that matches is in the index under each of these; none of them: all objects.
+    terms: Vec<Term>,
+}
+
+impl<'q> Plan<'q> {
+    pub(super) fn new(query: &'q Query) -> Self {
+        let get = |kind| query.equal.iter().find(|(k, _)| *k == kind).map(|(_, value)| value.as_slice());
+        let mut terms: Vec<Term> =
+            schema::indexed(get).filter_map(|kind| Some(schema::term(kind, get(kind)?))).collect();
+        if query.private == Visibility::PublicOnly {
+            terms.push(schema::public());
+        }
+        Self { query, terms }
+    }
+
+    /// The next matches after `after`.
+    pub(super) fn page(&self, connection: &Connection, after: Option<Cursor>, limit: usize) -> Outcome<Page> {
+        let mut page = Page::default();
+        let mut candidates = Candidates::new(connection, &self.terms, after.map_or(0, |cursor| cursor.0 as i64));
+        while page.ids.len() < limit {
+            match candidates.next()? {
+                Step::End => return Ok(page),
+                Step::Pause => break,
+                Step::Candidate(seq, id) if self.is_match(connection, seq)? => page.ids.push(match id {
+                    Some(id) => id,
+                    None => id_of(connection, seq)?,
+                }),
+                Step::Candidate(..) => {}
+            }
+        }
+        page.next = Some(Cursor(candidates.last as u64));
+        Ok(page)
+    }
+
+    /// Whether the record itself says what the index says, and the rest of the query. A damaged one may.
+    fn is_match(&self, connection: &Connection, seq: i64) -> Outcome<bool> {
+        if self.query.equal.is_empty() {
+            return Ok(true);
+        }
+        let mut select = connection.prepare_cached("SELECT record FROM record WHERE seq = ?1")?;
+        let mut rows = select.query([seq])?;
+        let Some(row) = rows.next()? else { return Ok(false) };
+        let bytes = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
+        let Ok(view) = ObjectView::parse(bytes) else { return Ok(true) };
+        let hidden = self.query.private == Visibility::PublicOnly && schema::is_private(view.get(CKA_PRIVATE));
+        Ok(!hidden && self.query.equal.iter().all(|(kind, value)| view.get(*kind) == Some(value)))
+    }
+}
+
+fn id_of(connection: &Connection, seq: i64) -> Outcome<ObjectId> {
+    let mut select = connection.prepare_cached("SELECT id FROM object WHERE seq = ?1")?;
+    Ok(ObjectId::from_bytes(select.query_row([seq], |row| row.get(0))?))
+}
+
+/// What came next.
+enum Step {
+    /// This object is in the index under all the terms.
+    Candidate(i64, Option<ObjectId>),
+    /// Enough for one transaction.
+    Pause,
+    /// There are no more.
+    End,
+}
+
+/// The objects that are in the index under all of some terms, by ascending `seq`.
+///
+/// One term, or none, is a scan. Several are intersected by leaping: each list in turn is asked for its
+/// first entry not below the best so far, so that the work is bounded by the shortest list and nothing
+/// needs to be known beforehand about which one that is.
+struct Candidates<'a> {
+    connection: &'a Connection,
+    terms: &'a [Term],
+    /// Everything up to here was answered or ruled out.
+    last: i64,
+    effort: usize,
+    /// What a scan read ahead, in reverse.
+    ahead: Vec<(i64, Option<ObjectId>)>,
+    /// Whether nothing follows what was read ahead.
+    at_end: bool,
+}
+
+impl<'a> Candidates<'a> {
+    fn new(connection: &'a Connection, terms: &'a [Term], after: i64) -> Self {
+        Self { connection, terms, last: after, effort: EFFORT, ahead: Vec::new(), at_end: false }
+    }
+
+    fn next(&mut self) -> Outcome<Step> {
+        match self.terms {
+            [] | [_] => self.scan(),
+            terms => self.leap(terms),
+        }
+    }
+
+    fn scan(&mut self) -> Outcome<Step> {
+        if self.effort == 0 {
+            return Ok(Step::Pause);
+        }
+        self.effort -= 1;
+        if self.ahead.is_empty() && !self.at_end {
+            self.ahead = self.read_ahead()?;
+            self.at_end = self.ahead.len() < BATCH;
+            self.ahead.reverse();
+        }
+        let Some((seq, id)) = self.ahead.pop() else { return Ok(Step::End) };
+        self.last = seq;
+        Ok(Step::Candidate(seq, id))
+    }
+
+    fn read_ahead(&self) -> Outcome<Vec<(i64, Option<ObjectId>)>> {
+        let mut ahead = Vec::with_capacity(BATCH);
+        if let [(kind, value)] = self.terms {
+            let sql = "SELECT seq FROM lookup WHERE type = ?1 AND value = ?2 AND seq > ?3 ORDER BY seq LIMIT ?4";
+            let mut select = self.connection.prepare_cached(sql)?;
+            let mut rows = select.query(params![kind, value, self.last, BATCH as i64])?;
+            while let Some(row) = rows.next()? {
+                ahead.push((row.get(0)?, None));
+            }
+        } else {
+            let sql = "SELECT seq, id FROM object WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+            let mut select = self.connection.prepare_cached(sql)?;
+            let mut rows = select.query(params![self.last, BATCH as i64])?;
+            while let Some(row) = rows.next()? {
+                ahead.push((row.get(0)?, Some(ObjectId::from_bytes(row.get(1)?))));
+            }
+        }
+        Ok(ahead)
+    }
+
+    fn leap(&mut self, terms: &[Term]) -> Outcome<Step> {
+        let sql = "SELECT seq FROM lookup WHERE type = ?1 AND value = ?2 AND seq >= ?3 ORDER BY seq LIMIT 1";
+        let mut seek = self.connection.prepare_cached(sql)?;
+        let mut agreed = 0;
+        for (kind, value) in terms.iter().cycle() {
+            if self.effort == 0 {
+                return Ok(Step::Pause);
+            }
+            self.effort -= 1;
+            let best = self.last + 1;
+            let Some(seq) = seek.query_row(params![kind, value, best], |row| row.get(0)).optional()? else {
+                return Ok(Step::End);
+            };
+            agreed = if seq == best { agreed + 1 } else { 1 };
+            self.last = seq - 1;
+            if agreed == terms.len() {
+                self.last = seq;
+                return Ok(Step::Candidate(seq, None));
+            }
+        }
+        Ok(Step::End)
+    }
+}

@@ -6,6 +6,7 @@
 
 use super::errors::chain;
 use crate::error::{Cause, Error, Result};
+use aws_config::imds::client::error::ImdsError;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
@@ -131,12 +132,29 @@ impl ProvideCredentials for Cached {
 
 fn missing(error: &CredentialsError) -> Error {
     let cause = match error {
-        CredentialsError::CredentialsNotLoaded(_) | CredentialsError::ProviderTimedOut(_) => Cause::CredentialsMissing,
         CredentialsError::InvalidConfiguration(_) => Cause::KmsSetup,
+        _ if nothing_there(error) => Cause::CredentialsMissing,
         // A provider that was there and said no: the role cannot be assumed, the token is refused.
         _ => Cause::CredentialsRejected,
     };
     cause.with(chain(error))
+}
+
+/// Whether at the bottom of it nobody had credentials to give: also for a role that is to be assumed with
+/// others, and where the instance's metadata service refuses to talk to this process.
+fn nothing_there(error: &CredentialsError) -> bool {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        let empty_handed = matches!(
+            error.downcast_ref(),
+            Some(CredentialsError::CredentialsNotLoaded(_) | CredentialsError::ProviderTimedOut(_))
+        );
+        if empty_handed || error.is::<ImdsError>() {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 #[cfg(test)]

@@ -36,10 +36,13 @@ impl ResolveDns for Resolver {
             }
         });
         match spawned {
-            Ok(_) => DnsFuture::new(async move {
-                match receive.await {
-                    Ok(found) => found.map_err(ResolveDnsError::new),
-                    Err(_) => Err(ResolveDnsError::new(format!("the lookup of {name} was broken off"))),
+            Ok(thread) => DnsFuture::new(async move {
+                let found = receive.await;
+                // It has nothing more to do: after the call it is gone, not going.
+                let ended = thread.join();
+                match found {
+                    Ok(found) if ended.is_ok() => found.map_err(ResolveDnsError::new),
+                    _ => Err(ResolveDnsError::new(format!("the lookup of {name} was broken off"))),
                 }
             }),
             // No thread to be had: better a lookup without a deadline than none.

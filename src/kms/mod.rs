@@ -20,6 +20,9 @@ mod setup;
 mod spec;
 mod transport;
 
+#[cfg(test)]
+mod tests;
+
 pub use answer::{DataKey, DataKeyPair, KeyDescription, Opened, Sealed};
 pub use client::Kms;
 pub use context::EncryptionContext;

@@ -90,6 +90,7 @@ pub(super) async fn aws(config: &KmsConfig, rules: HostRules) -> Result<Session>
     let credentials = Cached::new(source);
     let mut builder = Builder::from(&sdk).http_client(for_kms.clone());
     if let Some(url) = &config.endpoint_url {
+        check_endpoint(url)?;
         builder = builder.endpoint_url(url);
     }
     Ok(Session { client: client(builder, &credentials), credentials, transports: vec![for_kms, for_credentials] })
@@ -239,6 +240,14 @@ fn retries() -> RetryConfig {
 /// The SDK itself sets no limit to waiting for an answer.
 fn patience() -> TimeoutConfig {
     TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(Duration::from_secs(5)).build()
+}
+
+/// The SDK takes any text for a URL and fails at each call.
+fn check_endpoint(url: &str) -> Result<()> {
+    let sound = url.parse::<hyper::Uri>().is_ok_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())
+    });
+    if sound { Ok(()) } else { Err(Cause::KmsSetup.with(format!("endpoint_url {url:?} is no http or https URL"))) }
 }
 
 fn roots(config: &KmsConfig, rules: HostRules) -> Result<Roots> {

@@ -25,6 +25,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime;
 use x509_cert::der::Decode;
 
 /// The longest answer that is read. The longest that KMS sends is some 20 kB.
@@ -111,6 +112,8 @@ impl std::fmt::Debug for Inner {
 /// What two requests must have in common to share connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Route {
+    /// A connection lives in the runtime that it was made in and dies with it.
+    runtime: Option<runtime::Id>,
     tls: bool,
     connect: Option<Duration>,
     read: Option<Duration>,
@@ -134,6 +137,8 @@ impl Transport {
         // The SDK's builder panics on certificates that rustls cannot use as roots.
         let built = catch_unwind(AssertUnwindSafe(|| self.0.connect(route)));
         let pool = built.map_err(|_| ConnectorError::user("the root certificates cannot be used".into()))?;
+        // What is left of runtimes before this one is of no more use.
+        pools.retain(|(known, _)| known.runtime == route.runtime);
         pools.push((route, pool.clone()));
         Ok(pool)
     }
@@ -189,7 +194,12 @@ struct Attempt {
 
 impl HttpConnector for Attempt {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let route = Route { tls: request.uri().starts_with("https:"), connect: self.connect, read: self.read };
+        let route = Route {
+            runtime: runtime::Handle::try_current().ok().map(|handle| handle.id()),
+            tls: request.uri().starts_with("https:"),
+            connect: self.connect,
+            read: self.read,
+        };
         let pool = match self.transport.pool(route) {
             Ok(pool) => pool,
             Err(error) => return HttpConnectorFuture::ready(Err(error)),

@@ -180,10 +180,10 @@ impl KeyFile {
         match fs::metadata(&self.path) {
             Ok(file) => {
                 let stamp = Stamp::of(&file);
-                if let Some((known, keys)) = &*self.read.lock() {
-                    if *known == stamp {
-                        return Ok(Arc::clone(keys));
-                    }
+                if let Some((known, keys)) = &*self.read.lock()
+                    && *known == stamp
+                {
+                    return Ok(Arc::clone(keys));
                 }
                 Ok(self.load()?)
             }

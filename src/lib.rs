@@ -5,6 +5,7 @@
 //!
 //! | floor | what it is |
 //! | --- | --- |
+//! | [`cli`] | the operator's tool: beside the door, on the same floors |
 //! | [`capi`] | the door: the C ABI of PKCS#11 2.40, 3.0 and 3.2 |
 //! | [`module`] | the loaded library: initialise, finalise, slots, fork |
 //! | [`session`] | handles, session state, operations, login state |
@@ -19,6 +20,7 @@
 //! | [`config`] | the configuration file |
 //! | [`error`] | one error, by cause |
 
+pub mod cli;
 pub mod config;
 pub mod crypto;
 pub mod error;

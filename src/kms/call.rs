@@ -1,0 +1,132 @@
+//! One call to KMS: attempts, pauses and deadlines.
+//!
+//! The loop is ours and not the SDK's, which is told to try once: the SDK's own gives up its last error
+//! when the total deadline strikes (a throttled call would look like a dead network), does not tell how
+//! often it tried, sleeps a second before a signature is tried again, and takes `LimitExceededException`
+//! for throttling.
+
+use super::errors::{Failure, Retry};
+use super::setup::Session;
+use crate::error::{Cause, Error, Result};
+use aws_sdk_kms::Client;
+use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+
+/// How often something that is broken, not busy, is tried. Throttled calls are tried until the deadline.
+const MAX_ATTEMPTS: u32 = 5;
+
+/// How long one attempt and all of them may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) attempt: Duration,
+    pub(super) total: Duration,
+}
+
+/// What a failed call is called in an error.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Name<'a> {
+    pub(super) operation: &'static str,
+    pub(super) key_id: &'a str,
+}
+
+/// Makes the call until it succeeds, cannot succeed, or would miss its deadline.
+pub(super) async fn until_answered<T, E, F>(
+    name: Name<'_>,
+    limits: Limits,
+    deadline: Instant,
+    session: &Session,
+    send: impl Fn(Client) -> F,
+) -> Result<T>
+where
+    F: Future<Output = std::result::Result<T, SdkError<E, HttpResponse>>>,
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    let mut attempts = 0;
+    let mut renewed = false;
+    loop {
+        within(deadline, name, session.credentials.ready()).await??;
+        attempts += 1;
+        let limit = limits.attempt.min(deadline.saturating_duration_since(Instant::now()));
+        let failure = match timeout(limit, Box::pin(send(session.client.clone()))).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(error)) => Failure::of(&error),
+            Err(_) => Failure::timed_out(limit),
+        };
+        let pause = match failure.retry {
+            Retry::Never => None,
+            Retry::Once if renewed => None,
+            Retry::Once => {
+                renewed = true;
+                session.credentials.forget();
+                Some(Duration::ZERO)
+            }
+            Retry::Soon if attempts >= MAX_ATTEMPTS => None,
+            Retry::Soon => Some(jitter(Duration::from_millis(50), Duration::from_secs(1), attempts)),
+            Retry::Throttled => Some(jitter(Duration::from_millis(200), Duration::from_secs(5), attempts)),
+        };
+        match pause {
+            Some(pause) if Instant::now() + pause < deadline => sleep(pause).await,
+            _ => return Err(failure.into_error(name.operation, name.key_id, attempts)),
+        }
+    }
+}
+
+/// A part of a call that is no attempt: loading the configuration, fetching credentials.
+pub(super) async fn within<T>(deadline: Instant, name: Name<'_>, work: impl Future<Output = T>) -> Result<T> {
+    tokio::time::timeout_at(deadline, Box::pin(work)).await.map_err(|_| {
+        Cause::KmsTimeout
+            .with(format!("kms:{}: no credentials before the deadline (KMS key {})", name.operation, name.key_id))
+    })
+}
+
+/// Full jitter: anything up to a bound that doubles with each attempt.
+fn jitter(first: Duration, most: Duration, attempts: u32) -> Duration {
+    let bound = first.saturating_mul(1 << attempts.saturating_sub(1).min(16)).min(most);
+    // Without randomness the pause is the whole bound: late, not wrong.
+    let fraction = getrandom::u32().map_or(1.0, |n| f64::from(n) / f64::from(u32::MAX));
+    bound.mul_f64(fraction)
+}
+
+/// Runs `work` unless and until `cancelled` turns true.
+pub(super) async fn unless<T>(
+    mut cancelled: watch::Receiver<bool>,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let mut stop = pin!(async move {
+        if cancelled.wait_for(|cancelled| *cancelled).await.is_err() {
+            // The sender lives as long as the client; without it there is nothing to wait for.
+            std::future::pending::<()>().await;
+        }
+    });
+    let mut work = pin!(work);
+    poll_fn(|context| {
+        if stop.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Err(Error::from(Cause::NotInitialized)));
+        }
+        work.as_mut().poll(context)
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_and_stay_below_their_bound() {
+        let first = Duration::from_millis(50);
+        let most = Duration::from_secs(1);
+        for attempts in 1..40 {
+            let bound = first.saturating_mul(1 << (attempts - 1).min(16)).min(most);
+            assert!(jitter(first, most, attempts) <= bound);
+        }
+        let long: Duration = (0..200).map(|_| jitter(first, most, 10)).sum();
+        assert!(long > Duration::from_secs(50), "200 pauses of up to 1 s took {long:?} together");
+    }
+}

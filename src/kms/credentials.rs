@@ -1,0 +1,228 @@
+//! AWS credentials, fetched before a call and kept until they are nearly old.
+//!
+//! They are fetched outside the attempt's deadline (the first time may mean a token from the instance's
+//! metadata service and a role to assume) and by one caller for all. No thread refreshes them: the call
+//! that finds them nearly expired does, and while they are still good the others do not wait for it.
+
+use super::errors::chain;
+use crate::error::{Cause, Error, Result};
+use aws_config::imds::client::error::ImdsError;
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// How long before their expiry credentials are fetched anew.
+const EARLY: Duration = Duration::from_secs(300);
+/// How long credentials without an expiry are believed: a rotated file is noticed after that.
+const UNDATED: Duration = Duration::from_secs(900);
+/// How long to go on with good credentials after a refresh that failed.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The credentials of one client; clones share them.
+#[derive(Clone, Debug)]
+pub(super) struct Cached(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    source: SharedCredentialsProvider,
+    held: Mutex<Option<Held>>,
+    fetching: tokio::sync::Mutex<()>,
+}
+
+#[derive(Clone, Debug)]
+struct Held {
+    credentials: Credentials,
+    refresh_at: SystemTime,
+}
+
+impl Held {
+    fn expired(&self, now: SystemTime) -> bool {
+        self.credentials.expiry().is_some_and(|expiry| expiry <= now)
+    }
+}
+
+impl Cached {
+    pub(super) fn new(source: impl ProvideCredentials + 'static) -> Self {
+        let source = SharedCredentialsProvider::new(source);
+        Self(Arc::new(Inner { source, held: Mutex::new(None), fetching: tokio::sync::Mutex::new(()) }))
+    }
+
+    /// Sees to it that there are credentials which are good for the call that follows.
+    ///
+    /// # Errors
+    /// `CredentialsMissing`, `CredentialsRejected` (a role that may not be assumed), `KmsSetup`.
+    pub(super) async fn ready(&self) -> Result<()> {
+        let usable = match self.state() {
+            State::Good => return Ok(()),
+            State::Ageing => true,
+            State::None => false,
+        };
+        let guard = if usable {
+            match self.0.fetching.try_lock() {
+                Ok(guard) => guard,
+                Err(_) => return Ok(()),
+            }
+        } else {
+            self.0.fetching.lock().await
+        };
+        if let State::Good = self.state() {
+            return Ok(());
+        }
+        let fetched = self.0.source.provide_credentials().await;
+        let now = SystemTime::now();
+        let mut held = self.0.held.lock();
+        let result = match fetched {
+            Ok(credentials) => {
+                let refresh_at = match credentials.expiry() {
+                    // Credentials that live shorter than `EARLY` are not fetched at every call.
+                    Some(expiry) => expiry.checked_sub(EARLY).unwrap_or(now).max(now + PATIENCE),
+                    None => now + UNDATED,
+                };
+                *held = Some(Held { credentials, refresh_at });
+                Ok(())
+            }
+            Err(error) => match held.as_mut() {
+                Some(old) if !old.expired(now) => {
+                    old.refresh_at = now + PATIENCE;
+                    Ok(())
+                }
+                _ => Err(missing(&error)),
+            },
+        };
+        drop(held);
+        drop(guard);
+        result
+    }
+
+    /// Forgets the credentials: AWS refused them.
+    pub(super) fn forget(&self) {
+        *self.0.held.lock() = None;
+    }
+
+    fn state(&self) -> State {
+        let now = SystemTime::now();
+        match &*self.0.held.lock() {
+            Some(held) if held.expired(now) => State::None,
+            Some(held) if held.refresh_at <= now => State::Ageing,
+            Some(_) => State::Good,
+            None => State::None,
+        }
+    }
+}
+
+enum State {
+    Good,
+    /// Still good, but to be fetched anew.
+    Ageing,
+    None,
+}
+
+impl ProvideCredentials for Cached {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        let held = self.0.held.lock().as_ref().map(|held| held.credentials.clone());
+        future::ProvideCredentials::ready(held.ok_or_else(|| CredentialsError::not_loaded("no credentials are held")))
+    }
+}
+
+fn missing(error: &CredentialsError) -> Error {
+    let cause = match error {
+        CredentialsError::InvalidConfiguration(_) => Cause::KmsSetup,
+        _ if nothing_there(error) => Cause::CredentialsMissing,
+        // A provider that was there and said no: the role cannot be assumed, the token is refused.
+        _ => Cause::CredentialsRejected,
+    };
+    cause.with(chain(error))
+}
+
+/// Whether at the bottom of it nobody had credentials to give: also for a role that is to be assumed with
+/// others, and where the instance's metadata service refuses to talk to this process.
+fn nothing_there(error: &CredentialsError) -> bool {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        let empty_handed = matches!(
+            error.downcast_ref(),
+            Some(CredentialsError::CredentialsNotLoaded(_) | CredentialsError::ProviderTimedOut(_))
+        );
+        if empty_handed || error.is::<ImdsError>() {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    /// Hands out credentials that expire after `lifetime` seconds, or fails after the first.
+    #[derive(Debug)]
+    struct Source {
+        lifetime: u64,
+        fetched: Arc<AtomicU32>,
+    }
+
+    impl ProvideCredentials for Source {
+        fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            future::ProvideCredentials::new(async {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                if self.fetched.fetch_add(1, Ordering::SeqCst) > 0 {
+                    return Err(CredentialsError::not_loaded("gone"));
+                }
+                let expiry = SystemTime::now() + Duration::from_secs(self.lifetime);
+                Ok(Credentials::new("AKIDEXAMPLE", "secret", None, Some(expiry), "test"))
+            })
+        }
+    }
+
+    fn cached(lifetime: u64) -> (Cached, Arc<AtomicU32>) {
+        let fetched = Arc::new(AtomicU32::new(0));
+        (Cached::new(Source { lifetime, fetched: Arc::clone(&fetched) }), fetched)
+    }
+
+    fn run<F: Future>(work: F) -> F::Output {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+    }
+
+    #[test]
+    fn one_caller_fetches_for_all_and_not_again() {
+        let (cached, fetched) = cached(3600);
+        run(async {
+            let waiting: Vec<_> = (0..20)
+                .map(|_| {
+                    let cached = cached.clone();
+                    tokio::spawn(async move { cached.ready().await })
+                })
+                .collect();
+            for call in waiting {
+                call.await.unwrap().unwrap();
+            }
+        });
+        assert_eq!(fetched.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn good_credentials_outlive_a_refresh_that_fails_and_refused_ones_do_not() {
+        let (cached, fetched) = cached(100);
+        run(async {
+            cached.ready().await.unwrap();
+            cached.0.held.lock().as_mut().unwrap().refresh_at = SystemTime::UNIX_EPOCH;
+            cached.ready().await.unwrap();
+            assert_eq!(fetched.load(Ordering::SeqCst), 2, "the refresh was tried");
+            cached.ready().await.unwrap();
+            assert_eq!(fetched.load(Ordering::SeqCst), 2, "and not tried again at once");
+            cached.forget();
+            assert_eq!(cached.ready().await.unwrap_err().cause(), Cause::CredentialsMissing);
+        });
+    }
+}

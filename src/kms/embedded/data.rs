@@ -1,0 +1,193 @@
+//! The operations on data: generate, encrypt, decrypt, re-encrypt.
+
+use super::exception::Exception;
+use super::keyfile::{Key, KeyFile, Keys, State};
+use super::request::Request;
+use super::{Trouble, pairs, seal};
+use crate::kms::KeyPairSpec;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+const MAX_PLAINTEXT: usize = 4096;
+const MAX_BLOB: usize = 6144;
+
+/// Refuses a key whose state forbids its use, as KMS words it.
+fn check_state(keys: &Keys, key: &Key) -> Result<(), Exception> {
+    let arn = keys.arn(&key.id);
+    match key.state {
+        State::Enabled => Ok(()),
+        State::Disabled => Err(Exception::new("DisabledException", format!("{arn} is disabled."))),
+        State::PendingDeletion => {
+            Err(Exception::new("KMSInvalidStateException", format!("{arn} is pending deletion.")))
+        }
+        State::PendingImport => Err(Exception::new("KMSInvalidStateException", format!("{arn} is pending import."))),
+        State::Unavailable => Err(Exception::new("KMSInvalidStateException", format!("{arn} is unavailable."))),
+    }
+}
+
+/// Refuses a key that cannot seal.
+fn check_usage(keys: &Keys, key: &Key) -> Result<(), Exception> {
+    if key.spec == "SYMMETRIC_DEFAULT" && key.usage == "ENCRYPT_DECRYPT" {
+        return Ok(());
+    }
+    let arn = keys.arn(&key.id);
+    Err(Exception::new("InvalidKeyUsageException", format!("{arn} key usage is {}, key spec {}.", key.usage, key.spec)))
+}
+
+fn usable<'a>(keys: &'a Keys, name: &str) -> Result<&'a Key, Exception> {
+    let key = keys.find(name)?;
+    check_state(keys, key)?;
+    check_usage(keys, key)?;
+    Ok(key)
+}
+
+/// The last check of all: a dry run that gets here would have succeeded.
+fn check_dry_run(request: &Request) -> Result<(), Exception> {
+    if request.flag("DryRun")? {
+        let text = "The request would have succeeded, but the DryRun option is set.";
+        return Err(Exception::new("DryRunOperationException", text));
+    }
+    Ok(())
+}
+
+pub(super) fn generate_pair(file: &KeyFile, request: &Request) -> Result<Value, Trouble> {
+    pair(file, request, true)
+}
+
+pub(super) fn generate_sealed_pair(file: &KeyFile, request: &Request) -> Result<Value, Trouble> {
+    pair(file, request, false)
+}
+
+fn pair(file: &KeyFile, request: &Request, with_plaintext: bool) -> Result<Value, Trouble> {
+    let name = request.required_text("KeyPairSpec")?;
+    let context = request.context("EncryptionContext")?;
+    let keys = file.keys()?;
+    let key = usable(&keys, request.required_text("KeyId")?)?;
+    request.refuse_grant_tokens()?;
+    let Some(spec) = KeyPairSpec::from_name(name) else {
+        let text = format!("the embedded KMS makes no {name} key pairs");
+        return Err(Exception::new("UnsupportedOperationException", text).into());
+    };
+    check_dry_run(request)?;
+    let (public, private) = pairs::generate(spec)?;
+    let mut answer = json!({
+        "KeyId": keys.arn(&key.id),
+        "KeyPairSpec": spec.name(),
+        "PublicKey": STANDARD.encode(&public),
+        "PrivateKeyCiphertextBlob": STANDARD.encode(seal::seal(&key.id, &*key.material()?, &context, &private)?),
+    });
+    if with_plaintext {
+        answer["PrivateKeyPlaintext"] = STANDARD.encode(&*private).into();
+    }
+    Ok(answer)
+}
+
+pub(super) fn generate_key(file: &KeyFile, request: &Request) -> Result<Value, Trouble> {
+    data_key(file, request, true)
+}
+
+pub(super) fn generate_sealed_key(file: &KeyFile, request: &Request) -> Result<Value, Trouble> {
+    data_key(file, request, false)
+}
+
+fn data_key(file: &KeyFile, request: &Request, with_plaintext: bool) -> Result<Value, Trouble> {
+    let one = "Please specify either number of bytes or key spec.";
+    let len = match (request.text("KeySpec")?, request.integer("NumberOfBytes")?) {
+        (Some("AES_256"), None) => 32,
+        (Some("AES_128"), None) => 16,
+        (None, Some(len @ 1..=1024)) => len as usize,
+        _ => return Err(Exception::validation(one).into()),
+    };
+    let context = request.context("EncryptionContext")?;
+    let keys = file.keys()?;
+    let key = usable(&keys, request.required_text("KeyId")?)?;
+    request.refuse_grant_tokens()?;
+    check_dry_run(request)?;
+    let mut plaintext = Zeroizing::new(vec![0; len]);
+    getrandom::fill(&mut plaintext)
+        .map_err(|_| Exception::new("KMSInternalException", "the system's random generator failed"))?;
+    let mut answer = json!({
+        "KeyId": keys.arn(&key.id),
+        "CiphertextBlob": STANDARD.encode(seal::seal(&key.id, &*key.material()?, &context, &plaintext)?),
+    });
+    if with_plaintext {
+        answer["Plaintext"] = STANDARD.encode(&*plaintext).into();
+    }
+    Ok(answer)
+}
+
+pub(super) fn encrypt(file: &KeyFile, request: &Request) -> Result<Value, Trouble> {
+    let plaintext = Zeroizing::new(request.required_blob("Plaintext", MAX_PLAINTEXT)?);
+    let context = request.context("EncryptionContext")?;
+    let keys = file.keys()?;
+    let key = usable(&keys, request.required_text("KeyId")?)?;
+    request.check_algorithm("EncryptionAlgorithm")?;
+    request.refuse_grant_tokens()?;
+    check_dry_run(request)?;
+    Ok(json!({
+        "KeyId": keys.arn(&key.id),
+        "CiphertextBlob": STANDARD.encode(seal::seal(&key.id, &*key.material()?, &context, &plaintext)?),
+        "EncryptionAlgorithm": "SYMMETRIC_DEFAULT",
+    }))
+}
+
+/// Opens the blob of a request; the key is the one named, which must be the one that sealed it, or the one
+/// that the blob names.
+fn open<'a>(
+    keys: &'a Keys,
+    request: &Request,
+    key_field: &str,
+    context_field: &str,
+) -> Result<(&'a Key, Zeroizing<Vec<u8>>), Exception> {
+    let blob = request.required_blob("CiphertextBlob", MAX_BLOB)?;
+    let context = request.context(context_field)?;
+    let named = match request.has(key_field) {
+        true => Some(usable(keys, request.required_text(key_field)?)?),
+        false => None,
+    };
+    let sealed_under = seal::key_id(&blob).ok_or_else(|| Exception::new("InvalidCiphertextException", ""))?;
+    let key = match named {
+        Some(key) if key.id == sealed_under => key,
+        Some(_) => {
+            let text = "The key ID in the request does not identify a CMK that can perform this operation.";
+            return Err(Exception::new("IncorrectKeyException", text));
+        }
+        None => usable(keys, sealed_under)?,
+    };
+    let plaintext = Zeroizing::new(seal::open(&*key.material()?, &context, &blob)?);
+    Ok((key, plaintext))
+}
+
+pub(super) fn decrypt(file: &KeyFile, request: &Request) -> Result<Value, Trouble> {
+    let keys = file.keys()?;
+    request.check_algorithm("EncryptionAlgorithm")?;
+    request.refuse_grant_tokens()?;
+    let (key, plaintext) = open(&keys, request, "KeyId", "EncryptionContext")?;
+    check_dry_run(request)?;
+    Ok(json!({
+        "KeyId": keys.arn(&key.id),
+        "Plaintext": STANDARD.encode(&*plaintext),
+        "EncryptionAlgorithm": "SYMMETRIC_DEFAULT",
+    }))
+}
+
+pub(super) fn re_encrypt(file: &KeyFile, request: &Request) -> Result<Value, Trouble> {
+    let keys = file.keys()?;
+    request.check_algorithm("SourceEncryptionAlgorithm")?;
+    request.check_algorithm("DestinationEncryptionAlgorithm")?;
+    request.refuse_grant_tokens()?;
+    let destination = usable(&keys, request.required_text("DestinationKeyId")?)?;
+    let context = request.context("DestinationEncryptionContext")?;
+    let (source, plaintext) = open(&keys, request, "SourceKeyId", "SourceEncryptionContext")?;
+    check_dry_run(request)?;
+    let blob = seal::seal(&destination.id, &*destination.material()?, &context, &plaintext)?;
+    Ok(json!({
+        "CiphertextBlob": STANDARD.encode(blob),
+        "SourceKeyId": keys.arn(&source.id),
+        "KeyId": keys.arn(&destination.id),
+        "SourceEncryptionAlgorithm": "SYMMETRIC_DEFAULT",
+        "DestinationEncryptionAlgorithm": "SYMMETRIC_DEFAULT",
+    }))
+}

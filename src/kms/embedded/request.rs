@@ -1,0 +1,137 @@
+//! A request's fields.
+
+use super::exception::Exception;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// The fields of one request; all of them are known to the operation.
+#[derive(Debug)]
+pub(super) struct Request(Map<String, Value>);
+
+impl Request {
+    /// Reads a request body and refuses every field that is not in `known`.
+    pub(super) fn parse(operation: &str, known: &[&str], body: &[u8]) -> Result<Self, Exception> {
+        let Ok(Value::Object(mut fields)) = serde_json::from_slice(body) else {
+            return Err(Exception::new("SerializationException", "the request is not a JSON object"));
+        };
+        fields.retain(|_, value| !value.is_null());
+        if let Some(field) = fields.keys().find(|field| !known.contains(&field.as_str())) {
+            return Err(Exception::new(
+                "UnsupportedOperationException",
+                format!("the embedded KMS does not model the field {field} of {operation}"),
+            ));
+        }
+        Ok(Self(fields))
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    pub(super) fn text(&self, name: &str) -> Result<Option<&str>, Exception> {
+        match self.0.get(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(malformed(name)),
+        }
+    }
+
+    pub(super) fn required_text(&self, name: &str) -> Result<&str, Exception> {
+        match self.text(name)? {
+            Some(text) if !text.is_empty() && text.len() <= 2048 => Ok(text),
+            _ => Err(invalid(name, "Member must not be null and must have length between 1 and 2048")),
+        }
+    }
+
+    /// Bytes of length 1 to `most`.
+    pub(super) fn required_blob(&self, name: &str, most: usize) -> Result<Vec<u8>, Exception> {
+        let text = self.text(name)?.ok_or_else(|| invalid(name, "Member must not be null"))?;
+        let bytes = STANDARD.decode(text).map_err(|_| malformed(name))?;
+        if bytes.is_empty() || bytes.len() > most {
+            return Err(invalid(name, &format!("Member must have length between 1 and {most}")));
+        }
+        Ok(bytes)
+    }
+
+    pub(super) fn flag(&self, name: &str) -> Result<bool, Exception> {
+        match self.0.get(name) {
+            None => Ok(false),
+            Some(Value::Bool(value)) => Ok(*value),
+            Some(_) => Err(malformed(name)),
+        }
+    }
+
+    pub(super) fn integer(&self, name: &str) -> Result<Option<u64>, Exception> {
+        match self.0.get(name) {
+            None => Ok(None),
+            Some(value) => value.as_u64().map(Some).ok_or_else(|| malformed(name)),
+        }
+    }
+
+    /// An encryption context; an absent one is an empty one.
+    pub(super) fn context(&self, name: &str) -> Result<BTreeMap<String, String>, Exception> {
+        let fields = match self.0.get(name) {
+            None => return Ok(BTreeMap::new()),
+            Some(Value::Object(fields)) => fields,
+            Some(_) => return Err(malformed(name)),
+        };
+        let pair = |(key, value): (&String, &Value)| match value {
+            Value::String(value) => Ok((key.clone(), value.clone())),
+            _ => Err(malformed(name)),
+        };
+        fields.iter().map(pair).collect()
+    }
+
+    /// There are no grants here, so no token can belong to one.
+    pub(super) fn refuse_grant_tokens(&self) -> Result<(), Exception> {
+        match self.0.get("GrantTokens") {
+            None => Ok(()),
+            Some(Value::Array(tokens)) if tokens.is_empty() => Ok(()),
+            Some(Value::Array(tokens)) if tokens.len() <= 10 => {
+                Err(Exception::new("InvalidGrantTokenException", "the grant token is of no grant of the embedded KMS"))
+            }
+            Some(_) => Err(invalid("grantTokens", "Member must have length less than or equal to 10")),
+        }
+    }
+
+    /// The only algorithm of a symmetric key, or none at all.
+    pub(super) fn check_algorithm(&self, name: &str) -> Result<(), Exception> {
+        match self.text(name)? {
+            None | Some("SYMMETRIC_DEFAULT") => Ok(()),
+            Some(other) => Err(Exception::new(
+                "InvalidKeyUsageException",
+                format!("Algorithm {other} is incompatible with the key spec"),
+            )),
+        }
+    }
+}
+
+fn malformed(name: &str) -> Exception {
+    Exception::new("SerializationException", format!("{name} is of the wrong type"))
+}
+
+fn invalid(name: &str, constraint: &str) -> Exception {
+    Exception::validation(format!(
+        "1 validation error detected: Value at '{name}' failed to satisfy constraint: {constraint}"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_field_is_named_and_null_is_absent() {
+        let parse = |body: &str| Request::parse("Decrypt", &["KeyId"], body.as_bytes());
+        let error = parse(r#"{"KeyId":"x","Recipient":{}}"#).unwrap_err();
+        assert_eq!(error.code, "UnsupportedOperationException");
+        assert!(String::from_utf8(error.answer().body).unwrap().contains("Recipient"));
+        assert!(!parse(r#"{"KeyId":null,"Recipient":null}"#).unwrap().has("KeyId"));
+        for bad in ["", "[]", "{", "1"] {
+            assert_eq!(parse(bad).unwrap_err().code, "SerializationException", "{bad}");
+        }
+        assert_eq!(parse(r#"{"KeyId":1}"#).unwrap().required_text("KeyId").unwrap_err().code, "SerializationException");
+    }
+}

@@ -1,0 +1,213 @@
+//! The HTTP client under the SDK: hyper, rustls and AWS-LC, with our resolver, proxy and root certificates.
+//!
+//! The SDK's ready-made client takes neither a proxy nor `AWS_CA_BUNDLE`, cannot drop its connections, and
+//! reads answers of any length. Connections are made when a request needs one: the root certificates are
+//! not loaded for an endpoint without TLS.
+
+use super::dns::Resolver;
+use crate::error::{Cause, Result};
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use aws_smithy_http_client::{Connector, ConnectorBuilder};
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::body::SdkBody;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http_body_util::Limited;
+use parking_lot::Mutex;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime;
+use x509_cert::der::Decode;
+
+/// The longest answer that is read. The longest that KMS sends is some 20 kB.
+const MAX_ANSWER: usize = 256 * 1024;
+/// Idle connections are closed by the other side after some time; younger ones are worth a try.
+const IDLE: Duration = Duration::from_secs(20);
+
+/// Where the distributions keep the root certificates, for processes that must not believe
+/// `SSL_CERT_FILE` and `SSL_CERT_DIR`.
+const SYSTEM_ROOTS: &[&str] = &[
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// Which certificates are believed.
+#[derive(Clone, Debug)]
+pub(super) enum Roots {
+    /// The system's, as `SSL_CERT_FILE` and `SSL_CERT_DIR` may say.
+    Native,
+    /// Those of one PEM file, already read.
+    Pem(Vec<u8>),
+}
+
+impl Roots {
+    /// Reads a bundle, so that a mistake shows as an error of the set-up and not later.
+    pub(super) fn bundle(path: &Path) -> Result<Self> {
+        let pem = std::fs::read(path)
+            .map_err(|error| Cause::KmsSetup.with(format!("ca_bundle {} cannot be read: {error}", path.display())))?;
+        let bad = |why: &dyn std::fmt::Display| {
+            Cause::KmsSetup.with(format!("ca_bundle {} is not a file of PEM certificates: {why}", path.display()))
+        };
+        let text = String::from_utf8_lossy(&pem);
+        let (begin, end) = ("-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----");
+        let mut count = 0;
+        for block in text.split(begin).skip(1) {
+            let Some((body, _)) = block.split_once(end) else {
+                return Err(bad(&"a certificate has no end"));
+            };
+            let base64: String = body.split_ascii_whitespace().collect();
+            let der = STANDARD.decode(base64).map_err(|error| bad(&error))?;
+            x509_cert::Certificate::from_der(&der).map_err(|error| bad(&error))?;
+            count += 1;
+        }
+        if count == 0 {
+            return Err(bad(&"no certificate in it"));
+        }
+        Ok(Self::Pem(pem))
+    }
+
+    /// The system's bundle, whatever the environment says.
+    pub(super) fn system() -> Result<Self> {
+        let found = SYSTEM_ROOTS.iter().find(|path| Path::new(path).exists());
+        found.map_or_else(
+            || Err(Cause::KmsSetup.with("no root certificates found; set ca_bundle")),
+            |path| Self::bundle(Path::new(path)),
+        )
+    }
+}
+
+/// An HTTP client for the SDK. Clones share connections.
+#[derive(Clone, Debug)]
+pub(super) struct Transport(Arc<Inner>);
+
+struct Inner {
+    resolver: Resolver,
+    proxy: ProxyConfig,
+    /// Whether requests without TLS go to the proxy too. Those for credentials must not: they go to a
+    /// link-local address that only this machine can reach.
+    proxy_plain: bool,
+    roots: Roots,
+    pools: Mutex<Vec<(Route, SharedHttpConnector)>>,
+}
+
+impl std::fmt::Debug for Inner {
+    /// Says nothing: a proxy's URL may hold a password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Transport")
+    }
+}
+
+/// What two requests must have in common to share connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Route {
+    /// A connection lives in the runtime that it was made in and dies with it.
+    runtime: Option<runtime::Id>,
+    tls: bool,
+    connect: Option<Duration>,
+    read: Option<Duration>,
+}
+
+impl Transport {
+    pub(super) fn new(resolver: Resolver, proxy: ProxyConfig, proxy_plain: bool, roots: Roots) -> Self {
+        Self(Arc::new(Inner { resolver, proxy, proxy_plain, roots, pools: Mutex::new(Vec::new()) }))
+    }
+
+    /// Lets go of all connections. Those in use end with their calls.
+    pub(super) fn forget(&self) {
+        self.0.pools.lock().clear();
+    }
+
+    fn pool(&self, route: Route) -> std::result::Result<SharedHttpConnector, ConnectorError> {
+        let mut pools = self.0.pools.lock();
+        if let Some((_, pool)) = pools.iter().find(|(known, _)| *known == route) {
+            return Ok(pool.clone());
+        }
+        // The SDK's builder panics on certificates that rustls cannot use as roots.
+        let built = catch_unwind(AssertUnwindSafe(|| self.0.connect(route)));
+        let pool = built.map_err(|_| ConnectorError::user("the root certificates cannot be used".into()))?;
+        // What is left of runtimes before this one is of no more use.
+        pools.retain(|(known, _)| known.runtime == route.runtime);
+        pools.push((route, pool.clone()));
+        Ok(pool)
+    }
+}
+
+impl Inner {
+    fn connect(&self, route: Route) -> SharedHttpConnector {
+        let settings = HttpConnectorSettings::builder();
+        let settings = match route.connect {
+            Some(limit) => settings.connect_timeout(limit),
+            None => settings,
+        };
+        let settings = match route.read {
+            Some(limit) => settings.read_timeout(limit),
+            None => settings,
+        };
+        let roots = match &self.roots {
+            _ if !route.tls => TrustStore::empty(),
+            Roots::Native => TrustStore::default(),
+            Roots::Pem(pem) => TrustStore::empty().with_pem_certificate(pem.clone()),
+        };
+        let builder: ConnectorBuilder = Connector::builder();
+        let builder = builder
+            .connector_settings(settings.build())
+            .pool_idle_timeout(IDLE)
+            .tls_provider(Provider::rustls(CryptoMode::AwsLc));
+        let builder = match TlsContext::builder().with_trust_store(roots).build() {
+            Ok(context) => builder.tls_context(context),
+            // Without a context of its own the builder takes the system's roots.
+            Err(_) => builder,
+        };
+        let proxy = if route.tls || self.proxy_plain { self.proxy.clone() } else { ProxyConfig::disabled() };
+        SharedHttpConnector::new(builder.proxy_config(proxy).build_with_resolver(self.resolver))
+    }
+}
+
+impl HttpClient for Transport {
+    fn http_connector(&self, settings: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(Attempt {
+            transport: self.clone(),
+            connect: settings.connect_timeout(),
+            read: settings.read_timeout(),
+        })
+    }
+}
+
+#[derive(Debug)]
+struct Attempt {
+    transport: Transport,
+    connect: Option<Duration>,
+    read: Option<Duration>,
+}
+
+impl HttpConnector for Attempt {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let route = Route {
+            runtime: runtime::Handle::try_current().ok().map(|handle| handle.id()),
+            tls: request.uri().starts_with("https:"),
+            connect: self.connect,
+            read: self.read,
+        };
+        let pool = match self.transport.pool(route) {
+            Ok(pool) => pool,
+            Err(error) => return HttpConnectorFuture::ready(Err(error)),
+        };
+        let answer = pool.call(request);
+        HttpConnectorFuture::new(async move {
+            let answer = answer.await?;
+            Ok(answer.map(|body| SdkBody::from_body_1_x(Limited::new(body, MAX_ANSWER))))
+        })
+    }
+}

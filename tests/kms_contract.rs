@@ -1,0 +1,406 @@
+//! One contract for everything that answers as KMS: the embedded KMS in the process and over a port, emulators
+//! that others wrote, and AWS.
+//!
+//! An emulator that opens a blob under a wrong context proves nothing about a client that relies on KMS to
+//! refuse it. So each refusal is a probe of its own: where an emulator does not refuse, the check is *not
+//! counted* and the report says so. What counts on which emulator is written down below and asserted: it can
+//! neither shrink nor grow unnoticed.
+
+mod support;
+
+use datakey::config::{KmsBackend, KmsConfig, Timeouts};
+use datakey::crypto::Secret;
+use datakey::error::{Cause, Result};
+use datakey::kms::embedded::{self, Embedded, InProcess};
+use datakey::kms::{EncryptionContext, HostRules, KeyPairSpec, Kms};
+use ed25519_dalek::pkcs8::DecodePrivateKey;
+use rsa::pkcs8::EncodePublicKey;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use support::emulators::Emulator;
+use support::{ANY_CREDENTIALS, in_child};
+
+/// The refusals of the contract, in the order in which they are tried.
+const REFUSALS: &[&str] = &[
+    "wrong context",
+    "missing context",
+    "flipped bits",
+    "cut blob",
+    "garbage blob",
+    "wrong key",
+    "unknown key",
+    "oversized plaintext",
+    "RSA key as wrapping key",
+    "disabled key",
+    "key pending deletion",
+];
+
+/// The same refusals, as they were found: refused with the right cause, refused with another one, not
+/// refused, or not tried.
+#[derive(Debug, Default)]
+struct Report(Vec<(&'static str, &'static str)>);
+
+impl Report {
+    fn probe<T>(&mut self, what: &'static str, results: impl IntoIterator<Item = Result<T>>, right: Cause) {
+        let mut found = "counted";
+        for result in results {
+            found = match result {
+                Ok(_) => "not counted: accepted",
+                Err(error) if error.cause() == right => found,
+                Err(_) if found == "counted" => "not counted: refused for another reason",
+                Err(_) => found,
+            };
+            if found == "not counted: accepted" {
+                break;
+            }
+        }
+        self.0.push((what, found));
+    }
+
+    fn skip(&mut self, what: &'static str) {
+        self.0.push((what, "not counted: not tried"));
+    }
+
+    /// The checks that this KMS does not make as AWS does.
+    fn not_counted(&self) -> Vec<&'static str> {
+        self.0.iter().filter(|(_, found)| *found != "counted").map(|(what, _)| *what).collect()
+    }
+
+    fn print(&self, name: &str) {
+        self.0.iter().for_each(|(what, found)| println!("{name}: {what}: {found}"));
+    }
+}
+
+/// What answers as KMS, and how its keys are managed.
+struct Subject {
+    name: &'static str,
+    /// Without a key.
+    config: KmsConfig,
+    admin: Option<Admin>,
+    specs: &'static [KeyPairSpec],
+    re_encrypts: bool,
+}
+
+fn config(backend: KmsBackend, endpoint_url: Option<String>) -> KmsConfig {
+    KmsConfig {
+        backend,
+        key_id: String::new(),
+        encryption_context: BTreeMap::from([("app".to_owned(), "contract".to_owned())]),
+        grant_tokens: Vec::new(),
+        region: None,
+        profile: None,
+        role_arn: None,
+        role_session_name: None,
+        external_id: None,
+        endpoint_url,
+        fips: false,
+        dual_stack: false,
+        proxy: None,
+        ca_bundle: None,
+        timeouts: Timeouts { attempt: Duration::from_secs(10), total: Duration::from_secs(30), ..Timeouts::default() },
+    }
+}
+
+impl Subject {
+    fn kms(&self, key_id: &str) -> Kms {
+        let config = KmsConfig { key_id: key_id.to_owned(), ..self.config.clone() };
+        Kms::new(&config, HostRules { threads_allowed: true, secure_mode: false })
+    }
+
+    /// Runs the contract with this key and returns which refusals did not count.
+    fn check(&self, key_id: &str, other_key_id: Option<&str>) -> Report {
+        let kms = self.kms(key_id);
+        assert_eq!(kms.describe_key().unwrap().key_spec, "SYMMETRIC_DEFAULT");
+        self.key_pairs(&kms);
+        self.secrets(&kms);
+        let mut report = Report::default();
+        self.refusals(&kms, other_key_id, &mut report);
+        assert_eq!(report.0.iter().map(|(what, _)| *what).collect::<Vec<_>>(), REFUSALS);
+        report.print(self.name);
+        report
+    }
+
+    fn key_pairs(&self, kms: &Kms) {
+        for &spec in self.specs {
+            let context = context(kms, spec.name());
+            let pair = kms.generate_data_key_pair(spec, &context).unwrap();
+            let private = pair.private_key.expect("the plaintext was asked for");
+            check_pair(spec, &pair.public_key, private.expose());
+            let opened = kms.decrypt(&pair.sealed, &context).unwrap();
+            assert_eq!(opened.plaintext.expose(), private.expose(), "{spec}");
+            assert_eq!(opened.kms_key_arn, pair.kms_key_arn);
+
+            let pair = kms.generate_data_key_pair_without_plaintext(spec, &context).unwrap();
+            assert!(pair.private_key.is_none());
+            check_pair(spec, &pair.public_key, kms.decrypt(&pair.sealed, &context).unwrap().plaintext.expose());
+        }
+    }
+
+    fn secrets(&self, kms: &Kms) {
+        let here = context(kms, "here");
+        let key = kms.generate_data_key(&here).unwrap();
+        assert_eq!(kms.decrypt(&key.sealed, &here).unwrap().plaintext.expose(), key.plaintext.expose());
+
+        for len in [1, 2400, 4096] {
+            let secret = Secret::new((0..len).map(|i| i as u8).collect());
+            let sealed = kms.encrypt(&secret, &here).unwrap().sealed;
+            assert_eq!(kms.decrypt(&sealed, &here).unwrap().plaintext.expose(), secret.expose());
+        }
+
+        // The order of the pairs does not matter; the map of the client sorts them anyway.
+        let one = EncryptionContext::default().with("a", "1").with("b", "2");
+        let other = EncryptionContext::default().with("b", "2").with("a", "1");
+        let sealed = kms.encrypt(&Secret::new(vec![7]), &one).unwrap().sealed;
+        assert_eq!(kms.decrypt(&sealed, &other).unwrap().plaintext.expose(), [7]);
+
+        if self.re_encrypts {
+            let there = context(kms, "there");
+            let moved = kms.re_encrypt(&key.sealed, &here, &there).unwrap().sealed;
+            assert_eq!(kms.decrypt(&moved, &there).unwrap().plaintext.expose(), key.plaintext.expose());
+            assert!(kms.decrypt(&moved, &here).is_err(), "{}: the old context still opens", self.name);
+        } else {
+            println!("{}: ReEncrypt: not counted: not tried", self.name);
+        }
+    }
+
+    fn refusals(&self, kms: &Kms, other_key_id: Option<&str>, report: &mut Report) {
+        let here = context(kms, "here");
+        let sealed = kms.generate_data_key(&here).unwrap().sealed;
+
+        let wrong = [
+            here.clone().with(EncryptionContext::OBJECT, "there"),
+            here.clone().with("more", "1"),
+            here.clone().with(EncryptionContext::OBJECT, "HERE"),
+        ];
+        report.probe("wrong context", wrong.iter().map(|wrong| kms.decrypt(&sealed, wrong)), Cause::SealBroken);
+        let none = EncryptionContext::default();
+        report.probe("missing context", [kms.decrypt(&sealed, &none)], Cause::SealBroken);
+
+        // Behind the header, whose layout is each KMS's own: a flipped key id is another key, not a broken
+        // blob.
+        let flipped = (1..=12).map(|i| {
+            let mut bad = sealed.clone();
+            let at = sealed.len() - 1 - (i - 1) * 3;
+            bad[at] ^= 1 << (i % 8);
+            kms.decrypt(&bad, &here)
+        });
+        report.probe("flipped bits", flipped, Cause::SealBroken);
+        report.probe("cut blob", [kms.decrypt(&sealed[..sealed.len() - 1], &here)], Cause::SealBroken);
+        report.probe("garbage blob", [kms.decrypt(&[0x5a; 100], &here)], Cause::SealBroken);
+
+        match other_key_id {
+            Some(other) => report.probe("wrong key", [self.kms(other).decrypt(&sealed, &here)], Cause::SealWrongKey),
+            None => report.skip("wrong key"),
+        }
+        let unknown = self.kms("01234567-89ab-4def-8123-456789abcdef");
+        report.probe("unknown key", [unknown.decrypt(&sealed, &here)], Cause::KmsKeyNotFound);
+        match &self.admin {
+            Some(admin) => {
+                let result = admin.encrypt(kms.key_id(), 4097);
+                let result = result.map_err(|code| match code.as_str() {
+                    "ValidationException" => Cause::KmsRejected.into(),
+                    _ => Cause::KmsInternal.into(),
+                });
+                report.probe("oversized plaintext", [result], Cause::KmsRejected);
+                let rsa = self.kms(&admin.create_key(Some("RSA_2048")));
+                let pair = rsa.generate_data_key_pair(KeyPairSpec::EccNistP256, &here);
+                report.probe("RSA key as wrapping key", [pair], Cause::KmsInvalidKeyUsage);
+                let doomed = admin.create_key(None);
+                let kms = self.kms(&doomed);
+                let sealed = kms.generate_data_key(&here).unwrap().sealed;
+                admin.disable(&doomed);
+                report.probe("disabled key", [kms.decrypt(&sealed, &here)], Cause::KmsKeyDisabled);
+                admin.enable(&doomed);
+                kms.decrypt(&sealed, &here).unwrap();
+                admin.schedule_deletion(&doomed);
+                report.probe("key pending deletion", [kms.decrypt(&sealed, &here)], Cause::KmsKeyInvalidState);
+            }
+            None => REFUSALS[7..].iter().for_each(|what| report.skip(what)),
+        }
+    }
+}
+
+fn context(kms: &Kms, object: &str) -> EncryptionContext {
+    kms.context()
+        .unwrap()
+        .with(EncryptionContext::VERSION, "1")
+        .with(EncryptionContext::TOKEN, "0123456789abcdef")
+        .with(EncryptionContext::OBJECT, object)
+}
+
+/// The two halves are in KMS's formats and belong together, by another library than the module's.
+fn check_pair(spec: KeyPairSpec, public: &[u8], private: &[u8]) {
+    macro_rules! derive {
+        ($parse:expr, |$key:ident| $public:expr) => {{
+            let $key = $parse.unwrap();
+            $public.to_public_key_der().unwrap().into_vec()
+        }};
+    }
+    let (derived, spki_len) = match spec {
+        KeyPairSpec::Rsa2048 => (derive!(rsa::PrivateKey::from_pkcs8_der(private), |k| k.to_public_key()), 294),
+        KeyPairSpec::Rsa3072 => (derive!(rsa::PrivateKey::from_pkcs8_der(private), |k| k.to_public_key()), 422),
+        KeyPairSpec::Rsa4096 => (derive!(rsa::PrivateKey::from_pkcs8_der(private), |k| k.to_public_key()), 550),
+        KeyPairSpec::EccNistP256 => (derive!(p256::SecretKey::from_pkcs8_der(private), |k| k.public_key()), 91),
+        KeyPairSpec::EccNistP384 => (derive!(p384::SecretKey::from_pkcs8_der(private), |k| k.public_key()), 120),
+        KeyPairSpec::EccNistP521 => (derive!(p521::SecretKey::from_pkcs8_der(private), |k| k.public_key()), 158),
+        KeyPairSpec::EccSecgP256k1 => (derive!(k256::SecretKey::from_pkcs8_der(private), |k| k.public_key()), 88),
+        KeyPairSpec::EccNistEdwards25519 => {
+            (derive!(ed25519_dalek::SigningKey::from_pkcs8_der(private), |k| k.verifying_key()), 44)
+        }
+    };
+    assert_eq!(derived, public, "{spec}: the halves do not match");
+    assert_eq!(public.len(), spki_len, "{spec}");
+}
+
+/// Manages keys: by the SDK's own client, not the module's.
+struct Admin {
+    client: aws_sdk_kms::Client,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Admin {
+    fn new(place: impl FnOnce(aws_sdk_kms::config::Builder) -> aws_sdk_kms::config::Builder) -> Self {
+        let config = aws_sdk_kms::Config::builder()
+            .behavior_version(aws_config::BehaviorVersion::v2026_01_12())
+            .region(aws_sdk_kms::config::Region::new("us-east-1"))
+            .credentials_provider(aws_credential_types::Credentials::new("test", "test", None, None, "test"));
+        let client = aws_sdk_kms::Client::from_conf(place(config).build());
+        Self { client, runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap() }
+    }
+
+    fn create_key(&self, spec: Option<&str>) -> String {
+        let request = self.client.create_key().set_key_spec(spec.map(|spec| spec.into()));
+        let answer = self.runtime.block_on(request.send()).expect("CreateKey");
+        answer.key_metadata.expect("a description of the key").key_id
+    }
+
+    fn disable(&self, key_id: &str) {
+        self.runtime.block_on(self.client.disable_key().key_id(key_id).send()).expect("DisableKey");
+    }
+
+    fn enable(&self, key_id: &str) {
+        self.runtime.block_on(self.client.enable_key().key_id(key_id).send()).expect("EnableKey");
+    }
+
+    fn schedule_deletion(&self, key_id: &str) {
+        let request = self.client.schedule_key_deletion().key_id(key_id).pending_window_in_days(7);
+        self.runtime.block_on(request.send()).expect("ScheduleKeyDeletion");
+    }
+
+    /// Encrypts so many bytes, or says the AWS error code.
+    fn encrypt(&self, key_id: &str, len: usize) -> std::result::Result<(), String> {
+        use aws_sdk_kms::error::ProvideErrorMetadata;
+        let plaintext = aws_sdk_kms::primitives::Blob::new(vec![0; len]);
+        let request = self.client.encrypt().key_id(key_id).plaintext(plaintext);
+        let answer = self.runtime.block_on(request.send());
+        answer.map(drop).map_err(|error| error.code().unwrap_or_default().to_owned())
+    }
+}
+
+fn key_file(folder: &tempfile::TempDir) -> PathBuf {
+    folder.path().join("keys.json")
+}
+
+fn at_url(url: &str) -> Admin {
+    Admin::new(|config| config.endpoint_url(url))
+}
+
+fn in_process(file: &Path) -> Admin {
+    Admin::new(|config| config.http_client(InProcess::new(Arc::new(Embedded::new(file)))))
+}
+
+#[test]
+fn the_embedded_kms_in_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = key_file(&folder);
+    let admin = in_process(&file);
+    let other = admin.create_key(None);
+    let subject = Subject {
+        name: "embedded",
+        config: config(KmsBackend::Embedded(file), None),
+        admin: Some(admin),
+        specs: KeyPairSpec::ALL,
+        re_encrypts: true,
+    };
+    assert_eq!(subject.check("", Some(&other)).not_counted(), [""; 0]);
+}
+
+#[test]
+fn the_embedded_kms_over_a_port() {
+    if in_child("the_embedded_kms_over_a_port", &ANY_CREDENTIALS) {
+        let folder = tempfile::tempdir().unwrap();
+        let server = embedded::serve(([127, 0, 0, 1], 0).into(), &key_file(&folder), false).unwrap();
+        let admin = at_url(&server.url());
+        let other = admin.create_key(None);
+        let subject = Subject {
+            name: "embedded over a port",
+            config: config(KmsBackend::Aws, Some(server.url())),
+            admin: Some(admin),
+            specs: KeyPairSpec::ALL,
+            re_encrypts: true,
+        };
+        assert_eq!(subject.check(embedded::DEFAULT_ALIAS, Some(&other)).not_counted(), [""; 0]);
+    }
+}
+
+#[test]
+fn moto() {
+    if in_child("moto", &ANY_CREDENTIALS) {
+        let emulator = Emulator::moto();
+        let admin = at_url(&emulator.url());
+        let (key, other) = (admin.create_key(None), admin.create_key(None));
+        let subject = Subject {
+            name: "moto",
+            config: config(KmsBackend::Aws, Some(emulator.url())),
+            admin: Some(admin),
+            specs: KeyPairSpec::ALL,
+            re_encrypts: true,
+        };
+        let expected = ["garbage blob", "wrong key", "RSA key as wrapping key", "disabled key", "key pending deletion"];
+        assert_eq!(subject.check(&key, Some(&other)).not_counted(), expected);
+    }
+}
+
+#[test]
+fn ministack() {
+    if in_child("ministack", &ANY_CREDENTIALS) {
+        let emulator = Emulator::ministack();
+        let admin = at_url(&emulator.url());
+        let (key, other) = (admin.create_key(None), admin.create_key(None));
+        let subject = Subject {
+            name: "ministack",
+            config: config(KmsBackend::Aws, Some(emulator.url())),
+            admin: Some(admin),
+            specs: KeyPairSpec::ALL,
+            re_encrypts: false,
+        };
+        let expected = ["flipped bits", "cut blob", "wrong key", "unknown key", "oversized plaintext"];
+        assert_eq!(subject.check(&key, Some(&other)).not_counted(), expected);
+    }
+}
+
+/// AWS itself, with the credentials of the environment. Makes and deletes nothing; costs some cents.
+/// `DATAKEY_TEST_KMS_OTHER_KEY_ID` names a second key, for the refusal of a wrong one.
+#[test]
+fn aws() {
+    let Ok(key) = std::env::var("DATAKEY_TEST_KMS_KEY_ID") else {
+        println!("AWS: not counted: DATAKEY_TEST_KMS_KEY_ID is not set");
+        return;
+    };
+    let other = std::env::var("DATAKEY_TEST_KMS_OTHER_KEY_ID").ok();
+    let subject = Subject {
+        name: "AWS",
+        config: config(KmsBackend::Aws, None),
+        admin: None,
+        specs: KeyPairSpec::ALL,
+        re_encrypts: true,
+    };
+    let report = subject.check(&key, other.as_deref());
+    let tried = report.0.iter().filter(|(_, found)| !found.ends_with("not tried"));
+    assert!(tried.clone().count() >= 6);
+    for (what, found) in tried {
+        assert_eq!(*found, "counted", "{what}");
+    }
+}

@@ -1,0 +1,94 @@
+//! KMS emulators that others wrote, started on a free port and stopped with the test.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A running emulator; stops when dropped, and when this process ends without dropping it.
+pub(crate) struct Emulator {
+    process: Child,
+    port: u16,
+}
+
+impl Emulator {
+    /// moto, with our extension for data key pairs.
+    pub(crate) fn moto() -> Self {
+        Self::start("/moto-api/", |command, port| {
+            command.arg(folder().join("moto_dkp.py")).args(["-H", "127.0.0.1", "-p", &port.to_string()]);
+        })
+    }
+
+    /// ministack, KMS only.
+    pub(crate) fn ministack() -> Self {
+        Self::start("/_localstack/health", |command, port| {
+            command
+                .args(["-m", "ministack"])
+                .env("BIND_HOST", "127.0.0.1")
+                .env("GATEWAY_PORT", port.to_string())
+                .env("SFTP_ENABLED", "0")
+                .env("IOT_MTLS_ENABLED", "0")
+                .env("SERVICES", "kms")
+                .env("STATE_DIR", std::env::temp_dir().join(format!("ministack-{port}")));
+        })
+    }
+
+    /// Its URL.
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    fn start(ready: &str, arguments: impl FnOnce(&mut Command, u16)) -> Self {
+        let python = installation().join("bin/python");
+        assert!(
+            python.exists(),
+            "the KMS emulators are not installed: run tests/emulators/install.sh (looked for {})",
+            python.display()
+        );
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut command = Command::new(python);
+        command.arg(folder().join("guarded.py"));
+        arguments(&mut command, port);
+        let process =
+            command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("python starts");
+        let mut emulator = Self { process, port };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !answers(port, ready) {
+            let ended = emulator.process.try_wait().unwrap();
+            assert!(ended.is_none(), "the emulator ended at once: {ended:?}");
+            assert!(Instant::now() < deadline, "the emulator is not ready after 60 s");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        emulator
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/emulators")
+}
+
+/// Where `install.sh` puts them.
+fn installation() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    target.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target")).join("emulators")
+}
+
+fn answers(port: u16, path: &str) -> bool {
+    let ask = || -> std::io::Result<bool> {
+        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        write!(stream, "GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")?;
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer)?;
+        Ok(answer.ends_with(b" 200"))
+    };
+    ask().unwrap_or(false)
+}

@@ -125,10 +125,11 @@ class Test:
             raise Failure(what)
 
     @contextlib.contextmanager
-    def background(self, argv, *, env=None, ready=None, seconds=20):
+    def background(self, argv, *, env=None, ready=None, ends=False, seconds=20):
         """A server for the length of a `with` block. `ready` is a callable asked until it says yes.
 
-        Yields the process; at the end it gets SIGTERM and must go within the time, else the test fails.
+        Yields the process. At the end of the block it gets SIGTERM, or with `ends` is to stop by itself with exit code 0;
+        it must be gone within the time, else the test fails.
         """
         argv = [str(word) for word in argv]
         self.note("$ " + shlex.join(argv) + " &")
@@ -147,13 +148,13 @@ class Test:
                     raise Failure(f"the server was not ready within {seconds} s")
                 time.sleep(0.05)
             yield process
-            if process.poll() is None:
+            if process.poll() is None and not ends:
                 process.terminate()
             try:
                 process.wait(seconds)
             except subprocess.TimeoutExpired:
                 raise Failure(f"the server did not stop within {seconds} s") from None
-            if process.returncode not in (0, -signal.SIGTERM):
+            if process.returncode not in ((0,) if ends else (0, -signal.SIGTERM)):
                 raise Failure(f"the server ended with {process.returncode}")
         finally:
             if process.poll() is None:

@@ -125,11 +125,11 @@ class Test:
             raise Failure(what)
 
     @contextlib.contextmanager
-    def background(self, argv, *, env=None, ready=None, ends=False, seconds=20):
+    def background(self, argv, *, env=None, ready=None, ends=False, codes=(0, -signal.SIGTERM), seconds=20):
         """A server for the length of a `with` block. `ready` is a callable asked until it says yes.
 
-        Yields the process. At the end of the block it gets SIGTERM, or with `ends` is to stop by itself with exit code 0;
-        it must be gone within the time, else the test fails.
+        Yields the process. At the end of the block it gets SIGTERM and must then end with one of `codes`, or with `ends`
+        is to stop by itself with exit code 0; it must be gone within the time, else the test fails.
         """
         argv = [str(word) for word in argv]
         self.note("$ " + shlex.join(argv) + " &")
@@ -154,7 +154,7 @@ class Test:
                 process.wait(seconds)
             except subprocess.TimeoutExpired:
                 raise Failure(f"the server did not stop within {seconds} s") from None
-            if process.returncode not in ((0,) if ends else (0, -signal.SIGTERM)):
+            if process.returncode not in ((0,) if ends else codes):
                 raise Failure(f"the server ended with {process.returncode}")
         finally:
             if process.poll() is None:

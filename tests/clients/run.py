@@ -5,6 +5,7 @@ import collections
 import importlib
 import os
 import shutil
+import signal
 import sys
 import tempfile
 
@@ -37,6 +38,8 @@ def main():
         parser.error("PROFILE=emulator needs KMS_ENDPOINT_URL (and KMS_KEY_ID, unless the emulator lets us make a key)")
     # Short, because the paths of sockets below it may have 107 bytes at most.
     parent = tempfile.mkdtemp(prefix="clients-", dir="/tmp")
+    # Asked to stop, leave through the clean-up: module files and temporary directories must not stay behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     report = Report(on_softhsm=profile == "softhsm")
     try:
         for name in names:

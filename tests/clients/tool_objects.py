@@ -135,7 +135,8 @@ def deleting(token, report):
 def unique_ids(token, report):
     with report.test("each object has a unique ID of its own", "no CKA_UNIQUE_ID") as t:
         token.generate(t, "rsa:2048", "f2", "more")
-        found = parse_objects(t.run(token.user("-O")).out)
+        listing = parse_objects(t.run(token.user("-O")).out)
+        found = [each for each in listing if not each["head"].startswith("Data")]  # not asked for by tool 0.23
         names = [each.get("unique id") for each in found]
         t.true("several objects, all with one", len(names) > 4 and all(names))
         t.same("distinct", len(set(names)), len(found))

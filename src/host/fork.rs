@@ -135,6 +135,41 @@ impl Default for Mark {
     }
 }
 
+/// A value that each process makes for itself: a child gets a new one, and its parent's is left as it
+/// was at the fork, neither used nor dropped.
+pub struct PerProcess<T: 'static>(AtomicPtr<(Mark, T)>);
+
+impl<T: Default + Send + Sync> PerProcess<T> {
+    /// A value that is made when it is first asked for.
+    pub const fn new() -> Self {
+        Self(AtomicPtr::new(std::ptr::null_mut()))
+    }
+
+    /// This process's value.
+    pub fn get(&self) -> &'static T {
+        loop {
+            let present = self.0.load(Ordering::Acquire);
+            // SAFETY: null, or made by `Box::leak` below and never freed.
+            if let Some((mark, value)) = unsafe { present.as_ref() }
+                && mark.is_ours()
+            {
+                return value;
+            }
+            let new = Box::into_raw(Box::new((Mark::new(), T::default())));
+            if self.0.compare_exchange(present, new, Ordering::AcqRel, Ordering::Acquire).is_err() {
+                // SAFETY: nobody has seen it; another thread's is there now.
+                drop(unsafe { Box::from_raw(new) });
+            }
+        }
+    }
+}
+
+impl<T: Default + Send + Sync> Default for PerProcess<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,10 +4,13 @@
 //! why it is safe for the host, and is the only place that does so.
 
 pub mod allocator;
+mod ended;
 pub mod fork;
 pub mod log;
 pub mod protected;
 pub mod signals;
+
+pub use ended::has_ended;
 
 /// Whether the process runs with more privilege than its caller (set-user-id, capabilities), so that
 /// environment and user files must not be believed.

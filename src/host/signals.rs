@@ -25,6 +25,24 @@ pub fn block_all() {
     }
 }
 
+/// Starts a thread of our own that no signal is ever delivered to, with a small stack.
+///
+/// The mask is inherited, so it is set before the thread exists and put back after: there is no
+/// moment at which a signal meant for the host could end up in the new thread.
+pub fn spawn_quiet(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    let mut before = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigemptyset initialises the set; pthread_sigmask then fills it with the present mask.
+    unsafe {
+        libc::sigemptyset(before.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_BLOCK, ptr::null(), before.as_mut_ptr());
+    }
+    block_all();
+    let spawned = std::thread::Builder::new().name(name.to_owned()).stack_size(256 * 1024).spawn(work);
+    // SAFETY: `before` was initialised above.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), ptr::null_mut()) };
+    spawned.map(drop)
+}
+
 struct SigpipeGuard {
     before: libc::sigset_t,
     was_pending: bool,

@@ -26,4 +26,5 @@ pub mod crypto;
 pub mod error;
 pub mod host;
 pub mod kms;
+pub mod mechanism;
 pub mod store;

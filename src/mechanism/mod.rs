@@ -1,0 +1,36 @@
+//! Mechanisms: one table row each, and the operations they stand for.
+#![forbid(unsafe_code)]
+
+mod cipher;
+mod params;
+mod signature;
+mod table;
+
+pub use cipher::Cipher;
+pub use params::{Given, Params};
+pub use signature::Signature;
+pub use table::{Family, Info, MECHANISMS, Mechanism, Needs, find, for_key_type};
+
+use crate::error::{Cause, Result};
+use cryptoki_sys::*;
+
+/// A mechanism and its checked parameter, as an operation starts with them.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The mechanism.
+    pub mechanism: &'static Mechanism,
+    /// Its parameter.
+    pub params: Params,
+}
+
+impl Request {
+    /// Checks a mechanism and its parameter for an operation named by its `CKF_` flag.
+    ///
+    /// Errors: `MechanismInvalid`, `MechanismParamInvalid`.
+    pub fn new(mechanism: &'static Mechanism, flag: CK_FLAGS, given: &Given) -> Result<Self> {
+        if mechanism.flags() & flag == 0 {
+            return Err(Cause::MechanismInvalid.with(mechanism.name));
+        }
+        Ok(Self { mechanism, params: Params::check(mechanism, given)? })
+    }
+}

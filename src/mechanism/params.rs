@@ -1,0 +1,188 @@
+//! Mechanism parameters, checked and typed.
+
+use super::table::{Mechanism, Needs};
+use crate::crypto::Hash;
+use crate::error::{Cause, Result};
+use cryptoki_sys::*;
+
+/// A parameter as the caller gave it, read from memory but not yet checked.
+#[derive(Clone, Debug)]
+pub enum Given {
+    /// No parameter.
+    Nothing,
+    /// `CK_RSA_PKCS_PSS_PARAMS`.
+    Pss {
+        /// `hashAlg`.
+        hash: CK_MECHANISM_TYPE,
+        /// `mgf`.
+        mgf: CK_RSA_PKCS_MGF_TYPE,
+        /// `sLen`, in bytes.
+        salt_len: CK_ULONG,
+    },
+    /// `CK_RSA_PKCS_OAEP_PARAMS`.
+    Oaep {
+        /// `hashAlg`.
+        hash: CK_MECHANISM_TYPE,
+        /// `mgf`.
+        mgf: CK_RSA_PKCS_MGF_TYPE,
+        /// `source`.
+        source: CK_RSA_PKCS_OAEP_SOURCE_TYPE,
+        /// `pSourceData`.
+        label: Vec<u8>,
+    },
+    /// `CK_EDDSA_PARAMS`.
+    Eddsa {
+        /// `phFlag`.
+        prehash: bool,
+        /// `pContextData`.
+        context: Vec<u8>,
+    },
+    /// Bytes that are none of these.
+    Other,
+}
+
+/// A checked parameter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Params {
+    /// The mechanism takes none.
+    Nothing,
+    /// RSASSA-PSS.
+    Pss {
+        /// Of the message.
+        hash: Hash,
+        /// Of the mask generation function.
+        mgf: Hash,
+        /// In bytes.
+        salt_len: usize,
+    },
+    /// RSAES-OAEP.
+    Oaep {
+        /// Of the label.
+        hash: Hash,
+        /// Of the mask generation function.
+        mgf: Hash,
+        /// May be empty.
+        label: Vec<u8>,
+    },
+    /// EdDSA as in RFC 8032: pure without a parameter, Ed25519ctx, or Ed25519ph.
+    Eddsa(Eddsa),
+}
+
+/// The variants of EdDSA.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Eddsa {
+    /// Ed25519.
+    Pure,
+    /// Ed25519ctx, with a context of 1 to 255 bytes.
+    Context(Vec<u8>),
+    /// Ed25519ph, with a context of 0 to 255 bytes.
+    Prehash(Vec<u8>),
+}
+
+/// The digest mechanisms and mask generation functions that parameters name hashes by.
+const HASHES: &[(CK_MECHANISM_TYPE, Option<CK_RSA_PKCS_MGF_TYPE>, Hash)] = &[
+    (CKM_SHA_1, Some(CKG_MGF1_SHA1), Hash::Sha1),
+    (CKM_SHA224, Some(CKG_MGF1_SHA224), Hash::Sha224),
+    (CKM_SHA256, Some(CKG_MGF1_SHA256), Hash::Sha256),
+    (CKM_SHA384, Some(CKG_MGF1_SHA384), Hash::Sha384),
+    (CKM_SHA512, Some(CKG_MGF1_SHA512), Hash::Sha512),
+    (CKM_SHA512_224, None, Hash::Sha512_224),
+    (CKM_SHA512_256, None, Hash::Sha512_256),
+    (CKM_SHA3_224, Some(CKG_MGF1_SHA3_224), Hash::Sha3_224),
+    (CKM_SHA3_256, Some(CKG_MGF1_SHA3_256), Hash::Sha3_256),
+    (CKM_SHA3_384, Some(CKG_MGF1_SHA3_384), Hash::Sha3_384),
+    (CKM_SHA3_512, Some(CKG_MGF1_SHA3_512), Hash::Sha3_512),
+];
+
+fn hash(mechanism: CK_MECHANISM_TYPE) -> Result<Hash> {
+    let row = HASHES.iter().find(|row| row.0 == mechanism);
+    row.map(|row| row.2).ok_or_else(|| Cause::MechanismParamInvalid.with(format!("hashAlg {mechanism:#x}")))
+}
+
+fn mgf(function: CK_RSA_PKCS_MGF_TYPE) -> Result<Hash> {
+    let row = HASHES.iter().find(|row| row.1 == Some(function));
+    row.map(|row| row.2).ok_or_else(|| Cause::MechanismParamInvalid.with(format!("mgf {function:#x}")))
+}
+
+/// The longest context of RFC 8032, in bytes.
+const MAX_CONTEXT: usize = 255;
+
+impl Params {
+    /// Checks a parameter against what the mechanism takes. `MechanismParamInvalid` if it does not fit.
+    pub fn check(mechanism: &Mechanism, given: &Given) -> Result<Self> {
+        let bad = |what: &'static str| Cause::MechanismParamInvalid.with(format!("{}: {what}", mechanism.name));
+        match (mechanism.needs(), given) {
+            (Needs::Nothing, Given::Nothing) => Ok(Self::Nothing),
+            (Needs::Pss, Given::Pss { hash: hash_alg, mgf: function, salt_len }) => {
+                let hash = hash(*hash_alg)?;
+                if mechanism.hash.is_some_and(|own| own != hash) {
+                    return Err(bad("hashAlg is not the mechanism's own hash"));
+                }
+                // No key is so large that a longer salt could fit; the key's own limit is checked later.
+                let salt_len = usize::try_from(*salt_len).ok().filter(|len| *len <= 1024).ok_or_else(|| bad("sLen"))?;
+                Ok(Self::Pss { hash, mgf: mgf(*function)?, salt_len })
+            }
+            (Needs::Oaep, Given::Oaep { hash: hash_alg, mgf: function, source, label }) => match *source {
+                // Some clients leave `source` at zero when there is no label.
+                0 if label.is_empty() => Ok(Self::Oaep { hash: hash(*hash_alg)?, mgf: mgf(*function)?, label: vec![] }),
+                CKZ_DATA_SPECIFIED => {
+                    Ok(Self::Oaep { hash: hash(*hash_alg)?, mgf: mgf(*function)?, label: label.clone() })
+                }
+                _ => Err(bad("source")),
+            },
+            (Needs::EddsaOrNothing, Given::Nothing) => Ok(Self::Eddsa(Eddsa::Pure)),
+            (Needs::EddsaOrNothing, Given::Eddsa { prehash, context }) if context.len() <= MAX_CONTEXT => {
+                Ok(Self::Eddsa(match (prehash, context.is_empty()) {
+                    (true, _) => Eddsa::Prehash(context.clone()),
+                    (false, false) => Eddsa::Context(context.clone()),
+                    // Ed25519ctx with an empty context does not exist; clients mean the pure variant.
+                    (false, true) => Eddsa::Pure,
+                }))
+            }
+            _ => Err(bad("wrong or missing parameter")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mechanism::find;
+
+    fn check(mechanism: CK_MECHANISM_TYPE, given: Given) -> Result<Params> {
+        Params::check(find(mechanism).unwrap(), &given)
+    }
+
+    #[test]
+    fn parameters_must_be_there_exactly_where_they_belong() {
+        let pss = Given::Pss { hash: CKM_SHA256, mgf: CKG_MGF1_SHA256, salt_len: 32 };
+        for (mechanism, given) in [
+            (CKM_RSA_PKCS_PSS, Given::Nothing),
+            (CKM_RSA_PKCS_OAEP, Given::Nothing),
+            (CKM_RSA_PKCS, pss.clone()),
+            (CKM_ECDSA, Given::Other),
+            (CKM_SHA1_RSA_PKCS_PSS, pss.clone()),
+            (CKM_RSA_PKCS_PSS, Given::Pss { hash: CKM_SHA256, mgf: 99, salt_len: 32 }),
+            (CKM_RSA_PKCS_PSS, Given::Pss { hash: CKM_MD5, mgf: CKG_MGF1_SHA1, salt_len: 32 }),
+            (CKM_RSA_PKCS_PSS, Given::Pss { hash: CKM_SHA256, mgf: CKG_MGF1_SHA256, salt_len: CK_ULONG::MAX }),
+            (CKM_EDDSA, Given::Eddsa { prehash: false, context: vec![0; 256] }),
+        ] {
+            assert_eq!(check(mechanism, given).unwrap_err().cause(), Cause::MechanismParamInvalid, "{mechanism:#x}");
+        }
+        let mixed = Given::Pss { hash: CKM_SHA256, mgf: CKG_MGF1_SHA1, salt_len: 0 };
+        assert_eq!(
+            check(CKM_SHA256_RSA_PKCS_PSS, mixed).unwrap(),
+            Params::Pss { hash: Hash::Sha256, mgf: Hash::Sha1, salt_len: 0 }
+        );
+    }
+
+    #[test]
+    fn oaep_takes_a_label_only_from_its_source() {
+        let oaep =
+            |source, label: &[u8]| Given::Oaep { hash: CKM_SHA_1, mgf: CKG_MGF1_SHA1, source, label: label.to_vec() };
+        assert!(check(CKM_RSA_PKCS_OAEP, oaep(0, b"")).is_ok());
+        assert!(check(CKM_RSA_PKCS_OAEP, oaep(CKZ_DATA_SPECIFIED, b"label")).is_ok());
+        assert!(check(CKM_RSA_PKCS_OAEP, oaep(0, b"label")).is_err());
+        assert!(check(CKM_RSA_PKCS_OAEP, oaep(2, b"")).is_err());
+    }
+}

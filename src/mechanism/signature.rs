@@ -1,0 +1,209 @@
+//! Signing and verifying: one computation, in one part or several.
+
+use super::Request;
+use super::params::{Eddsa, Params};
+use super::table::Family;
+use crate::crypto::{Digester, EdVariant, Hash, KeyKind, PrivateKey, PublicKey, Secret};
+use crate::error::{Cause, Result};
+
+/// A signature that is being made or checked.
+pub struct Signature {
+    scheme: Scheme,
+    key: KeyKind,
+    input: Input,
+    updated: bool,
+}
+
+#[derive(Clone)]
+enum Scheme {
+    /// PKCS#1 v1.5 around a digest of this hash, or around the caller's data.
+    Pkcs1(Option<Hash>),
+    Pss {
+        hash: Hash,
+        mgf: Hash,
+        salt_len: usize,
+    },
+    X509,
+    Ecdsa,
+    Eddsa(Eddsa),
+}
+
+/// What has come in by updates.
+enum Input {
+    /// It is hashed as it comes.
+    Hashed(Digester),
+    /// It is kept, up to a length beyond which it cannot be signed.
+    Kept { data: Vec<u8>, most: usize },
+    /// Its first bytes are kept; ECDSA takes only the leftmost bits of what it is given.
+    Leading { data: Vec<u8>, most: usize },
+}
+
+/// The length of the longest order of a curve: P-521's, in bytes.
+const LONGEST_ORDER: usize = 66;
+/// How much of a message EdDSA, which reads it twice, keeps in memory.
+const LONGEST_MESSAGE: usize = 1 << 28;
+/// What PKCS#1 v1.5 padding takes at least, in bytes.
+const PKCS1_OVERHEAD: usize = 11;
+
+impl Signature {
+    /// Starts a signature with a key of this kind.
+    ///
+    /// Errors: `KeyTypeInconsistent`, `MechanismParamInvalid` for a salt that the key has no room
+    /// for, `KeySizeRange` for a key too small for the mechanism's hash.
+    pub fn new(request: &Request, key: KeyKind) -> Result<Self> {
+        let family = request.mechanism.family;
+        let scheme = match (family, &request.params, key) {
+            (Family::RsaPkcsHash | Family::RsaPkcs, _, KeyKind::Rsa { .. }) => Scheme::Pkcs1(request.mechanism.hash),
+            (Family::RsaPss, Params::Pss { hash, mgf, salt_len }, KeyKind::Rsa { bits }) => {
+                let room = (bits.saturating_sub(1)).div_ceil(8) as usize;
+                if hash.len() + salt_len + 2 > room {
+                    return Err(Cause::MechanismParamInvalid.with("the salt does not fit the key"));
+                }
+                Scheme::Pss { hash: *hash, mgf: *mgf, salt_len: *salt_len }
+            }
+            (Family::RsaX509, _, KeyKind::Rsa { .. }) => Scheme::X509,
+            (Family::Ecdsa, _, KeyKind::Ec(_)) => Scheme::Ecdsa,
+            (Family::Eddsa, Params::Eddsa(variant), KeyKind::Ed25519) => Scheme::Eddsa(variant.clone()),
+            _ => return Err(Cause::KeyTypeInconsistent.into()),
+        };
+        let kept = |most| Input::Kept { data: Vec::new(), most };
+        let input = match (&scheme, request.mechanism.hash) {
+            (_, Some(hash)) => Input::Hashed(Digester::new(hash)),
+            (Scheme::Pkcs1(None), None) => kept(output_len(key).saturating_sub(PKCS1_OVERHEAD)),
+            (Scheme::Pss { hash, .. }, None) => kept(hash.len()),
+            (Scheme::X509, None) => kept(output_len(key)),
+            (Scheme::Ecdsa, None) => Input::Leading { data: Vec::new(), most: LONGEST_ORDER },
+            (Scheme::Eddsa(_) | Scheme::Pkcs1(Some(_)), None) => kept(LONGEST_MESSAGE),
+        };
+        Ok(Self { scheme, key, input, updated: false })
+    }
+
+    /// The length of the signature in bytes.
+    pub fn len(&self) -> usize {
+        output_len(self.key)
+    }
+
+    /// Whether data has come in by [`Self::update`].
+    pub fn is_updated(&self) -> bool {
+        self.updated
+    }
+
+    /// Takes in the next part. `DataLenRange` if it is more than the mechanism can take.
+    pub fn update(&mut self, part: &[u8]) -> Result<()> {
+        self.updated = true;
+        match &mut self.input {
+            Input::Hashed(digester) => digester.update(part),
+            Input::Kept { data, most } => {
+                if part.len() > most.saturating_sub(data.len()) {
+                    return Err(Cause::DataLenRange.into());
+                }
+                data.extend_from_slice(part);
+            }
+            Input::Leading { data, most } => {
+                let room = part.len().min(most.saturating_sub(data.len()));
+                data.extend_from_slice(&part[..room]);
+            }
+        }
+        Ok(())
+    }
+
+    /// Signs `data`, which comes in one part.
+    pub fn sign(self, key: &PrivateKey, data: &[u8]) -> Result<Secret> {
+        let scheme = self.scheme.clone();
+        self.with_message(Some(data), |message| scheme.sign(key, message))
+    }
+
+    /// Signs what came in by updates.
+    pub fn sign_updated(self, key: &PrivateKey) -> Result<Secret> {
+        let scheme = self.scheme.clone();
+        self.with_message(None, |message| scheme.sign(key, message))
+    }
+
+    /// Checks the signature of `data`, which comes in one part.
+    ///
+    /// `SignatureInvalid` or `SignatureLenRange` if it does not verify.
+    pub fn verify(self, key: &PublicKey, data: &[u8], signature: &[u8]) -> Result<()> {
+        let scheme = self.scheme.clone();
+        self.with_message(Some(data), |message| scheme.verify(key, message, signature))
+    }
+
+    /// Checks the signature of what came in by updates.
+    pub fn verify_updated(self, key: &PublicKey, signature: &[u8]) -> Result<()> {
+        let scheme = self.scheme.clone();
+        self.with_message(None, |message| scheme.verify(key, message, signature))
+    }
+
+    /// Calls `work` with what the scheme signs: the digest or the data. `one_part` is not copied.
+    fn with_message<T>(self, one_part: Option<&[u8]>, work: impl FnOnce(&[u8]) -> Result<T>) -> Result<T> {
+        match (self.input, one_part) {
+            (Input::Hashed(digester), Some(data)) => work(&digester.hash().digest(data)),
+            (Input::Hashed(digester), None) => work(&digester.finish()),
+            (Input::Kept { most, .. }, Some(data)) if data.len() > most => Err(Cause::DataLenRange.into()),
+            (Input::Kept { .. } | Input::Leading { .. }, Some(data)) => work(data),
+            (Input::Kept { data, .. } | Input::Leading { data, .. }, None) => work(&data),
+        }
+    }
+}
+
+impl Scheme {
+    fn sign(&self, key: &PrivateKey, message: &[u8]) -> Result<Secret> {
+        let signature = match self {
+            Self::Pkcs1(hash) => key.sign_pkcs1(*hash, message),
+            Self::Pss { hash, mgf, salt_len } => {
+                fits(*hash, message)?;
+                key.sign_pss(*hash, *mgf, *salt_len, message)
+            }
+            Self::X509 => return key.raw_private(message),
+            Self::Ecdsa => key.ecdsa_sign(message),
+            Self::Eddsa(variant) => key.ed25519_sign(variant.borrowed(), message),
+        };
+        signature.map(Secret::new)
+    }
+
+    fn verify(&self, key: &PublicKey, message: &[u8], signature: &[u8]) -> Result<()> {
+        match self {
+            Self::Pkcs1(hash) => key.verify_pkcs1(*hash, message, signature),
+            Self::Pss { hash, mgf, salt_len } => {
+                fits(*hash, message)?;
+                key.verify_pss(*hash, *mgf, *salt_len, message, signature)
+            }
+            Self::X509 => verify_raw(key, message, signature),
+            Self::Ecdsa => key.verify_ecdsa(message, signature),
+            Self::Eddsa(variant) => key.verify_ed25519(variant.borrowed(), message, signature),
+        }
+    }
+}
+
+/// PSS on a digest that the caller made: it must be one of the named hash.
+fn fits(hash: Hash, digest: &[u8]) -> Result<()> {
+    if digest.len() == hash.len() { Ok(()) } else { Err(Cause::DataLenRange.into()) }
+}
+
+/// CKM_RSA_X_509 verifies by computing the data from the signature.
+fn verify_raw(key: &PublicKey, data: &[u8], signature: &[u8]) -> Result<()> {
+    if signature.len() != output_len(key.kind()) {
+        return Err(Cause::SignatureLenRange.into());
+    }
+    let computed = key.raw_public(signature).map_err(|_| Cause::SignatureInvalid)?;
+    let (padding, rest) = computed.split_at(computed.len().saturating_sub(data.len()));
+    if rest == data && padding.iter().all(|byte| *byte == 0) { Ok(()) } else { Err(Cause::SignatureInvalid.into()) }
+}
+
+impl Eddsa {
+    fn borrowed(&self) -> EdVariant<'_> {
+        match self {
+            Self::Pure => EdVariant::Pure,
+            Self::Context(context) => EdVariant::Ctx(context),
+            Self::Prehash(context) => EdVariant::Ph(context),
+        }
+    }
+}
+
+/// The length of a signature, and of an RSA block, in bytes.
+pub(super) fn output_len(key: KeyKind) -> usize {
+    match key {
+        KeyKind::Rsa { bits } => bits.div_ceil(8) as usize,
+        KeyKind::Ec(curve) => 2 * curve.field_len(),
+        KeyKind::Ed25519 => 64,
+    }
+}

@@ -27,4 +27,5 @@ pub mod error;
 pub mod host;
 pub mod kms;
 pub mod mechanism;
+pub mod object;
 pub mod store;

@@ -1,0 +1,99 @@
+//! `C_CreateObject`: data, certificates and public keys.
+
+use super::attribute::{boolean, ulong};
+use super::certificate::Certificate;
+use super::engine::{Origin, build};
+use super::keypair::describe_public;
+use super::rules::Class;
+use super::{Look, Template, attribute, ec_params};
+use crate::crypto::{Hash, PublicKey};
+use crate::error::{Cause, Result};
+use crate::store::{Attributes, ObjectId};
+use cryptoki_sys::*;
+
+/// The attributes of a new object that is complete in its template.
+///
+/// Errors beside those of templates: `AttributeValueInvalid` for a class that cannot be created this
+/// way, and for a certificate, point or modulus that is none.
+pub fn new_object(template: &Template, id: ObjectId, so: bool) -> Result<Attributes> {
+    let class = template.number(CKA_CLASS).ok_or_else(|| Cause::TemplateIncomplete.with("CKA_CLASS"))?;
+    let kind_attribute = Class::kind_attribute(class);
+    let kind = match kind_attribute {
+        None => None,
+        Some(attribute) => {
+            Some(template.number(attribute).ok_or_else(|| Cause::TemplateIncomplete.with(attribute::name(attribute)))?)
+        }
+    };
+    let row = Class::of(class, kind)
+        .filter(|row| row.class != CKO_PRIVATE_KEY)
+        .ok_or_else(|| Cause::AttributeValueInvalid.with(format!("objects of class {class:#x} cannot be created")))?;
+
+    let mut object = build(row, template, Origin::Create, so)?;
+    match class {
+        CKO_CERTIFICATE => complete_certificate(&mut object, template)?,
+        CKO_PUBLIC_KEY => complete_public_key(&mut object, template)?,
+        _ => {}
+    }
+    object.insert(CKA_UNIQUE_ID, id.to_string().into_bytes());
+    Ok(object)
+}
+
+fn complete_certificate(object: &mut Attributes, template: &Template) -> Result<()> {
+    let der = object.bytes(CKA_VALUE).to_vec();
+    let certificate = Certificate::parse(&der)?;
+    // What the caller says of names and number is kept as said: clients look for their own bytes.
+    let own = [
+        (CKA_SUBJECT, certificate.subject),
+        (CKA_ISSUER, certificate.issuer),
+        (CKA_SERIAL_NUMBER, certificate.serial_number),
+        (CKA_PUBLIC_KEY_INFO, certificate.public_key_info),
+    ];
+    for (attribute, value) in own {
+        object.entry(attribute).or_insert_with(|| value.to_vec());
+    }
+    if object.bytes(CKA_PUBLIC_KEY_INFO) != certificate.public_key_info {
+        return Err(Cause::AttributeValueInvalid.with("CKA_PUBLIC_KEY_INFO is not the certificate's"));
+    }
+    let check = Hash::Sha1.digest(&der).as_ref()[..3].to_vec();
+    match template.get(CKA_CHECK_VALUE) {
+        // An empty value asks for none (section 4.6.3).
+        Some([]) => {}
+        Some(given) if given != check => return Err(Cause::AttributeValueInvalid.with("CKA_CHECK_VALUE is wrong")),
+        _ => {
+            object.insert(CKA_CHECK_VALUE, check);
+        }
+    }
+    Ok(())
+}
+
+fn complete_public_key(object: &mut Attributes, template: &Template) -> Result<()> {
+    let key = match object.number(CKA_KEY_TYPE) {
+        Some(CKK_RSA) => PublicKey::from_rsa(object.bytes(CKA_MODULUS), object.bytes(CKA_PUBLIC_EXPONENT))?,
+        Some(CKK_EC) => {
+            let curve = ec_params::curve(object.bytes(CKA_EC_PARAMS))?;
+            let point = ec_params::unwrap_point(object.bytes(CKA_EC_POINT), 1 + 2 * curve.field_len());
+            PublicKey::from_ec(curve, point)?
+        }
+        _ => {
+            if !ec_params::is_ed25519(object.bytes(CKA_EC_PARAMS)) {
+                return Err(Cause::CurveNotSupported.into());
+            }
+            let point = ec_params::unwrap_point(object.bytes(CKA_EC_POINT), 32);
+            let point = point.try_into().map_err(|_| Cause::AttributeValueInvalid.with("CKA_EC_POINT"))?;
+            PublicKey::from_ed25519(point)?
+        }
+    };
+    if template.get(CKA_PUBLIC_KEY_INFO).is_some_and(|given| given != key.spki_der()) {
+        return Err(Cause::AttributeValueInvalid.with("CKA_PUBLIC_KEY_INFO is not of this key"));
+    }
+    describe_public(object, &key)?;
+    object.insert(CKA_LOCAL, boolean(false));
+    object.insert(CKA_KEY_GEN_MECHANISM, ulong(attribute::UNAVAILABLE));
+    Ok(())
+}
+
+/// The public key that a public-key object holds. `RecordCorrupt` if a stored one does not parse.
+pub fn public_key_of(object: &Attributes) -> Result<PublicKey> {
+    PublicKey::from_spki(object.bytes(CKA_PUBLIC_KEY_INFO))
+        .map_err(|error| Cause::RecordCorrupt.with(format!("CKA_PUBLIC_KEY_INFO: {error}")))
+}

@@ -1,0 +1,197 @@
+//! `C_GenerateKeyPair`'s two templates, parsed into what KMS is asked for and what is stored.
+
+use super::attribute::{boolean, ulong};
+use super::engine::{Origin, build};
+use super::rules::Class;
+use super::{Look, Template, ec_params};
+use crate::crypto::{Curve, PublicKey, PublicParts};
+use crate::error::{Cause, Result};
+use crate::kms::KeyPairSpec;
+use crate::mechanism::{Family, Mechanism};
+use crate::store::{Attributes, ObjectId};
+use cryptoki_sys::*;
+
+/// A key pair that is to be made.
+#[derive(Clone, Debug)]
+pub struct NewKeyPair {
+    /// What KMS is asked for.
+    pub spec: KeyPairSpec,
+    /// The public key's attributes, all but those that follow from the key.
+    pub public: Attributes,
+    /// The private key's attributes, likewise. What the seal binds is complete.
+    pub private: Attributes,
+}
+
+/// The RSA sizes that KMS makes, in bits.
+const RSA_SPECS: &[(CK_ULONG, KeyPairSpec)] =
+    &[(2048, KeyPairSpec::Rsa2048), (3072, KeyPairSpec::Rsa3072), (4096, KeyPairSpec::Rsa4096)];
+
+/// KMS's name for a key pair on each curve.
+const EC_SPECS: &[(Curve, KeyPairSpec)] = &[
+    (Curve::P256, KeyPairSpec::EccNistP256),
+    (Curve::P384, KeyPairSpec::EccNistP384),
+    (Curve::P521, KeyPairSpec::EccNistP521),
+    (Curve::Secp256k1, KeyPairSpec::EccSecgP256k1),
+];
+
+/// The only public exponent that KMS makes.
+const EXPONENT: &[u8] = &[1, 0, 1];
+
+impl NewKeyPair {
+    /// Checks both templates for a key-pair generation mechanism.
+    ///
+    /// Errors beside those of templates: `MechanismInvalid`, `KeySizeRange`, `CurveNotSupported`,
+    /// `AttributeValueInvalid` for a public exponent other than 65537.
+    pub fn parse(mechanism: &Mechanism, public: &Template, private: &Template, so: bool) -> Result<Self> {
+        let key_type = match mechanism.family {
+            Family::RsaKeyPairGen => CKK_RSA,
+            Family::EcKeyPairGen => CKK_EC,
+            // GnuTLS 3.7 names the signature mechanism when it generates.
+            Family::EdwardsKeyPairGen | Family::Eddsa => CKK_EC_EDWARDS,
+            _ => return Err(Cause::MechanismInvalid.with(mechanism.name)),
+        };
+        for (template, class) in [(public, CKO_PUBLIC_KEY), (private, CKO_PRIVATE_KEY)] {
+            template.expect(CKA_CLASS, class)?;
+            template.expect(CKA_KEY_TYPE, key_type)?;
+        }
+        let class = |class| Class::of(class, Some(key_type)).ok_or(Cause::MechanismInvalid);
+        let mut public_key = build(class(CKO_PUBLIC_KEY)?, public, Origin::Generate, so)?;
+        let mut private_key = build(class(CKO_PRIVATE_KEY)?, private, Origin::Generate, so)?;
+
+        let spec = match key_type {
+            CKK_RSA => rsa_spec(public)?,
+            _ => {
+                let (spec, params) = ec_spec(key_type, public)?;
+                if private
+                    .get(CKA_EC_PARAMS)
+                    .is_some_and(|value| value != params && value != public_key.bytes(CKA_EC_PARAMS))
+                {
+                    return Err(Cause::TemplateInconsistent.with("CKA_EC_PARAMS differs between the templates"));
+                }
+                for key in [&mut public_key, &mut private_key] {
+                    key.insert(CKA_EC_PARAMS, params.clone());
+                }
+                spec
+            }
+        };
+        if !private_key.is(CKA_SENSITIVE) && private_key.is(CKA_EXTRACTABLE) {
+            return Err(Cause::AttributeValueInvalid.with("a private key must be sensitive or not extractable"));
+        }
+        let generated = match mechanism.family {
+            Family::Eddsa => CKM_EC_EDWARDS_KEY_PAIR_GEN,
+            _ => mechanism.id,
+        };
+        for key in [&mut public_key, &mut private_key] {
+            key.insert(CKA_LOCAL, boolean(true));
+            key.insert(CKA_KEY_GEN_MECHANISM, ulong(generated));
+        }
+        let (sensitive, extractable) = (private_key.is(CKA_SENSITIVE), private_key.is(CKA_EXTRACTABLE));
+        private_key.insert(CKA_ALWAYS_SENSITIVE, boolean(sensitive));
+        private_key.insert(CKA_NEVER_EXTRACTABLE, boolean(!extractable));
+        let on_token = private_key.is(CKA_TOKEN);
+        private_key.entry(CKA_COPYABLE).or_insert_with(|| boolean(!on_token));
+        Ok(Self { spec, public: public_key, private: private_key })
+    }
+
+    /// Adds what follows from the key itself, and the objects' identities.
+    pub fn complete(&mut self, key: &PublicKey, public_id: ObjectId, private_id: ObjectId) -> Result<()> {
+        describe_public(&mut self.public, key)?;
+        describe_private(&mut self.private, key)?;
+        self.public.insert(CKA_UNIQUE_ID, public_id.to_string().into_bytes());
+        self.private.insert(CKA_UNIQUE_ID, private_id.to_string().into_bytes());
+        Ok(())
+    }
+}
+
+fn rsa_spec(public: &Template) -> Result<KeyPairSpec> {
+    let bits = public.number(CKA_MODULUS_BITS).ok_or(Cause::TemplateIncomplete)?;
+    if let Some(exponent) = public.get(CKA_PUBLIC_EXPONENT) {
+        let start = exponent.iter().position(|byte| *byte != 0).unwrap_or(exponent.len());
+        if &exponent[start..] != EXPONENT {
+            return Err(Cause::AttributeValueInvalid.with("KMS makes RSA keys with public exponent 65537 only"));
+        }
+    }
+    let row = RSA_SPECS.iter().find(|row| row.0 == bits);
+    row.map(|row| row.1).ok_or_else(|| Cause::KeySizeRange.with(format!("RSA of {bits} bits")))
+}
+
+fn ec_spec(key_type: CK_KEY_TYPE, public: &Template) -> Result<(KeyPairSpec, Vec<u8>)> {
+    let params = public.get(CKA_EC_PARAMS).ok_or(Cause::TemplateIncomplete)?;
+    match (key_type, ec_params::is_ed25519(params)) {
+        // Clients disagree on the spelling, so each gets its own back.
+        (CKK_EC_EDWARDS, true) => Ok((KeyPairSpec::EccNistEdwards25519, params.to_vec())),
+        (CKK_EC_EDWARDS, false) | (_, true) => {
+            Err(Cause::CurveNotSupported.with("the curve does not go with the mechanism"))
+        }
+        (_, false) => {
+            let curve = ec_params::curve(params)?;
+            let row = EC_SPECS.iter().find(|row| row.0 == curve).ok_or(Cause::CurveNotSupported)?;
+            Ok((row.1, curve.oid_der().to_vec()))
+        }
+    }
+}
+
+/// Fills in what a public key object says of its key. Parameters that are there already stay.
+pub fn describe_public(object: &mut Attributes, key: &PublicKey) -> Result<()> {
+    match key.parts()? {
+        PublicParts::Rsa { modulus, .. } => {
+            object.insert(CKA_MODULUS_BITS, ulong(bits(&modulus)));
+        }
+        PublicParts::Ec { point, .. } => {
+            object.insert(CKA_EC_POINT, ec_params::wrap_point(&point));
+        }
+        PublicParts::Ed25519 { point } => {
+            object.insert(CKA_EC_POINT, ec_params::wrap_point(&point));
+        }
+    }
+    describe_private(object, key)
+}
+
+/// Fills in what either half of a pair says of the public key.
+fn describe_private(object: &mut Attributes, key: &PublicKey) -> Result<()> {
+    match key.parts()? {
+        PublicParts::Rsa { modulus, exponent } => {
+            object.insert(CKA_MODULUS, modulus);
+            object.insert(CKA_PUBLIC_EXPONENT, exponent);
+        }
+        PublicParts::Ec { curve, .. } => {
+            object.insert(CKA_EC_PARAMS, curve.oid_der().to_vec());
+        }
+        PublicParts::Ed25519 { .. } => {}
+    }
+    object.insert(CKA_PUBLIC_KEY_INFO, key.spki_der().to_vec());
+    Ok(())
+}
+
+/// The number of significant bits of a big-endian number.
+fn bits(number: &[u8]) -> CK_ULONG {
+    let start = number.iter().position(|byte| *byte != 0).unwrap_or(number.len());
+    number[start..]
+        .first()
+        .map_or(0, |first| (number.len() - start) as CK_ULONG * 8 - CK_ULONG::from(first.leading_zeros()))
+}
+
+/// The key spec of a stored private key, for its encryption context; `None` if its attributes fit none.
+pub fn spec_of(object: &Attributes) -> Option<KeyPairSpec> {
+    match object.number(CKA_KEY_TYPE)? {
+        CKK_RSA => {
+            let bits = bits(object.bytes(CKA_MODULUS));
+            RSA_SPECS.iter().find(|row| row.0 == bits).map(|row| row.1)
+        }
+        CKK_EC => {
+            let curve = Curve::from_params(object.bytes(CKA_EC_PARAMS))?;
+            EC_SPECS.iter().find(|row| row.0 == curve).map(|row| row.1)
+        }
+        CKK_EC_EDWARDS => {
+            ec_params::is_ed25519(object.bytes(CKA_EC_PARAMS)).then_some(KeyPairSpec::EccNistEdwards25519)
+        }
+        _ => None,
+    }
+}
+
+/// Whether a key object's own words about its public key are true of `key`.
+pub fn describes(object: &Attributes, key: &PublicKey) -> Result<bool> {
+    let mut said = object.clone();
+    describe_private(&mut said, key)?;
+    Ok(said == *object)
+}

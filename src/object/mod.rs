@@ -1,0 +1,55 @@
+//! Object classes as data: attribute rules, templates, what an object answers, and the encryption
+//! context that seals a private key to its attributes.
+#![forbid(unsafe_code)]
+
+pub mod attribute;
+pub mod certificate;
+pub mod create;
+pub mod ec_params;
+pub mod engine;
+pub mod keypair;
+pub mod policy;
+pub mod rules;
+pub mod template;
+
+pub use create::new_object;
+pub use engine::{read, with_changes};
+pub use keypair::NewKeyPair;
+pub use template::Template;
+
+use crate::error::{Cause, Result};
+use crate::store::Attributes;
+use cryptoki_sys::*;
+use rules::Class;
+
+/// Typed looks at an object's canonical attributes.
+pub trait Look {
+    /// A boolean attribute; false where the object has none.
+    fn is(&self, attribute: CK_ATTRIBUTE_TYPE) -> bool;
+    /// A number.
+    fn number(&self, attribute: CK_ATTRIBUTE_TYPE) -> Option<CK_ULONG>;
+    /// Bytes; empty where the object has none.
+    fn bytes(&self, attribute: CK_ATTRIBUTE_TYPE) -> &[u8];
+    /// The object's class, by its stored `CKA_CLASS` and key or certificate type.
+    fn class(&self) -> Result<&'static Class>;
+}
+
+impl Look for Attributes {
+    fn is(&self, attribute: CK_ATTRIBUTE_TYPE) -> bool {
+        self.get(&attribute).is_some_and(|value| value.as_slice() == [1])
+    }
+
+    fn number(&self, attribute: CK_ATTRIBUTE_TYPE) -> Option<CK_ULONG> {
+        attribute::ulongs(self.get(&attribute)?).next()
+    }
+
+    fn bytes(&self, attribute: CK_ATTRIBUTE_TYPE) -> &[u8] {
+        self.get(&attribute).map_or(&[], Vec::as_slice)
+    }
+
+    fn class(&self) -> Result<&'static Class> {
+        let class = self.number(CKA_CLASS).ok_or_else(|| Cause::RecordCorrupt.with("an object without CKA_CLASS"))?;
+        let kind = Class::kind_attribute(class).and_then(|attribute| self.number(attribute));
+        Class::of(class, kind).ok_or_else(|| Cause::RecordCorrupt.with("an object of no known class or type"))
+    }
+}

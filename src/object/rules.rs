@@ -1,0 +1,342 @@
+//! The attribute rules of each object class, as data.
+//!
+//! One row per attribute: whether a template must, may or must not name it, what it is when no
+//! template names it, how it may change later, and whether the seal binds it. The footnotes are those
+//! of PKCS#11 3.2, section 4.1, table 13. The engine that reads these rows is in `engine.rs`.
+
+use cryptoki_sys::*;
+
+/// What a template says of an attribute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Say {
+    /// It must be named (footnotes 1 and 3).
+    Must,
+    /// It may be named.
+    May,
+    /// It must not be named (footnotes 2 and 4): the module sets it.
+    Never,
+}
+
+/// What an attribute is when no template names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsaid {
+    /// `CK_TRUE`.
+    True,
+    /// `CK_FALSE`.
+    False,
+    /// A value of no bytes.
+    Empty,
+    /// A number.
+    Number(CK_ULONG),
+    /// The module computes it from the rest of the object.
+    Computed,
+    /// It stays away; reading it computes an answer or says that there is none.
+    Absent,
+}
+
+/// How `C_SetAttributeValue` may change an attribute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Never.
+    Never,
+    /// At will, while the object is modifiable (footnote 8).
+    Free,
+}
+
+/// The rule for one attribute in one class of objects.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    /// The attribute.
+    pub attribute: CK_ATTRIBUTE_TYPE,
+    /// In a template of `C_CreateObject`.
+    pub create: Say,
+    /// In a template of `C_GenerateKeyPair`.
+    pub generate: Say,
+    /// Without a template's word.
+    pub default: Unsaid,
+    /// Later.
+    pub change: Change,
+    /// Its value is secret: `CKR_ATTRIBUTE_SENSITIVE` for who asks (footnote 7).
+    pub secret: bool,
+    /// How the encryption context binds it.
+    pub bound: Bound,
+}
+
+/// How the encryption context of a sealed key binds an attribute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// Not at all: it is a name, or follows from the key.
+    No,
+    /// By the digest in `datakey-pkcs11:policy`.
+    Policy,
+    /// By this word in `datakey-pkcs11:usage`.
+    Usage(&'static str),
+}
+
+const fn rule(attribute: CK_ATTRIBUTE_TYPE, create: Say, generate: Say, default: Unsaid, change: Change) -> Rule {
+    Rule { attribute, create, generate, default, change, secret: false, bound: Bound::No }
+}
+
+impl Rule {
+    const fn policy(mut self) -> Self {
+        self.bound = Bound::Policy;
+        self
+    }
+
+    const fn usage(mut self, word: &'static str) -> Self {
+        self.bound = Bound::Usage(word);
+        self
+    }
+
+    const fn secret(attribute: CK_ATTRIBUTE_TYPE) -> Self {
+        Self { secret: true, ..rule(attribute, Never, Never, Absent, Fixed) }
+    }
+}
+
+use Change::{Free, Never as Fixed};
+use Say::{May, Must, Never};
+use Unsaid::{Absent, Computed, Empty, False, Number, True};
+
+/// Every storage object (section 4.4).
+const STORAGE: &[Rule] = &[
+    rule(CKA_CLASS, Must, May, Computed, Fixed).policy(),
+    rule(CKA_TOKEN, May, May, False, Fixed).policy(),
+    rule(CKA_MODIFIABLE, May, May, True, Fixed).policy(),
+    rule(CKA_DESTROYABLE, May, May, True, Fixed).policy(),
+    rule(CKA_LABEL, May, May, Empty, Free),
+    rule(CKA_UNIQUE_ID, Never, Never, Computed, Fixed),
+];
+
+/// Storage objects that anybody may see and copy unless a template says otherwise.
+const OPEN: &[Rule] = &[rule(CKA_PRIVATE, May, May, False, Fixed), rule(CKA_COPYABLE, May, May, True, Fixed)];
+
+/// Private keys: hidden before login. Those on the token are not copyable by default, because clients
+/// that cache keys would otherwise copy each one into each session before using it.
+const HIDDEN: &[Rule] =
+    &[rule(CKA_PRIVATE, May, May, True, Fixed).policy(), rule(CKA_COPYABLE, May, May, Computed, Fixed).policy()];
+
+/// Data objects (section 4.5).
+const DATA: &[Rule] = &[
+    rule(CKA_APPLICATION, May, Never, Empty, Free),
+    rule(CKA_OBJECT_ID, May, Never, Empty, Free),
+    rule(CKA_VALUE, May, Never, Empty, Free),
+];
+
+/// X.509 public-key certificates (section 4.6.3).
+const CERTIFICATE: &[Rule] = &[
+    rule(CKA_CERTIFICATE_TYPE, Must, Never, Computed, Fixed),
+    rule(CKA_TRUSTED, May, Never, False, Fixed),
+    rule(CKA_CERTIFICATE_CATEGORY, May, Never, Number(0), Fixed),
+    rule(CKA_CHECK_VALUE, May, Never, Computed, Fixed),
+    rule(CKA_START_DATE, May, Never, Empty, Fixed),
+    rule(CKA_END_DATE, May, Never, Empty, Fixed),
+    rule(CKA_PUBLIC_KEY_INFO, May, Never, Computed, Fixed),
+    rule(CKA_SUBJECT, May, Never, Computed, Fixed),
+    rule(CKA_ID, May, Never, Empty, Free),
+    rule(CKA_ISSUER, May, Never, Computed, Free),
+    rule(CKA_SERIAL_NUMBER, May, Never, Computed, Free),
+    rule(CKA_VALUE, Must, Never, Absent, Fixed),
+    rule(CKA_URL, May, Never, Empty, Fixed),
+    rule(CKA_HASH_OF_SUBJECT_PUBLIC_KEY, May, Never, Empty, Fixed),
+    rule(CKA_HASH_OF_ISSUER_PUBLIC_KEY, May, Never, Empty, Fixed),
+    rule(CKA_JAVA_MIDP_SECURITY_DOMAIN, May, Never, Number(0), Fixed),
+    rule(CKA_NAME_HASH_ALGORITHM, May, Never, Number(CKM_SHA_1), Fixed),
+];
+
+/// Every key (section 4.7).
+const KEY: &[Rule] = &[
+    rule(CKA_KEY_TYPE, Must, May, Computed, Fixed).policy(),
+    rule(CKA_ID, May, May, Empty, Free),
+    rule(CKA_START_DATE, May, May, Empty, Free),
+    rule(CKA_END_DATE, May, May, Empty, Free),
+    rule(CKA_LOCAL, Never, Never, Computed, Fixed).policy(),
+    rule(CKA_KEY_GEN_MECHANISM, Never, Never, Computed, Fixed).policy(),
+    rule(CKA_ALLOWED_MECHANISMS, May, May, Absent, Fixed).policy(),
+];
+
+/// Every public key (section 4.8).
+const PUBLIC: &[Rule] = &[
+    rule(CKA_SUBJECT, May, May, Empty, Free),
+    rule(CKA_TRUSTED, May, May, False, Fixed),
+    rule(CKA_WRAP_TEMPLATE, May, May, Empty, Fixed),
+    rule(CKA_PUBLIC_KEY_INFO, May, Never, Computed, Fixed),
+];
+
+/// Every private key (section 4.9).
+const PRIVATE: &[Rule] = &[
+    rule(CKA_SUBJECT, May, May, Empty, Free),
+    rule(CKA_SENSITIVE, May, May, True, Fixed).policy(),
+    rule(CKA_EXTRACTABLE, May, May, False, Fixed).policy(),
+    rule(CKA_ALWAYS_SENSITIVE, Never, Never, Computed, Fixed).policy(),
+    rule(CKA_NEVER_EXTRACTABLE, Never, Never, Computed, Fixed).policy(),
+    rule(CKA_WRAP_WITH_TRUSTED, May, May, False, Fixed).policy(),
+    rule(CKA_UNWRAP_TEMPLATE, May, May, Empty, Fixed).policy(),
+    rule(CKA_DERIVE_TEMPLATE, May, May, Empty, Fixed).policy(),
+    rule(CKA_ALWAYS_AUTHENTICATE, May, May, False, Fixed).policy(),
+    rule(CKA_PUBLIC_KEY_INFO, Never, Never, Computed, Fixed),
+];
+
+/// The usages of a public key, each true for the key types that allow it.
+const fn public_usages(rsa: bool, ec: bool) -> [Rule; 6] {
+    [
+        rule(CKA_ENCRYPT, May, May, on(rsa), Free),
+        rule(CKA_VERIFY, May, May, True, Free),
+        rule(CKA_VERIFY_RECOVER, May, May, on(rsa), Free),
+        rule(CKA_WRAP, May, May, on(rsa), Free),
+        rule(CKA_DERIVE, May, May, on(ec), Free),
+        rule(CKA_ENCAPSULATE, May, May, False, Free),
+    ]
+}
+
+/// The usages of a private key, likewise; the encryption context names those that it has.
+const fn private_usages(rsa: bool, ec: bool) -> [Rule; 6] {
+    [
+        rule(CKA_DECRYPT, May, May, on(rsa), Free).usage("decrypt"),
+        rule(CKA_SIGN, May, May, True, Free).usage("sign"),
+        rule(CKA_SIGN_RECOVER, May, May, on(rsa), Free).usage("sign-recover"),
+        rule(CKA_UNWRAP, May, May, on(rsa), Free).usage("unwrap"),
+        rule(CKA_DERIVE, May, May, on(ec), Free).usage("derive"),
+        rule(CKA_DECAPSULATE, May, May, False, Free).usage("decapsulate"),
+    ]
+}
+
+const fn on(yes: bool) -> Unsaid {
+    if yes { True } else { False }
+}
+
+static RSA_PUBLIC_USAGES: [Rule; 6] = public_usages(true, false);
+static EC_PUBLIC_USAGES: [Rule; 6] = public_usages(false, true);
+static EDWARDS_PUBLIC_USAGES: [Rule; 6] = public_usages(false, false);
+static RSA_PRIVATE_USAGES: [Rule; 6] = private_usages(true, false);
+static EC_PRIVATE_USAGES: [Rule; 6] = private_usages(false, true);
+static EDWARDS_PRIVATE_USAGES: [Rule; 6] = private_usages(false, false);
+
+/// RSA public keys (section 6.1.2).
+const RSA_PUBLIC: &[Rule] = &[
+    rule(CKA_MODULUS, Must, Never, Computed, Fixed),
+    rule(CKA_MODULUS_BITS, Never, Must, Computed, Fixed),
+    rule(CKA_PUBLIC_EXPONENT, Must, May, Computed, Fixed),
+];
+
+/// RSA private keys (section 6.1.3).
+const RSA_PRIVATE: &[Rule] = &[
+    rule(CKA_MODULUS, Never, Never, Computed, Fixed),
+    rule(CKA_PUBLIC_EXPONENT, Never, Never, Computed, Fixed),
+    Rule::secret(CKA_PRIVATE_EXPONENT),
+    Rule::secret(CKA_PRIME_1),
+    Rule::secret(CKA_PRIME_2),
+    Rule::secret(CKA_EXPONENT_1),
+    Rule::secret(CKA_EXPONENT_2),
+    Rule::secret(CKA_COEFFICIENT),
+];
+
+/// Elliptic-curve public keys of every kind (sections 6.3.3 and 6.3.5).
+const EC_PUBLIC: &[Rule] =
+    &[rule(CKA_EC_PARAMS, Must, Must, Computed, Fixed), rule(CKA_EC_POINT, Must, Never, Computed, Fixed)];
+
+/// Elliptic-curve private keys of every kind (sections 6.3.4 and 6.3.6).
+const EC_PRIVATE: &[Rule] = &[rule(CKA_EC_PARAMS, Never, May, Computed, Fixed), Rule::secret(CKA_VALUE)];
+
+/// A class of objects, down to the kind of key or certificate.
+#[derive(Clone, Copy, Debug)]
+pub struct Class {
+    /// `CKA_CLASS`.
+    pub class: CK_OBJECT_CLASS,
+    /// `CKA_KEY_TYPE` or `CKA_CERTIFICATE_TYPE`, for classes that have one.
+    pub kind: Option<CK_ULONG>,
+    groups: &'static [&'static [Rule]],
+}
+
+/// Every class that objects can be of.
+pub static CLASSES: &[Class] = &[
+    Class { class: CKO_DATA, kind: None, groups: &[STORAGE, OPEN, DATA] },
+    Class { class: CKO_CERTIFICATE, kind: Some(CKC_X_509), groups: &[STORAGE, OPEN, CERTIFICATE] },
+    Class {
+        class: CKO_PUBLIC_KEY,
+        kind: Some(CKK_RSA),
+        groups: &[STORAGE, OPEN, KEY, PUBLIC, RSA_PUBLIC, &RSA_PUBLIC_USAGES],
+    },
+    Class {
+        class: CKO_PUBLIC_KEY,
+        kind: Some(CKK_EC),
+        groups: &[STORAGE, OPEN, KEY, PUBLIC, EC_PUBLIC, &EC_PUBLIC_USAGES],
+    },
+    Class {
+        class: CKO_PUBLIC_KEY,
+        kind: Some(CKK_EC_EDWARDS),
+        groups: &[STORAGE, OPEN, KEY, PUBLIC, EC_PUBLIC, &EDWARDS_PUBLIC_USAGES],
+    },
+    Class {
+        class: CKO_PRIVATE_KEY,
+        kind: Some(CKK_RSA),
+        groups: &[STORAGE, HIDDEN, KEY, PRIVATE, RSA_PRIVATE, &RSA_PRIVATE_USAGES],
+    },
+    Class {
+        class: CKO_PRIVATE_KEY,
+        kind: Some(CKK_EC),
+        groups: &[STORAGE, HIDDEN, KEY, PRIVATE, EC_PRIVATE, &EC_PRIVATE_USAGES],
+    },
+    Class {
+        class: CKO_PRIVATE_KEY,
+        kind: Some(CKK_EC_EDWARDS),
+        groups: &[STORAGE, HIDDEN, KEY, PRIVATE, EC_PRIVATE, &EDWARDS_PRIVATE_USAGES],
+    },
+];
+
+impl Class {
+    /// The class with this `CKA_CLASS` and this key or certificate type.
+    pub fn of(class: CK_OBJECT_CLASS, kind: Option<CK_ULONG>) -> Option<&'static Self> {
+        CLASSES.iter().find(|row| row.class == class && row.kind == kind)
+    }
+
+    /// The attribute that carries `kind`.
+    pub fn kind_attribute(class: CK_OBJECT_CLASS) -> Option<CK_ATTRIBUTE_TYPE> {
+        match class {
+            CKO_CERTIFICATE => Some(CKA_CERTIFICATE_TYPE),
+            CKO_PUBLIC_KEY | CKO_PRIVATE_KEY | CKO_SECRET_KEY => Some(CKA_KEY_TYPE),
+            _ => None,
+        }
+    }
+
+    /// All its rules.
+    pub fn rules(&self) -> impl Iterator<Item = &'static Rule> {
+        self.groups.iter().flat_map(|group| group.iter())
+    }
+
+    /// The rule for one attribute; `None` if objects of the class do not have it.
+    pub fn rule(&self, attribute: CK_ATTRIBUTE_TYPE) -> Option<&'static Rule> {
+        self.rules().find(|rule| rule.attribute == attribute)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object::attribute;
+
+    #[test]
+    fn every_rule_is_for_a_known_attribute_and_stands_once_in_its_class() {
+        for class in CLASSES {
+            let mut seen = std::collections::HashSet::new();
+            for rule in class.rules() {
+                assert!(attribute::kind(rule.attribute).is_some());
+                assert!(seen.insert(rule.attribute), "{} twice", attribute::name(rule.attribute));
+            }
+        }
+    }
+
+    #[test]
+    fn everything_that_decides_what_a_private_key_may_do_is_bound() {
+        let names = [CKA_LABEL, CKA_ID, CKA_SUBJECT, CKA_START_DATE, CKA_END_DATE, CKA_UNIQUE_ID];
+        let follows_from_the_key = [CKA_MODULUS, CKA_PUBLIC_EXPONENT, CKA_EC_PARAMS, CKA_PUBLIC_KEY_INFO];
+        for class in CLASSES.iter().filter(|class| class.class == CKO_PRIVATE_KEY) {
+            for rule in class.rules().filter(|rule| !rule.secret && rule.bound == Bound::No) {
+                assert!(
+                    names.contains(&rule.attribute) || follows_from_the_key.contains(&rule.attribute),
+                    "{} is not bound",
+                    attribute::name(rule.attribute)
+                );
+            }
+        }
+    }
+}

@@ -29,3 +29,4 @@ pub mod kms;
 pub mod mechanism;
 pub mod object;
 pub mod store;
+pub mod unwrap;

@@ -1,0 +1,277 @@
+//! Unwrapped keys, for as long and as often as the configuration says.
+//!
+//! Age counts from the unwrap and not from the last use, so that it bounds how long a key outlives a
+//! revocation in KMS. Where the host allows threads, a thread that lives only while there are keys
+//! wipes each at its time even if nobody calls; elsewhere the next call does it.
+
+use super::flight::Flights;
+use crate::crypto::PrivateKey;
+use crate::error::{Cause, Error, Result};
+use crate::host::signals;
+use crate::store::ObjectId;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
+
+/// How long and how often a key may be used after one unwrap.
+pub use crate::config::CacheConfig as Rules;
+
+/// The unwrapped keys of one token.
+pub struct Cache {
+    shared: Arc<Shared>,
+    threads_allowed: bool,
+}
+
+struct Shared {
+    rules: Rules,
+    entries: RwLock<HashMap<ObjectId, Arc<Entry>>>,
+    flights: Flights<(ObjectId, u64), Arc<Entry>>,
+    /// Moves when all keys are dropped, so that an unwrap under way does not bring one back.
+    epoch: AtomicU64,
+    born: Instant,
+    /// When the first key will be too old, in milliseconds since `born`; for hosts without threads.
+    due: AtomicU64,
+    sweeper: Mutex<bool>,
+    wake: Condvar,
+}
+
+struct Entry {
+    key: Arc<PrivateKey>,
+    tag: u64,
+    unwrapped: Instant,
+    uses: AtomicU64,
+    last_use: AtomicU64,
+    refreshing: AtomicBool,
+}
+
+/// A key and where it came from.
+pub struct Use {
+    /// The key.
+    pub key: Arc<PrivateKey>,
+    /// Whether it took no unwrap.
+    pub cached: bool,
+}
+
+impl Cache {
+    /// A cache without keys. `threads_allowed` is whether the host lets the module make threads.
+    pub fn new(rules: Rules, threads_allowed: bool) -> Self {
+        let shared = Shared {
+            rules,
+            entries: RwLock::new(HashMap::new()),
+            flights: Flights::new(),
+            epoch: AtomicU64::new(0),
+            born: Instant::now(),
+            due: AtomicU64::new(u64::MAX),
+            sweeper: Mutex::new(false),
+            wake: Condvar::new(),
+        };
+        Self { shared: Arc::new(shared), threads_allowed }
+    }
+
+    /// The key of the object as `tag` knows it, from the cache or by `unwrap`; counts as one use.
+    pub fn key(&self, id: ObjectId, tag: u64, unwrap: impl Fn() -> Result<PrivateKey>) -> Result<Use> {
+        if self.shared.rules.max_age.is_zero() {
+            return unwrap().map(|key| Use { key: Arc::new(key), cached: false });
+        }
+        if !self.threads_allowed && self.shared.now() >= self.shared.due.load(Ordering::Relaxed) {
+            self.shared.sweep(Instant::now());
+        }
+        if let Some(entry) = self.shared.usable(id, tag) {
+            return self.refreshed(id, entry, unwrap);
+        }
+        // A crowd may use up an entry between its making and this caller's turn; then it starts anew.
+        loop {
+            let (result, worked) = self.shared.flights.run((id, tag), || self.insert(id, tag, self.epoch(), &unwrap));
+            let entry = result?;
+            if self.shared.take_use(&entry) {
+                return Ok(Use { key: Arc::clone(&entry.key), cached: !worked });
+            }
+        }
+    }
+
+    /// Uses a cached key, and unwraps it anew first if it is nearly old: one caller does, the others go
+    /// on with the old one. A denial ends the old one at once; an outage lets it live to its end.
+    fn refreshed(&self, id: ObjectId, entry: Arc<Entry>, unwrap: impl Fn() -> Result<PrivateKey>) -> Result<Use> {
+        let hit = Use { key: Arc::clone(&entry.key), cached: true };
+        let nearly_old = entry.unwrapped.elapsed() >= self.shared.rules.max_age.mul_f32(0.9);
+        if !nearly_old || entry.refreshing.swap(true, Ordering::AcqRel) {
+            return Ok(hit);
+        }
+        match self.insert(id, entry.tag, self.epoch(), &unwrap) {
+            Ok(fresh) => {
+                self.shared.take_use(&fresh);
+                Ok(Use { key: Arc::clone(&fresh.key), cached: false })
+            }
+            Err(error) if is_denial(&error) => Err(error),
+            Err(error) => {
+                tracing::warn!(object = %id, device_error = error.cause().device_error(), "a key could not be refreshed and is used until it is too old: {error}");
+                Ok(hit)
+            }
+        }
+    }
+
+    /// Keeps the key of an object that was just made, whose plaintext came with it.
+    pub fn put(&self, id: ObjectId, tag: u64, key: PrivateKey) {
+        if !self.shared.rules.max_age.is_zero() {
+            // A fresh key cannot be refused, so there is nothing to report.
+            let _ = self.insert(id, tag, self.epoch(), || Ok(key));
+        }
+    }
+
+    fn epoch(&self) -> u64 {
+        self.shared.epoch.load(Ordering::Acquire)
+    }
+
+    fn insert(
+        &self,
+        id: ObjectId,
+        tag: u64,
+        epoch: u64,
+        unwrap: impl FnOnce() -> Result<PrivateKey>,
+    ) -> Result<Arc<Entry>> {
+        let key = unwrap().inspect_err(|error| {
+            if is_denial(error) {
+                self.remove(id);
+            }
+        })?;
+        let entry = Arc::new(Entry {
+            key: Arc::new(key),
+            tag,
+            unwrapped: Instant::now(),
+            uses: AtomicU64::new(0),
+            last_use: AtomicU64::new(self.shared.now()),
+            refreshing: AtomicBool::new(false),
+        });
+        {
+            let mut entries = self.shared.write();
+            if self.epoch() != epoch {
+                return Ok(entry);
+            }
+            entries.insert(id, Arc::clone(&entry));
+            let end = self.shared.now() + self.shared.rules.max_age.as_millis() as u64;
+            self.shared.due.fetch_min(end, Ordering::Relaxed);
+            while entries.len() > self.shared.rules.max_keys {
+                let oldest = entries.iter().min_by_key(|(_, entry)| entry.last_use.load(Ordering::Relaxed));
+                let Some(oldest) = oldest.map(|(id, _)| *id) else { break };
+                entries.remove(&oldest);
+            }
+        }
+        if self.threads_allowed {
+            Shared::watch(&self.shared);
+        }
+        Ok(entry)
+    }
+
+    /// Drops one key.
+    pub fn remove(&self, id: ObjectId) {
+        self.shared.write().remove(&id);
+    }
+
+    /// Drops every key, also those that are being unwrapped now.
+    pub fn clear(&self) {
+        self.shared.epoch.fetch_add(1, Ordering::AcqRel);
+        let dropped = std::mem::take(&mut *self.shared.write());
+        drop(dropped);
+        let _sweeper = lock(&self.shared.sweeper);
+        self.shared.wake.notify_all();
+    }
+
+    /// How many keys there are.
+    pub fn len(&self) -> usize {
+        self.shared.read().len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Drop for Cache {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+/// Whether KMS said no, or the key is not what it was: nothing may be used after that.
+fn is_denial(error: &Error) -> bool {
+    matches!(
+        error.cause(),
+        Cause::KmsAccessDenied
+            | Cause::KmsKeyDisabled
+            | Cause::KmsKeyInvalidState
+            | Cause::KmsKeyNotFound
+            | Cause::KmsInvalidKeyUsage
+            | Cause::SealBroken
+            | Cause::SealWrongKey
+            | Cause::SealKeyMismatch
+            | Cause::SealKeyMalformed
+            | Cause::SealTokenKey
+            | Cause::RecordCorrupt
+    )
+}
+
+impl Shared {
+    /// Milliseconds since this cache was made.
+    fn now(&self) -> u64 {
+        self.born.elapsed().as_millis() as u64
+    }
+
+    fn usable(&self, id: ObjectId, tag: u64) -> Option<Arc<Entry>> {
+        let entry = Arc::clone(self.read().get(&id)?);
+        let good = entry.tag == tag && entry.unwrapped.elapsed() < self.rules.max_age;
+        (good && self.take_use(&entry)).then_some(entry)
+    }
+
+    /// Counts a use, before it happens; false if there are none left.
+    fn take_use(&self, entry: &Entry) -> bool {
+        entry.last_use.store(self.now(), Ordering::Relaxed);
+        entry.uses.fetch_add(1, Ordering::Relaxed) < self.rules.max_uses
+    }
+
+    /// Drops what is too old, and tells when the next key will be.
+    fn sweep(&self, now: Instant) -> Option<Instant> {
+        let end = |entry: &Entry| entry.unwrapped + self.rules.max_age;
+        let mut entries = self.write();
+        entries.retain(|_, entry| end(entry) > now);
+        let next = entries.values().map(|entry| end(entry)).min();
+        let due = next.map_or(u64::MAX, |next| next.saturating_duration_since(self.born).as_millis() as u64);
+        self.due.store(due, Ordering::Relaxed);
+        next
+    }
+
+    /// Makes sure that somebody wipes the keys at their time.
+    fn watch(this: &Arc<Self>) {
+        let mut running = lock(&this.sweeper);
+        if *running {
+            return;
+        }
+        let shared = Arc::clone(this);
+        // Without the thread (RLIMIT_NPROC, say) the next call wipes what is too old.
+        *running = signals::spawn_quiet("datakey-wipe", move || shared.keep_sweeping()).is_ok();
+    }
+
+    fn keep_sweeping(&self) {
+        let mut running = lock(&self.sweeper);
+        // Keys only ever get later ends, so a new one needs no waking; the lock is held while looking,
+        // so that a key added at that moment finds this thread alive or starts another.
+        while let Some(next) = self.sweep(Instant::now()) {
+            let wait = next.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+            running = self.wake.wait_timeout(running, wait).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        *running = false;
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, HashMap<ObjectId, Arc<Entry>>> {
+        self.entries.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, HashMap<ObjectId, Arc<Entry>>> {
+        self.entries.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

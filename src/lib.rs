@@ -29,4 +29,5 @@ pub mod kms;
 pub mod mechanism;
 pub mod object;
 pub mod store;
+pub mod token;
 pub mod unwrap;

@@ -1,0 +1,59 @@
+//! `C_GenerateKeyPair`: a data key pair of KMS becomes two objects.
+
+use super::{Token, objects};
+use crate::config::GenerateMode;
+use crate::crypto::PublicKey;
+use crate::error::{Cause, Result};
+use crate::kms::DataKeyPair;
+use crate::object::{Look, NewKeyPair, policy};
+use crate::store::{ObjectRecord, SealedKey};
+use crate::unwrap;
+use cryptoki_sys::{CKA_ALWAYS_AUTHENTICATE, CKA_TOKEN, CKA_UNIQUE_ID};
+
+impl Token {
+    /// Makes a key pair: one KMS call, then one transaction for what belongs on the token. Objects that
+    /// belong to the session are only returned. Public key first. Any failure leaves neither.
+    pub fn generate(&self, mut new: NewKeyPair) -> Result<(ObjectRecord, ObjectRecord)> {
+        let record = self.initialised()?;
+        // Before the call: without the token key its answer could not be kept.
+        let token_key = self.token_key(&record)?;
+        let (public_id, private_id) = (objects::new_id()?, objects::new_id()?);
+        new.private.insert(CKA_UNIQUE_ID, private_id.to_string().into_bytes());
+        let user = &self.config.kms.encryption_context;
+        let context = policy::encryption_context(&record.serial, &new.private, Some(new.spec), user)?;
+
+        let made = match self.config.generate {
+            GenerateMode::WithPlaintext => self.kms.generate_data_key_pair(new.spec, &context)?,
+            GenerateMode::WithoutPlaintext => self.kms.generate_data_key_pair_without_plaintext(new.spec, &context)?,
+        };
+        let DataKeyPair { public_key, private_key, sealed, kms_key_arn, .. } = made;
+        let public = PublicKey::from_spki(&public_key)
+            .map_err(|error| Cause::KmsBadResponse.with(format!("the new public key: {error}")))?;
+        // Checks that the two halves match; without the plaintext the first unwrap does.
+        let private = private_key
+            .map(|pkcs8| unwrap::checked_key(&pkcs8, public.spki_der()))
+            .transpose()
+            .map_err(|error| Cause::KmsBadResponse.with(format!("the new key pair: {error}")))?;
+
+        new.complete(&public, public_id, private_id)?;
+        let sealed = SealedKey {
+            blob: token_key.seal(private_id.as_bytes(), &sealed)?,
+            context_version: policy::VERSION,
+            user_context: self.user_context(),
+            kms_key_arn,
+        };
+        let public = ObjectRecord { id: public_id, version: 1, attributes: new.public, sealed: None };
+        let secret = ObjectRecord { id: private_id, version: 1, attributes: new.private, sealed: Some(sealed) };
+        let on_token: Vec<_> =
+            [&public, &secret].into_iter().filter(|half| half.attributes.is(CKA_TOKEN)).cloned().collect();
+        if !on_token.is_empty() {
+            self.store()?.insert(&on_token)?;
+        }
+        if let (Some(private), Some(sealed)) = (private, &secret.sealed)
+            && !secret.attributes.is(CKA_ALWAYS_AUTHENTICATE)
+        {
+            self.cache.put(secret.id, policy::seal_tag(&secret.attributes, &sealed.blob), private);
+        }
+        Ok((public, secret))
+    }
+}

@@ -1,0 +1,361 @@
+//! PINs and the token key.
+//!
+//! Each token has a random token key, which encrypts every sealed key once more. A token with PINs
+//! keeps it wrapped under each PIN (Argon2id, then AES-256-GCM), so that a PIN is needed and not
+//! merely compared; a token without PINs keeps it sealed by KMS.
+
+use super::{Token, TokenKey};
+use crate::config::LoginMode;
+use crate::crypto::{Hash, Secret, password, random, seal_box};
+use crate::error::{Cause, Error, Result};
+use crate::kms::EncryptionContext;
+use crate::store::{PinRecord, SealedKey, TokenRecord};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use std::sync::{Arc, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Who logs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum User {
+    /// The security officer, `CKU_SO`.
+    So,
+    /// The normal user, `CKU_USER`.
+    User,
+}
+
+/// PIN lengths in bytes, as `CK_TOKEN_INFO` shows them.
+pub const PIN_LEN: std::ops::RangeInclusive<usize> = 4..=255;
+
+/// How often a change of the token's record is tried again when another process changed it meanwhile.
+const TRIES: u32 = 50;
+
+/// What `CK_TOKEN_INFO.flags` says about a PIN.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PinFlags {
+    /// It is set.
+    pub initialised: bool,
+    /// It was entered wrongly since it was last entered rightly.
+    pub count_low: bool,
+    /// One more wrong try locks it.
+    pub final_try: bool,
+    /// It is locked.
+    pub locked: bool,
+}
+
+impl Token {
+    /// `C_InitToken`: makes the token anew, without any objects. `label` is without its padding.
+    ///
+    /// The SO PIN of a token that is initialised must be right. Makes one KMS call for a token without
+    /// PINs, none otherwise.
+    pub fn initialise(&self, so_pin: &[u8], label: &str) -> Result<()> {
+        let before = self.fresh_record()?;
+        if let Some(before) = &before
+            && before.so_pin.is_some()
+        {
+            self.check_pin(User::So, so_pin)?;
+        }
+        // Wrong tries counted just now moved the record's version.
+        let before = self.fresh_record()?;
+        let serial = match &before {
+            Some(before) => before.serial.clone(),
+            None => new_serial()?,
+        };
+        let mut record = TokenRecord {
+            version: 0,
+            serial,
+            label: label.to_owned(),
+            login: self.config.login,
+            so_pin: None,
+            user_pin: None,
+            sealed_token_key: None,
+            created: now(),
+            changed: now(),
+        };
+        match self.config.login {
+            LoginMode::Pin => {
+                check_length(so_pin)?;
+                record.so_pin = Some(wrap(&new_key()?, &record.serial, User::So, so_pin)?);
+            }
+            LoginMode::None => {
+                // The SO PIN of such a token guards against a mistaken C_InitToken and opens nothing.
+                if !so_pin.is_empty() {
+                    check_length(so_pin)?;
+                    record.so_pin = Some(wrap(&new_key()?, &record.serial, User::So, so_pin)?);
+                }
+                let context = token_key_context(&record.serial, &self.config.kms.encryption_context)?;
+                let made = self.kms.generate_data_key(&context)?;
+                record.sealed_token_key = Some(SealedKey {
+                    blob: made.sealed,
+                    context_version: 1,
+                    user_context: self.user_context(),
+                    kms_key_arn: made.kms_key_arn,
+                });
+            }
+        }
+        self.store()?.initialise(&record, before.map(|record| record.version))?;
+        self.forget_secrets();
+        self.fresh_record()?;
+        Ok(())
+    }
+
+    /// Checks a PIN and returns the token key that it opens (`None` on a token without PINs).
+    ///
+    /// Wrong tries are counted in the store. Errors: `PinIncorrect`, `PinLocked`,
+    /// `UserPinNotInitialized`.
+    pub fn check_pin(&self, user: User, pin: &[u8]) -> Result<Option<Arc<TokenKey>>> {
+        let record = self.fresh_record()?.ok_or(Cause::TokenNotRecognized)?;
+        let Some(stored) = pin_of(&record, user) else {
+            return match (record.login, user) {
+                (LoginMode::None, _) => Ok(None),
+                (LoginMode::Pin, User::User) => Err(Cause::UserPinNotInitialized.into()),
+                (LoginMode::Pin, User::So) => Err(Cause::RecordCorrupt.with("the token has no SO PIN")),
+            };
+        };
+        if self.flags_of(Some(stored)).locked {
+            return Err(Cause::PinLocked.into());
+        }
+        let opened = match pin {
+            [] => None,
+            pin => unwrap(stored, &record.serial, user, pin)?,
+        };
+        match opened {
+            Some(key) => {
+                if stored.failed_attempts != 0 {
+                    self.count(user, |_| 0)?;
+                }
+                Ok((record.login == LoginMode::Pin).then(|| Arc::new(TokenKey(key))))
+            }
+            None => {
+                self.count(user, |failed| failed.saturating_add(1))?;
+                Err(Cause::PinIncorrect.into())
+            }
+        }
+    }
+
+    /// Sets the count of wrong tries. A store that cannot be written cannot count; that is no reason to
+    /// refuse a right PIN or to hide a wrong one.
+    fn count(&self, user: User, change: impl Fn(u32) -> u32) -> Result<()> {
+        let result = self.change_record(|record| {
+            if let Some(pin) = pin_of_mut(record, user) {
+                pin.failed_attempts = change(pin.failed_attempts);
+            }
+            Ok(())
+        });
+        match result {
+            Err(error) if error.cause() == Cause::StoreReadOnly => Ok(()),
+            other => other,
+        }
+    }
+
+    /// `C_InitPIN`: the security officer, who holds `key`, sets the user's PIN.
+    pub fn init_user_pin(&self, pin: &[u8]) -> Result<()> {
+        check_length(pin)?;
+        let record = self.fresh_record()?.ok_or(Cause::TokenNotRecognized)?;
+        if record.login == LoginMode::None {
+            return Err(Cause::FunctionNotSupported.with("a token with login = \"none\" has no user PIN"));
+        }
+        let key = self.held_key().ok_or(Cause::UserNotLoggedIn)?;
+        let wrapped = wrap(&key.0, &record.serial, User::User, pin)?;
+        self.change_record(|record| {
+            record.user_pin = Some(wrapped.clone());
+            Ok(())
+        })
+    }
+
+    /// `C_SetPIN`: changes a PIN by who knows the old one.
+    pub fn change_pin(&self, user: User, old: &[u8], new: &[u8]) -> Result<()> {
+        let record = self.fresh_record()?.ok_or(Cause::TokenNotRecognized)?;
+        if pin_of(&record, user).is_none() && record.login == LoginMode::None {
+            return Err(Cause::FunctionNotSupported.with("a token with login = \"none\" has no such PIN"));
+        }
+        let key = self.check_pin(user, old)?;
+        check_length(new)?;
+        let key = match key {
+            Some(key) => key,
+            None => Arc::new(TokenKey(new_key()?)),
+        };
+        let wrapped = wrap(&key.0, &record.serial, user, new)?;
+        let unchanged = pin_of(&record, user).map(|pin| pin.salt);
+        self.change_record(|record| {
+            // Whoever changed the PIN meanwhile knew it too; this change was made for the old one.
+            if pin_of(record, user).map(|pin| pin.salt) != unchanged {
+                return Err(Cause::PinIncorrect.with("the PIN was changed at the same time"));
+            }
+            match user {
+                User::So => record.so_pin = Some(wrapped.clone()),
+                User::User => record.user_pin = Some(wrapped.clone()),
+            }
+            Ok(())
+        })
+    }
+
+    /// Keeps the token key of a login, until [`Token::forget_secrets`].
+    pub fn hold_key(&self, key: Option<Arc<TokenKey>>) {
+        *self.key.write().unwrap_or_else(PoisonError::into_inner) = key;
+    }
+
+    fn held_key(&self) -> Option<Arc<TokenKey>> {
+        self.key.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The token key: that of the login, or unsealed by KMS once per process.
+    pub(super) fn token_key(&self, record: &TokenRecord) -> Result<Arc<TokenKey>> {
+        if let Some(key) = self.held_key() {
+            return Ok(key);
+        }
+        if record.login == LoginMode::Pin {
+            return Err(Cause::UserNotLoggedIn.into());
+        }
+        // One caller asks KMS, the others wait for it: the mutex guards nothing else.
+        let _alone = self.unseal.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(key) = self.held_key() {
+            return Ok(key);
+        }
+        let sealed = record.sealed_token_key.as_ref().ok_or(Cause::RecordCorrupt)?;
+        let user = sealed.user_context.iter().cloned().collect();
+        let opened = self.kms.decrypt(&sealed.blob, &token_key_context(&record.serial, &user)?)?;
+        if opened.plaintext.len() != 32 {
+            return Err(Cause::SealKeyMalformed.with("the token key"));
+        }
+        let key = Arc::new(TokenKey(opened.plaintext));
+        self.hold_key(Some(Arc::clone(&key)));
+        Ok(key)
+    }
+
+    /// What `CK_TOKEN_INFO` says about a user's PIN.
+    pub fn pin_flags(&self, record: &TokenRecord, user: User) -> PinFlags {
+        let without_pins = record.login == LoginMode::None && user == User::User;
+        PinFlags { initialised: without_pins || pin_of(record, user).is_some(), ..self.flags_of(pin_of(record, user)) }
+    }
+
+    fn flags_of(&self, pin: Option<&PinRecord>) -> PinFlags {
+        let failed = pin.map_or(0, |pin| pin.failed_attempts);
+        let most = self.config.max_pin_attempts;
+        PinFlags {
+            initialised: pin.is_some(),
+            count_low: failed > 0,
+            final_try: most != 0 && failed + 1 == most,
+            locked: most != 0 && failed >= most,
+        }
+    }
+
+    /// Changes the token's record by compare-and-swap, again if another process was faster.
+    fn change_record(&self, change: impl Fn(&mut TokenRecord) -> Result<()>) -> Result<()> {
+        let mut last = Error::from(Cause::StoreConflict);
+        for _ in 0..TRIES {
+            let mut record = self.store()?.token()?.ok_or(Cause::TokenNotRecognized)?;
+            change(&mut record)?;
+            record.changed = now();
+            match self.store()?.update_token(&record) {
+                Ok(_) => {
+                    self.fresh_record()?;
+                    return Ok(());
+                }
+                Err(error) if error.cause() == Cause::StoreConflict => last = error,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(last)
+    }
+
+    /// The configured pairs, as they are kept beside each sealed key: a later change of the
+    /// configuration must not lock old keys.
+    pub(super) fn user_context(&self) -> Vec<(String, String)> {
+        self.config.kms.encryption_context.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
+}
+
+impl TokenKey {
+    /// Encrypts a blob of the object `id`.
+    pub(super) fn seal(&self, id: &[u8], blob: &[u8]) -> Result<Vec<u8>> {
+        seal_box::seal(&self.0, id, blob)
+    }
+
+    /// Decrypts a blob of the object `id`; `SealTokenKey` if it was altered or belongs to another.
+    pub(super) fn open(&self, id: &[u8], blob: &[u8]) -> Result<Secret> {
+        seal_box::open(&self.0, id, blob)
+    }
+}
+
+fn pin_of(record: &TokenRecord, user: User) -> Option<&PinRecord> {
+    match user {
+        User::So => record.so_pin.as_ref(),
+        User::User => record.user_pin.as_ref(),
+    }
+}
+
+fn pin_of_mut(record: &mut TokenRecord, user: User) -> Option<&mut PinRecord> {
+    match user {
+        User::So => record.so_pin.as_mut(),
+        User::User => record.user_pin.as_mut(),
+    }
+}
+
+fn check_length(pin: &[u8]) -> Result<()> {
+    if PIN_LEN.contains(&pin.len()) { Ok(()) } else { Err(Cause::PinLenRange.into()) }
+}
+
+/// What a wrapped token key is bound to: it cannot be moved to another token or to the other user.
+fn bound_to(serial: &str, user: User) -> Vec<u8> {
+    let role: &[u8] = match user {
+        User::So => b"so",
+        User::User => b"user",
+    };
+    [b"datakey-pkcs11 token key v1\0", serial.as_bytes(), b"\0", role].concat()
+}
+
+fn wrap(key: &Secret, serial: &str, user: User, pin: &[u8]) -> Result<PinRecord> {
+    let cost = password::Cost::default();
+    let mut salt = [0; 16];
+    random::fill(&mut salt)?;
+    let pin_key = password::derive(pin, &salt, cost)?;
+    Ok(PinRecord {
+        salt,
+        memory_kib: cost.memory_kib,
+        iterations: cost.iterations,
+        lanes: cost.lanes,
+        wrapped_token_key: seal_box::seal(&pin_key, &bound_to(serial, user), key.expose())?,
+        failed_attempts: 0,
+    })
+}
+
+/// The token key, or `None` for a wrong PIN.
+fn unwrap(record: &PinRecord, serial: &str, user: User, pin: &[u8]) -> Result<Option<Secret>> {
+    let cost = password::Cost { memory_kib: record.memory_kib, iterations: record.iterations, lanes: record.lanes };
+    let pin_key = password::derive(pin, &record.salt, cost)?;
+    match seal_box::open(&pin_key, &bound_to(serial, user), &record.wrapped_token_key) {
+        Ok(key) if key.len() == 32 => Ok(Some(key)),
+        Ok(_) => Err(Cause::RecordCorrupt.with("the wrapped token key")),
+        // A wrong PIN and a damaged record look the same, and are counted the same.
+        Err(error) if error.cause() == Cause::SealTokenKey => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The context that seals the token key of a token without PINs.
+fn token_key_context(serial: &str, user: &std::collections::BTreeMap<String, String>) -> Result<EncryptionContext> {
+    Ok(EncryptionContext::new(user)?
+        .with(EncryptionContext::VERSION, "1")
+        .with(EncryptionContext::TOKEN, serial)
+        .with(EncryptionContext::OBJECT, "token-key")
+        .with(EncryptionContext::SPEC, "AES_256")
+        .with(EncryptionContext::USAGE, "token-key")
+        .with(EncryptionContext::POLICY, STANDARD.encode(Hash::Sha256.digest(b"login=none"))))
+}
+
+fn new_key() -> Result<Secret> {
+    let mut key = Secret::zeroed(32);
+    random::fill(key.expose_mut())?;
+    Ok(key)
+}
+
+fn new_serial() -> Result<String> {
+    let mut bytes = [0; 8];
+    random::fill(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -28,6 +28,7 @@ pub mod host;
 pub mod kms;
 pub mod mechanism;
 pub mod object;
+pub mod session;
 pub mod store;
 pub mod token;
 pub mod unwrap;

@@ -1,0 +1,135 @@
+//! Encrypting and decrypting.
+
+use super::operation::{Kind, Late, Outcome, Room};
+use super::sign::{Demand, UseOfKey};
+use super::table::Session;
+use crate::crypto::{PublicKey, Secret};
+use crate::error::{Cause, Result};
+use crate::mechanism::{Cipher, Given};
+use cryptoki_sys::*;
+
+/// An encryption under way.
+pub(super) struct Encryption {
+    cipher: Cipher,
+    key: PublicKey,
+}
+
+/// A decryption under way. Its result is kept while the caller has no room for it, so that it is
+/// computed once however often the caller asks.
+pub(super) struct Decryption {
+    cipher: Option<Cipher>,
+    key: UseOfKey,
+    plaintext: Option<Secret>,
+    most: usize,
+}
+
+impl Decryption {
+    pub(super) fn needs_login(&self) -> bool {
+        self.key.needs_login()
+    }
+
+    pub(super) fn logged_in(&mut self) {
+        self.key.log_in();
+    }
+
+    fn ready(&self, in_parts: bool) -> Result<Late<'_>> {
+        match (&self.plaintext, &self.cipher) {
+            (Some(plaintext), _) => Ok(Late::Made(plaintext)),
+            (None, Some(cipher)) if cipher.is_updated() && !in_parts => Err(Cause::OperationActive.into()),
+            (None, _) => Ok(Late::AtMost(self.most)),
+        }
+    }
+}
+
+impl Session {
+    /// `C_EncryptInit`.
+    pub fn encrypt_init(
+        &self,
+        mechanism: CK_MECHANISM_TYPE,
+        given: impl FnOnce() -> Result<Given>,
+        key: CK_OBJECT_HANDLE,
+    ) -> Result<()> {
+        const DEMAND: Demand = Demand { flag: CKF_ENCRYPT, class: CKO_PUBLIC_KEY, permission: CKA_ENCRYPT };
+        self.encryption.check_free()?;
+        let (request, object) = self.request(mechanism, given, key, &DEMAND)?;
+        let key = object.public_key()?.clone();
+        self.encryption.start(Encryption { cipher: Cipher::new(&request, key.kind())?, key })
+    }
+
+    /// `C_Encrypt`.
+    pub fn encrypt(&self, data: Result<&[u8]>, room: Room) -> Result<Outcome> {
+        let data = data.inspect_err(|_| self.cancel(Kind::Encrypt))?;
+        let ready = |encryption: &Encryption| match encryption.cipher.is_updated() {
+            true => Err(Cause::OperationActive.into()),
+            false => Ok(encryption.cipher.block_len()),
+        };
+        self.encryption
+            .finish(room, ready, |encryption| encryption.cipher.encrypt(&encryption.key, Some(data)).map(Secret::new))
+    }
+
+    /// `C_EncryptUpdate`: the block comes out at the end, so this has no output.
+    pub fn encrypt_update(&self, part: Result<&[u8]>) -> Result<()> {
+        self.encryption.update(|encryption| encryption.cipher.update(part?, Cause::DataLenRange))
+    }
+
+    /// `C_EncryptFinal`.
+    pub fn encrypt_final(&self, room: Room) -> Result<Outcome> {
+        self.encryption.finish(
+            room,
+            |encryption| Ok(encryption.cipher.block_len()),
+            |encryption| encryption.cipher.encrypt(&encryption.key, None).map(Secret::new),
+        )
+    }
+
+    /// `C_DecryptInit`.
+    pub fn decrypt_init(
+        &self,
+        mechanism: CK_MECHANISM_TYPE,
+        given: impl FnOnce() -> Result<Given>,
+        key: CK_OBJECT_HANDLE,
+    ) -> Result<()> {
+        const DEMAND: Demand = Demand { flag: CKF_DECRYPT, class: CKO_PRIVATE_KEY, permission: CKA_DECRYPT };
+        self.decryption.check_free()?;
+        let (request, object) = self.request(mechanism, given, key, &DEMAND)?;
+        if self.slot.user().is_none() && self.slot.token.login_required()? {
+            return Err(Cause::UserNotLoggedIn.into());
+        }
+        let cipher = Cipher::new(&request, object.public_key()?.kind())?;
+        let most = cipher.block_len();
+        self.decryption.start(Decryption { cipher: Some(cipher), key: UseOfKey::new(object), plaintext: None, most })
+    }
+
+    /// `C_Decrypt`. Asking for the length neither calls KMS nor counts as a use.
+    pub fn decrypt(&self, data: Result<&[u8]>, room: Room) -> Result<Outcome> {
+        let data = data.inspect_err(|_| self.cancel(Kind::Decrypt))?;
+        self.finish_decryption(room, Some(data))
+    }
+
+    /// `C_DecryptUpdate`: the plaintext comes out at the end, so this has no output.
+    pub fn decrypt_update(&self, part: Result<&[u8]>) -> Result<()> {
+        self.decryption.update(|decryption| {
+            let cipher = decryption.cipher.as_mut().ok_or(Cause::OperationActive)?;
+            cipher.update(part?, Cause::EncryptedDataLenRange)
+        })
+    }
+
+    /// `C_DecryptFinal`.
+    pub fn decrypt_final(&self, room: Room) -> Result<Outcome> {
+        self.finish_decryption(room, None)
+    }
+
+    fn finish_decryption(&self, room: Room, data: Option<&[u8]>) -> Result<Outcome> {
+        self.decryption.finish_late(
+            room,
+            |decryption| decryption.ready(data.is_none()),
+            |mut decryption| {
+                let key = decryption.key.get(&self.slot.token)?;
+                let cipher = decryption.cipher.take().ok_or(Cause::OperationNotInitialized)?;
+                let plaintext = cipher.decrypt(&key, data)?;
+                Ok((decryption, plaintext))
+            },
+            |decryption, plaintext| decryption.plaintext = Some(plaintext),
+            |decryption| decryption.plaintext.unwrap_or_else(|| Secret::new(Vec::new())),
+        )
+    }
+}

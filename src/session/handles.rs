@@ -1,0 +1,199 @@
+//! Object handles: numbers that are never used again, for objects of token and sessions.
+
+use crate::crypto::PublicKey;
+use crate::error::{Cause, Result};
+use crate::object::{Look, create, policy};
+use crate::store::{ObjectId, ObjectRecord};
+use cryptoki_sys::*;
+use once_cell::sync::OnceCell;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
+
+/// An object as it was read, and what was computed from it since.
+pub struct Object {
+    /// The object.
+    pub record: ObjectRecord,
+    public_key: OnceCell<PublicKey>,
+    seal_tag: OnceCell<u64>,
+}
+
+impl Object {
+    fn new(record: ObjectRecord) -> Arc<Self> {
+        Arc::new(Self { record, public_key: OnceCell::new(), seal_tag: OnceCell::new() })
+    }
+
+    /// The public key that either half of a key pair tells, parsed once.
+    pub fn public_key(&self) -> Result<&PublicKey> {
+        self.public_key.get_or_try_init(|| create::public_key_of(&self.record.attributes))
+    }
+
+    /// [`policy::seal_tag`], computed once.
+    pub fn seal_tag(&self) -> u64 {
+        let blob = self.record.sealed.as_ref().map_or(&[][..], |sealed| &sealed.blob);
+        *self.seal_tag.get_or_init(|| policy::seal_tag(&self.record.attributes, blob))
+    }
+}
+
+/// How long an object of the token may be used as it was read, before it is looked at again. Another
+/// process's change is noticed after this time; its own are at once.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// The handles of one slot's objects.
+#[derive(Default)]
+pub(super) struct Handles {
+    next: AtomicU64,
+    maps: RwLock<Maps>,
+}
+
+#[derive(Default)]
+struct Maps {
+    by_handle: HashMap<CK_OBJECT_HANDLE, Arc<Known>>,
+    by_id: HashMap<ObjectId, CK_OBJECT_HANDLE>,
+}
+
+/// What is known under a handle.
+struct Known {
+    id: ObjectId,
+    private: bool,
+    /// The session that the object belongs to; `None` for objects of the token.
+    session: Option<CK_SESSION_HANDLE>,
+    read: RwLock<Option<(Instant, Arc<Object>)>>,
+}
+
+impl Handles {
+    /// The handle of an object of the token, which was just found and not read.
+    pub(super) fn of_id(
+        &self,
+        id: ObjectId,
+        private: impl FnOnce() -> Result<Option<bool>>,
+    ) -> Result<Option<CK_OBJECT_HANDLE>> {
+        if let Some(handle) = self.read().by_id.get(&id) {
+            return Ok(Some(*handle));
+        }
+        Ok(private()?.map(|private| self.insert(Known { id, private, session: None, read: RwLock::new(None) })))
+    }
+
+    /// The handle of an object that was just made. `session` owns it unless it is on the token.
+    pub(super) fn of_new(&self, record: ObjectRecord, session: CK_SESSION_HANDLE) -> CK_OBJECT_HANDLE {
+        let session = (!record.attributes.is(CKA_TOKEN)).then_some(session);
+        self.insert(Known {
+            id: record.id,
+            private: record.attributes.is(CKA_PRIVATE),
+            session,
+            read: RwLock::new(Some((Instant::now(), Object::new(record)))),
+        })
+    }
+
+    fn insert(&self, known: Known) -> CK_OBJECT_HANDLE {
+        let mut maps = self.write();
+        if let Some(handle) = maps.by_id.get(&known.id) {
+            return *handle;
+        }
+        let handle = self.next.fetch_add(1, Ordering::Relaxed) + 1;
+        maps.by_id.insert(known.id, handle);
+        maps.by_handle.insert(handle, Arc::new(known));
+        handle
+    }
+
+    /// The object under a handle, as it is now up to [`FRESH`]; `ObjectHandleInvalid` if there is none
+    /// or it may not be seen. `get` reads an object of the token.
+    pub(super) fn object(
+        &self,
+        handle: CK_OBJECT_HANDLE,
+        sees_private: bool,
+        get: impl FnOnce(&ObjectId) -> Result<Option<ObjectRecord>>,
+    ) -> Result<Arc<Object>> {
+        let known = self.read().by_handle.get(&handle).cloned().ok_or(Cause::ObjectHandleInvalid)?;
+        if known.private && !sees_private {
+            return Err(Cause::ObjectHandleInvalid.into());
+        }
+        let seen = known.read.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((at, object)) = &seen
+            && (known.session.is_some() || at.elapsed() < FRESH)
+        {
+            return Ok(Arc::clone(object));
+        }
+        let Some(record) = get(&known.id)? else {
+            self.forget(handle);
+            return Err(Cause::ObjectHandleInvalid.into());
+        };
+        let object = match seen {
+            Some((_, object)) if object.record == record => object,
+            _ => Object::new(record),
+        };
+        *known.read.write().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), Arc::clone(&object)));
+        Ok(object)
+    }
+
+    /// Puts a changed object under its handle.
+    pub(super) fn replace(&self, handle: CK_OBJECT_HANDLE, record: ObjectRecord) {
+        if let Some(known) = self.read().by_handle.get(&handle) {
+            *known.read.write().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), Object::new(record)));
+        }
+    }
+
+    /// Ends a handle.
+    pub(super) fn forget(&self, handle: CK_OBJECT_HANDLE) {
+        self.retain(|this, _| this != handle);
+    }
+
+    /// Ends every handle, as after `C_InitToken`.
+    pub(super) fn forget_all(&self) {
+        self.retain(|_, _| false);
+    }
+
+    /// Ends the handles of a session's objects.
+    pub(super) fn forget_session(&self, session: CK_SESSION_HANDLE) {
+        if self.read().by_handle.values().any(|known| known.session == Some(session)) {
+            self.retain(|_, known| known.session != Some(session));
+        }
+    }
+
+    /// Ends the handles of private objects, for good: after another login they get new ones.
+    pub(super) fn forget_private(&self) {
+        self.retain(|_, known| !known.private);
+    }
+
+    fn retain(&self, keep: impl Fn(CK_OBJECT_HANDLE, &Known) -> bool) {
+        let mut maps = self.write();
+        let Maps { by_handle, by_id } = &mut *maps;
+        by_handle.retain(|handle, known| {
+            let keep = keep(*handle, known);
+            if !keep {
+                by_id.remove(&known.id);
+            }
+            keep
+        });
+    }
+
+    /// The handles of session objects that fit, lowest first.
+    pub(super) fn session_objects(
+        &self,
+        sees_private: bool,
+        fits: impl Fn(&ObjectRecord) -> bool,
+    ) -> Vec<CK_OBJECT_HANDLE> {
+        let maps = self.read();
+        let mut found: Vec<_> = maps
+            .by_handle
+            .iter()
+            .filter(|(_, known)| known.session.is_some() && (sees_private || !known.private))
+            .filter(|(_, known)| {
+                let read = known.read.read().unwrap_or_else(PoisonError::into_inner);
+                read.as_ref().is_some_and(|(_, object)| fits(&object.record))
+            })
+            .map(|(handle, _)| *handle)
+            .collect();
+        found.sort_unstable();
+        found
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Maps> {
+        self.maps.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Maps> {
+        self.maps.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}

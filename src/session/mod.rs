@@ -1,0 +1,28 @@
+//! Sessions: handles, states, one operation slot per kind, the login state machine, searches.
+#![forbid(unsafe_code)]
+
+mod cipher;
+mod digest;
+mod handles;
+mod lifecycle;
+mod login;
+mod objects;
+mod operation;
+mod search;
+mod sign;
+mod slot;
+mod table;
+mod verify;
+
+pub use handles::Object;
+pub use login::Who;
+pub use operation::{Kind, Outcome, Room};
+pub use slot::{Slot, State, TokenInfo};
+pub use table::{Session, Sessions};
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Locks what is whole at every instant, so that a panic elsewhere does not taint it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

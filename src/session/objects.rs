@@ -1,0 +1,106 @@
+//! Objects: create, generate, read, change, destroy.
+
+use super::table::Session;
+use crate::error::{Cause, Error, Result};
+use crate::mechanism::{Given as Parameter, Params, find};
+use crate::object::{self, Look, NewKeyPair, Template, template::Given};
+use crate::token::User;
+use cryptoki_sys::*;
+
+impl Session {
+    /// Checks that this session may make or change an object that is on the token or private.
+    fn check_writable(&self, on_token: bool, private: bool) -> Result<()> {
+        if private && !self.slot.sees_private()? {
+            return Err(Cause::UserNotLoggedIn.into());
+        }
+        if on_token && !self.read_write {
+            return Err(Cause::SessionReadOnly.into());
+        }
+        Ok(())
+    }
+
+    fn is_officer(&self) -> bool {
+        self.slot.user() == Some(User::So)
+    }
+
+    /// `C_CreateObject`.
+    pub fn create_object(&self, given: &[Given<'_>]) -> Result<CK_OBJECT_HANDLE> {
+        let template = Template::parse(given)?;
+        let flag = |attribute| template.boolean(attribute).unwrap_or(false);
+        self.check_writable(flag(CKA_TOKEN), flag(CKA_PRIVATE))?;
+        let object = self.slot.token.create(&template, self.is_officer())?;
+        Ok(self.slot.handles.of_new(object, self.handle))
+    }
+
+    /// `C_GenerateKeyPair`: the handles of the public and the private key.
+    pub fn generate_key_pair(
+        &self,
+        mechanism: CK_MECHANISM_TYPE,
+        parameter: impl FnOnce() -> Result<Parameter>,
+        public: &[Given<'_>],
+        private: &[Given<'_>],
+    ) -> Result<(CK_OBJECT_HANDLE, CK_OBJECT_HANDLE)> {
+        let row = find(mechanism)
+            .filter(|row| row.flags() & CKF_GENERATE_KEY_PAIR != 0)
+            .ok_or_else(|| Cause::MechanismInvalid.with(format!("{mechanism:#x}")))?;
+        Params::check(row, &parameter()?)?;
+        let new = NewKeyPair::parse(row, &Template::parse(public)?, &Template::parse(private)?, self.is_officer())?;
+        for half in [&new.public, &new.private] {
+            self.check_writable(half.is(CKA_TOKEN), half.is(CKA_PRIVATE))?;
+        }
+        // Whether or not the new key is hidden, its blob is encrypted under the key that the PIN opens.
+        if !self.slot.sees_private()? {
+            return Err(Cause::UserNotLoggedIn.into());
+        }
+        let (public, private) = self.slot.token.generate(new)?;
+        let public = self.slot.handles.of_new(public, self.handle);
+        let private = self.slot.handles.of_new(private, self.handle);
+        Ok((public, private))
+    }
+
+    /// `C_GetAttributeValue`: an answer for each attribute, in its native form, and no answer stops the
+    /// others. `AttributeSensitive` and `AttributeTypeInvalid` are answers too.
+    pub fn attributes(
+        &self,
+        handle: CK_OBJECT_HANDLE,
+        wanted: impl IntoIterator<Item = CK_ATTRIBUTE_TYPE>,
+    ) -> Result<Vec<std::result::Result<Vec<u8>, Error>>> {
+        let object = self.object(handle, Cause::ObjectHandleInvalid)?;
+        Ok(wanted.into_iter().map(|attribute| object::read(&object.record.attributes, attribute)).collect())
+    }
+
+    /// `C_SetAttributeValue`.
+    pub fn set_attributes(&self, handle: CK_OBJECT_HANDLE, given: &[Given<'_>]) -> Result<()> {
+        let object = self.object(handle, Cause::ObjectHandleInvalid)?;
+        let template = Template::parse(given)?;
+        let attributes = &object.record.attributes;
+        self.check_writable(attributes.is(CKA_TOKEN), attributes.is(CKA_PRIVATE))?;
+        let changed = match self.slot.token.change(&object.record, &template) {
+            // Another process changed the object since it was read here: once more, from what it is now.
+            Err(error) if error.cause() == Cause::StoreConflict => {
+                let now = self.slot.token.get(&object.record.id)?.ok_or(Cause::ObjectHandleInvalid)?;
+                self.slot.token.change(&now, &template)?
+            }
+            result => result?,
+        };
+        self.slot.handles.replace(handle, changed);
+        Ok(())
+    }
+
+    /// `C_DestroyObject`.
+    pub fn destroy_object(&self, handle: CK_OBJECT_HANDLE) -> Result<()> {
+        let object = self.object(handle, Cause::ObjectHandleInvalid)?;
+        let attributes = &object.record.attributes;
+        self.check_writable(attributes.is(CKA_TOKEN), attributes.is(CKA_PRIVATE))?;
+        self.slot.token.destroy(&object.record)?;
+        self.slot.handles.forget(handle);
+        Ok(())
+    }
+
+    /// `C_GetObjectSize`: the bytes of its attributes and of its sealed key.
+    pub fn object_size(&self, handle: CK_OBJECT_HANDLE) -> Result<usize> {
+        let object = self.object(handle, Cause::ObjectHandleInvalid)?;
+        let attributes: usize = object.record.attributes.values().map(Vec::len).sum();
+        Ok(attributes + object.record.sealed.as_ref().map_or(0, |sealed| sealed.blob.len()))
+    }
+}

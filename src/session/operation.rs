@@ -1,0 +1,195 @@
+//! Operations: one slot per kind in each session, and the one rule for their ends.
+//!
+//! An operation that is asked for its output either answers the length (the buffer is NULL), or says
+//! that the buffer is too small, and lives on in both cases; or it runs, and is over whatever comes of
+//! it (section 5.2). It is taken out of its slot while it runs, so no lock is held meanwhile.
+
+use super::lock;
+use crate::crypto::Secret;
+use crate::error::{Cause, Result};
+use cryptoki_sys::*;
+use std::sync::Mutex;
+
+/// The kinds of operation that a session can have one of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `C_FindObjects`.
+    Find,
+    /// `C_Encrypt`.
+    Encrypt,
+    /// `C_Decrypt`.
+    Decrypt,
+    /// `C_Digest`.
+    Digest,
+    /// `C_Sign`.
+    Sign,
+    /// `C_Verify`.
+    Verify,
+}
+
+impl Kind {
+    /// Every kind, with the flag that `C_SessionCancel` names it by.
+    pub const FLAGS: &[(CK_FLAGS, Kind)] = &[
+        (CKF_FIND_OBJECTS, Kind::Find),
+        (CKF_ENCRYPT, Kind::Encrypt),
+        (CKF_DECRYPT, Kind::Decrypt),
+        (CKF_DIGEST, Kind::Digest),
+        (CKF_SIGN, Kind::Sign),
+        (CKF_VERIFY, Kind::Verify),
+    ];
+}
+
+/// How much room the caller has for output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// None: the length is asked for.
+    Query,
+    /// So many bytes.
+    Bytes(usize),
+}
+
+/// What came of asking for output.
+pub enum Outcome {
+    /// So many bytes are needed; the operation lives on.
+    Size(usize),
+    /// There is no room for so many bytes; the operation lives on.
+    TooSmall(usize),
+    /// The output; the operation is over.
+    Done(Secret),
+}
+
+impl Outcome {
+    /// What to answer when `needed` bytes are certain, before any work; `None` to go on.
+    fn before(needed: usize, room: Room) -> Option<Self> {
+        match room {
+            Room::Query => Some(Self::Size(needed)),
+            Room::Bytes(bytes) if bytes < needed => Some(Self::TooSmall(needed)),
+            Room::Bytes(_) => None,
+        }
+    }
+}
+
+/// The slot of one kind of operation.
+pub(super) struct Slot<T>(Mutex<Option<T>>);
+
+impl<T> Default for Slot<T> {
+    fn default() -> Self {
+        Self(Mutex::new(None))
+    }
+}
+
+impl<T> Slot<T> {
+    /// `OperationActive` if there is one; asked before the arguments of an `Init` are looked at.
+    pub(super) fn check_free(&self) -> Result<()> {
+        if lock(&self.0).is_some() { Err(Cause::OperationActive.into()) } else { Ok(()) }
+    }
+
+    /// Puts a new operation in.
+    pub(super) fn start(&self, operation: T) -> Result<()> {
+        let mut slot = lock(&self.0);
+        if slot.is_some() {
+            return Err(Cause::OperationActive.into());
+        }
+        *slot = Some(operation);
+        Ok(())
+    }
+
+    /// Ends the operation, if there is one.
+    pub(super) fn cancel(&self) {
+        let ended = lock(&self.0).take();
+        drop(ended);
+    }
+
+    /// Takes the operation out: whatever comes of it, it is over.
+    pub(super) fn take(&self) -> Result<T> {
+        lock(&self.0).take().ok_or_else(|| Cause::OperationNotInitialized.into())
+    }
+
+    /// Works on the operation in its place. An error ends it.
+    pub(super) fn update<R>(&self, work: impl FnOnce(&mut T) -> Result<R>) -> Result<R> {
+        let mut slot = lock(&self.0);
+        let result = work(slot.as_mut().ok_or(Cause::OperationNotInitialized)?);
+        if result.is_err() {
+            *slot = None;
+        }
+        result
+    }
+
+    /// Looks at the operation without ending it, whatever comes of it.
+    pub(super) fn look<R>(&self, look: impl FnOnce(&mut T) -> R) -> Option<R> {
+        lock(&self.0).as_mut().map(look)
+    }
+
+    /// Asks the operation for an output whose length is known before the work.
+    pub(super) fn finish(
+        &self,
+        room: Room,
+        ready: impl FnOnce(&T) -> Result<usize>,
+        work: impl FnOnce(T) -> Result<Secret>,
+    ) -> Result<Outcome> {
+        let operation = {
+            let mut slot = lock(&self.0);
+            let operation = slot.take().ok_or(Cause::OperationNotInitialized)?;
+            if let Some(early) = Outcome::before(ready(&operation)?, room) {
+                *slot = Some(operation);
+                return Ok(early);
+            }
+            operation
+        };
+        work(operation).map(Outcome::Done)
+    }
+
+    /// Asks the operation for an output whose length only the work tells: `most` bounds it for a length
+    /// query. Output that finds no room is kept in the operation for the next call.
+    pub(super) fn finish_late(
+        &self,
+        room: Room,
+        ready: impl FnOnce(&T) -> Result<Late<'_>>,
+        work: impl FnOnce(T) -> Result<(T, Secret)>,
+        keep: impl FnOnce(&mut T, Secret),
+        take: impl FnOnce(T) -> Secret,
+    ) -> Result<Outcome> {
+        let operation = {
+            let mut slot = lock(&self.0);
+            let operation = slot.take().ok_or(Cause::OperationNotInitialized)?;
+            match (ready(&operation)?, room) {
+                (Late::Made(output), room) => {
+                    return Ok(match Outcome::before(output.len(), room) {
+                        Some(early) => {
+                            *slot = Some(operation);
+                            early
+                        }
+                        None => Outcome::Done(take(operation)),
+                    });
+                }
+                (Late::AtMost(most), Room::Query) => {
+                    *slot = Some(operation);
+                    return Ok(Outcome::Size(most));
+                }
+                (Late::AtMost(_), Room::Bytes(_)) => operation,
+            }
+        };
+        let (mut operation, output) = work(operation)?;
+        match Outcome::before(output.len(), room) {
+            None => Ok(Outcome::Done(output)),
+            Some(early) => {
+                keep(&mut operation, output);
+                // Another thread that started an operation meanwhile has broken the session's rules;
+                // its operation stays.
+                let mut slot = lock(&self.0);
+                if slot.is_none() {
+                    *slot = Some(operation);
+                }
+                Ok(early)
+            }
+        }
+    }
+}
+
+/// How far an operation is whose output has a length that only the work tells.
+pub(super) enum Late<'a> {
+    /// The work is to be done, and makes at most so many bytes.
+    AtMost(usize),
+    /// It was done; the caller had no room for its output.
+    Made(&'a Secret),
+}

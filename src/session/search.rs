@@ -1,0 +1,85 @@
+//! Searches: a page of handles at a time.
+
+use super::table::Session;
+use crate::error::{Cause, Result};
+use crate::object::{Look, Template, template::Given};
+use crate::store::{Cursor, Query, Visibility};
+use cryptoki_sys::*;
+use std::collections::VecDeque;
+
+/// A search under way.
+pub(super) struct Search {
+    query: Option<Query>,
+    after: Option<Cursor>,
+    ready: VecDeque<CK_OBJECT_HANDLE>,
+}
+
+/// How many objects are asked of the store at once; a search for one key reads no more than it needs.
+const PAGE: usize = 256;
+
+impl Session {
+    /// `C_FindObjectsInit`.
+    pub fn find_init(&self, given: &[Given<'_>]) -> Result<()> {
+        self.search.check_free()?;
+        self.slot.token.initialised()?;
+        let mut search = Search { query: None, after: None, ready: VecDeque::new() };
+        // A search for what no object has finds nothing; it is no error.
+        if let Some(equal) = Template::query(given) {
+            let sees_private = self.slot.sees_private()?;
+            let own = self.slot.handles.session_objects(sees_private, |record| {
+                equal.iter().all(|(attribute, value)| record.attributes.get(attribute) == Some(value))
+            });
+            search.ready.extend(own);
+            let token = equal.iter().find(|(attribute, _)| *attribute == CKA_TOKEN).map(|(_, value)| value.as_slice());
+            if token != Some(&[0]) {
+                let private = if sees_private { Visibility::All } else { Visibility::PublicOnly };
+                search.query = Some(Query { equal, private });
+            }
+        }
+        self.search.start(search)
+    }
+
+    /// `C_FindObjects`: at most `most` more handles.
+    pub fn find(&self, most: usize) -> Result<Vec<CK_OBJECT_HANDLE>> {
+        self.search.update(|search| {
+            while search.ready.len() < most && search.query.is_some() {
+                self.next_page(search, most)?;
+            }
+            let count = most.min(search.ready.len());
+            Ok(search.ready.drain(..count).collect())
+        })
+    }
+
+    fn next_page(&self, search: &mut Search, most: usize) -> Result<()> {
+        let Some(query) = &search.query else { return Ok(()) };
+        let page = self.slot.token.find(query, search.after, most.clamp(1, PAGE))?;
+        for id in page.ids {
+            let private = || Ok(self.slot.token.get(&id)?.map(|object| object.attributes.is(CKA_PRIVATE)));
+            // An object that was destroyed since the page was read is not found any more.
+            search.ready.extend(self.slot.handles.of_id(id, private)?);
+        }
+        search.after = page.next;
+        if search.after.is_none() {
+            search.query = None;
+        }
+        Ok(())
+    }
+
+    /// `C_FindObjectsFinal`.
+    pub fn find_final(&self) -> Result<()> {
+        self.search.update(|_| Ok(()))?;
+        self.search.cancel();
+        Ok(())
+    }
+
+    /// The object under a handle, if this session may see it; `invalid` where there is none.
+    pub(super) fn object(&self, handle: CK_OBJECT_HANDLE, invalid: Cause) -> Result<std::sync::Arc<super::Object>> {
+        let sees_private = self.slot.sees_private()?;
+        self.slot.handles.object(handle, sees_private, |id| self.slot.token.get(id)).map_err(|error| {
+            match error.cause() {
+                Cause::ObjectHandleInvalid => invalid.into(),
+                _ => error,
+            }
+        })
+    }
+}

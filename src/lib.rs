@@ -20,6 +20,7 @@
 //! | [`config`] | the configuration file |
 //! | [`error`] | one error, by cause |
 
+pub mod capi;
 pub mod cli;
 pub mod config;
 pub mod crypto;
@@ -27,6 +28,7 @@ pub mod error;
 pub mod host;
 pub mod kms;
 pub mod mechanism;
+pub mod module;
 pub mod object;
 pub mod session;
 pub mod store;

@@ -1,0 +1,134 @@
+//! The caller's pointers, read once and checked.
+
+use crate::error::{Cause, Result};
+use crate::mechanism::{Given, Needs, find};
+use cryptoki_sys::*;
+use std::ffi::c_void;
+use std::ptr;
+
+/// A value of the caller's; `ArgumentsBad` for NULL.
+///
+/// # Safety
+/// `pointer` is null or good for reading a `T`; alignment does not matter.
+pub(super) unsafe fn value<T: Copy>(pointer: *const T) -> Result<T> {
+    if pointer.is_null() {
+        return Err(Cause::ArgumentsBad.into());
+    }
+    // SAFETY: not null, and good for a `T` as the caller promises.
+    Ok(unsafe { pointer.read_unaligned() })
+}
+
+/// Bytes of the caller's. NULL is good for no bytes; `ArgumentsBad` otherwise, and for a length that no
+/// memory can have.
+///
+/// # Safety
+/// `pointer` is null or good for reading `len` bytes while the result lives.
+pub(super) unsafe fn bytes<'a>(pointer: *const CK_BYTE, len: CK_ULONG) -> Result<&'a [u8]> {
+    match usize::try_from(len) {
+        Ok(0) => Ok(&[]),
+        Ok(len) if !pointer.is_null() && isize::try_from(len).is_ok() => {
+            // SAFETY: not null, and good for `len` bytes as the caller promises.
+            Ok(unsafe { std::slice::from_raw_parts(pointer, len) })
+        }
+        _ => Err(Cause::ArgumentsBad.into()),
+    }
+}
+
+/// The most attributes that a template may have: far more than there are.
+const MOST_ATTRIBUTES: CK_ULONG = 1024;
+
+/// A template's attributes, as they lie in the caller's memory.
+///
+/// # Safety
+/// `template` is null or good for `count` attributes.
+pub(super) unsafe fn attributes(template: *const CK_ATTRIBUTE, count: CK_ULONG) -> Result<Vec<CK_ATTRIBUTE>> {
+    if count == 0 {
+        return Ok(Vec::new());
+    }
+    if template.is_null() || count > MOST_ATTRIBUTES {
+        return Err(Cause::ArgumentsBad.into());
+    }
+    // SAFETY: not null, and good for `count` attributes as the caller promises.
+    Ok((0..count as usize).map(|index| unsafe { template.add(index).read_unaligned() }).collect())
+}
+
+/// A template with its values.
+///
+/// # Safety
+/// As for [`attributes`], and each value is null or good for its length while the result lives.
+pub(super) unsafe fn template<'a>(
+    template: *const CK_ATTRIBUTE,
+    count: CK_ULONG,
+) -> Result<Vec<(CK_ATTRIBUTE_TYPE, &'a [u8])>> {
+    // SAFETY: the caller's promise, passed on.
+    unsafe { attributes(template, count) }?
+        .into_iter()
+        .map(|attribute| {
+            // SAFETY: the caller's promise, passed on.
+            let value = unsafe { bytes(attribute.pValue.cast(), attribute.ulValueLen) };
+            let value = value.map_err(|_| Cause::AttributeValueInvalid.with("a value without memory"))?;
+            Ok((attribute.type_, value))
+        })
+        .collect()
+}
+
+/// A mechanism; `None` for NULL, which cancels an operation.
+///
+/// # Safety
+/// `mechanism` is null or good for reading a `CK_MECHANISM`.
+pub(super) unsafe fn mechanism(mechanism: *const CK_MECHANISM) -> Option<CK_MECHANISM> {
+    // SAFETY: the caller's promise, passed on.
+    unsafe { value(mechanism) }.ok()
+}
+
+/// A mechanism's parameter, read as the structure that the mechanism takes.
+///
+/// `MechanismParamInvalid` if it has another length, or points to nothing.
+///
+/// # Safety
+/// The parameter is null or good for its length, and so is what it points to.
+pub(super) unsafe fn parameter(mechanism: &CK_MECHANISM) -> Result<Given> {
+    let Some(row) = find(mechanism.mechanism) else { return Ok(Given::Other) };
+    if mechanism.ulParameterLen == 0 {
+        return Ok(Given::Nothing);
+    }
+    let bad = || Cause::MechanismParamInvalid.with(row.name);
+    // SAFETY: the structures that follow are read only if the length is theirs; the caller promises
+    // that they, and what they point to, can be read.
+    unsafe {
+        Ok(match row.needs() {
+            Needs::Nothing => Given::Other,
+            Needs::Pss => {
+                let pss: CK_RSA_PKCS_PSS_PARAMS = structure(mechanism).ok_or_else(bad)?;
+                Given::Pss { hash: pss.hashAlg, mgf: pss.mgf, salt_len: pss.sLen }
+            }
+            Needs::Oaep => {
+                let oaep: CK_RSA_PKCS_OAEP_PARAMS = structure(mechanism).ok_or_else(bad)?;
+                let label = bytes(oaep.pSourceData.cast(), oaep.ulSourceDataLen).map_err(|_| bad())?;
+                Given::Oaep { hash: oaep.hashAlg, mgf: oaep.mgf, source: oaep.source, label: label.to_vec() }
+            }
+            Needs::EddsaOrNothing => {
+                let eddsa: CK_EDDSA_PARAMS = structure(mechanism).ok_or_else(bad)?;
+                let context = bytes(eddsa.pContextData, eddsa.ulContextDataLen).map_err(|_| bad())?;
+                Given::Eddsa { prehash: eddsa.phFlag != CK_FALSE, context: context.to_vec() }
+            }
+        })
+    }
+}
+
+/// The parameter as a `T`, if it has a `T`'s length.
+///
+/// # Safety
+/// The parameter is null or good for its length.
+unsafe fn structure<T: Copy>(mechanism: &CK_MECHANISM) -> Option<T> {
+    if mechanism.ulParameterLen as usize != size_of::<T>() {
+        return None;
+    }
+    // SAFETY: the length is that of a `T`.
+    unsafe { value(mechanism.pParameter.cast::<T>()) }.ok()
+}
+
+/// Checks that an argument which is reserved is NULL. It is never read: callers pass wild pointers here.
+pub(super) fn reserved(pointer: *mut c_void) -> Result<()> {
+    if ptr::eq(pointer, ptr::null_mut()) { Ok(()) } else { Err(Cause::ArgumentsBad.with("pReserved must be NULL")) }
+}

@@ -1,0 +1,116 @@
+//! What goes back to the caller: the one implementation of "NULL asks for the length, too little room
+//! is CKR_BUFFER_TOO_SMALL, and the operation lives on in both cases" (section 5.2).
+
+use crate::error::{Cause, Result};
+use crate::session::{Outcome, Room};
+use cryptoki_sys::*;
+
+/// Writes one value; `ArgumentsBad` for NULL.
+///
+/// # Safety
+/// `pointer` is null or good for writing a `T`; alignment does not matter.
+pub(super) unsafe fn value<T>(pointer: *mut T, value: T) -> Result<()> {
+    if pointer.is_null() {
+        return Err(Cause::ArgumentsBad.into());
+    }
+    // SAFETY: not null, and good for a `T` as the caller promises.
+    unsafe { pointer.write_unaligned(value) };
+    Ok(())
+}
+
+/// Lets `produce` make output for the caller's buffer. `cancel` ends the operation if the length is NULL,
+/// which is an error like any other.
+///
+/// # Safety
+/// `len` is null or good for a `CK_ULONG`; `buffer` is null or good for writing `*len` bytes.
+pub(super) unsafe fn operation(
+    buffer: *mut CK_BYTE,
+    len: *mut CK_ULONG,
+    cancel: impl FnOnce(),
+    produce: impl FnOnce(Room) -> Result<Outcome>,
+) -> Result<()> {
+    if len.is_null() {
+        cancel();
+        return Err(Cause::ArgumentsBad.into());
+    }
+    // SAFETY: `len` is not null, and good as the caller promises.
+    let room = match buffer.is_null() {
+        true => Room::Query,
+        false => Room::Bytes(unsafe { len.read_unaligned() } as usize),
+    };
+    let (outcome, result) = match produce(room)? {
+        Outcome::Size(size) => (size, Ok(())),
+        Outcome::TooSmall(size) => (size, Err(Cause::BufferTooSmall.into())),
+        Outcome::Done(output) => {
+            // SAFETY: an operation is only done if the room holds its output, so `buffer` is not null
+            // and good for these bytes.
+            unsafe { std::ptr::copy_nonoverlapping(output.expose().as_ptr(), buffer, output.len()) };
+            (output.len(), Ok(()))
+        }
+    };
+    // SAFETY: as above.
+    unsafe { len.write_unaligned(outcome as CK_ULONG) };
+    result
+}
+
+/// Writes a list into the caller's array, by the same rule.
+///
+/// # Safety
+/// `count` is null or good for a `CK_ULONG`; `array` is null or good for writing `*count` values.
+pub(super) unsafe fn list<T: Copy>(array: *mut T, count: *mut CK_ULONG, values: &[T]) -> Result<()> {
+    if count.is_null() {
+        return Err(Cause::ArgumentsBad.into());
+    }
+    // SAFETY: `count` is not null; `array` is written only within the room that it has.
+    unsafe {
+        let room = count.read_unaligned() as usize;
+        count.write_unaligned(values.len() as CK_ULONG);
+        if array.is_null() {
+            return Ok(());
+        }
+        if room < values.len() {
+            return Err(Cause::BufferTooSmall.into());
+        }
+        for (index, value) in values.iter().enumerate() {
+            array.add(index).write_unaligned(*value);
+        }
+    }
+    Ok(())
+}
+
+/// Answers one attribute of `C_GetAttributeValue` in place (section 5.7.5). An attribute that cannot be
+/// answered gets the length `CK_UNAVAILABLE_INFORMATION`, and its error is returned.
+///
+/// # Safety
+/// `attribute` is good for reading and writing; its value is null or good for its length.
+pub(super) unsafe fn attribute(attribute: *mut CK_ATTRIBUTE, answer: Result<Vec<u8>>) -> Result<()> {
+    // SAFETY: the caller's promise; the structure is copied out because it may be unaligned.
+    let mut copy = unsafe { attribute.read_unaligned() };
+    let room = copy.ulValueLen as usize;
+    copy.ulValueLen = CK_ULONG::MAX;
+    let result = answer.and_then(|answer| {
+        if !copy.pValue.is_null() {
+            if room < answer.len() {
+                return Err(Cause::BufferTooSmall.into());
+            }
+            // SAFETY: the value is not null and has room for the answer.
+            unsafe { std::ptr::copy_nonoverlapping(answer.as_ptr(), copy.pValue.cast::<u8>(), answer.len()) };
+        }
+        copy.ulValueLen = answer.len() as CK_ULONG;
+        Ok(())
+    });
+    // SAFETY: as above.
+    unsafe { attribute.write_unaligned(copy) };
+    result
+}
+
+/// A string as the information structures hold it: padded with blanks, cut at a character's end.
+pub(super) fn padded<const N: usize>(text: &str) -> [u8; N] {
+    let mut end = text.len().min(N);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let mut out = [b' '; N];
+    out[..end].copy_from_slice(&text.as_bytes()[..end]);
+    out
+}

@@ -1,0 +1,1 @@
+//! The door from inside: what cannot be seen through a loaded module.

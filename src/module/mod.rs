@@ -1,0 +1,118 @@
+//! The loaded library: initialise, finalise, slots, and the process it is loaded in.
+#![forbid(unsafe_code)]
+
+use crate::config::{self, Environment};
+use crate::error::{Cause, Error, Result};
+use crate::host::fork::PerProcess;
+use crate::host::{self, log};
+use crate::kms::HostRules;
+use crate::session::{Sessions, Slot};
+use crate::token::Token;
+use cryptoki_sys::CK_SLOT_ID;
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
+
+/// What lies between `C_Initialize` and `C_Finalize`.
+pub struct Module {
+    /// One slot per configured token.
+    pub slots: Vec<Arc<Slot>>,
+    /// All sessions.
+    pub sessions: Sessions,
+    ended: Mutex<bool>,
+    end: Condvar,
+}
+
+/// The state of this process. A forked child finds an empty one: what it inherited is neither used
+/// nor dropped, because sockets, epoll sets and database handles in it belong to the parent.
+static PROCESS: PerProcess<Process> = PerProcess::new();
+
+#[derive(Default)]
+struct Process {
+    module: RwLock<Option<Arc<Module>>>,
+    /// Held while a module is made, so that racing calls of `C_Initialize` wait for the first.
+    starting: Mutex<()>,
+}
+
+/// The module; `NotInitialized` before `C_Initialize`, after `C_Finalize`, in a forked child, and when
+/// the library's own end has come.
+pub fn current() -> Result<Arc<Module>> {
+    if host::has_ended() {
+        return Err(Cause::NotInitialized.into());
+    }
+    let module = PROCESS.get().module.read().unwrap_or_else(PoisonError::into_inner);
+    module.clone().ok_or_else(|| Cause::NotInitialized.into())
+}
+
+/// `C_Initialize`: reads the configuration; no network, no PIN, no store.
+///
+/// Errors: `AlreadyInitialized`; those of the configuration, which also go to syslog because a host may
+/// have no standard error.
+pub fn initialise(threads_allowed: bool) -> Result<()> {
+    if host::has_ended() {
+        return Err(Cause::NotInitialized.into());
+    }
+    let process = PROCESS.get();
+    let _alone = process.starting.lock().unwrap_or_else(PoisonError::into_inner);
+    if process.module.read().unwrap_or_else(PoisonError::into_inner).is_some() {
+        return Err(Cause::AlreadyInitialized.into());
+    }
+    host::fork::watch();
+    let module = Module::from_configuration(threads_allowed).inspect_err(|error| {
+        log::init_failure(&format!("C_Initialize: {}: {error}", error.cause().ckr_name()));
+    })?;
+    *process.module.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(module));
+    Ok(())
+}
+
+/// `C_Finalize`: secrets are wiped, calls that wait end soon. Calls under way in other threads keep
+/// what they work with until they are done.
+pub fn finalise() -> Result<()> {
+    if host::has_ended() {
+        return Err(Cause::NotInitialized.into());
+    }
+    let module = PROCESS.get().module.write().unwrap_or_else(PoisonError::into_inner).take();
+    module.ok_or_else(|| Error::from(Cause::NotInitialized))?.finish();
+    Ok(())
+}
+
+impl Module {
+    fn from_configuration(threads_allowed: bool) -> Result<Self> {
+        let secure_mode = host::secure_mode();
+        // What an earlier configuration said of the log does not hold for reading this one.
+        log::configure(config::LogLevel::Warn, &config::LogTarget::Stderr)?;
+        let config = config::load(&Environment::of_process(secure_mode))?;
+        log::configure(config.log.level, &config.log.target)?;
+        for note in &config.notes {
+            tracing::warn!("{note}");
+        }
+        if config.tokens.is_empty() {
+            tracing::warn!("no token is configured: write {} or set DATAKEY_PKCS11_CONF", config::SYSTEM_FILE);
+        }
+        let rules = HostRules { threads_allowed, secure_mode };
+        let slots = config.tokens.into_iter().enumerate();
+        let slots = slots.map(|(id, token)| Arc::new(Slot::new(id as CK_SLOT_ID, Token::new(token, rules)))).collect();
+        Ok(Self { slots, sessions: Sessions::default(), ended: Mutex::new(false), end: Condvar::new() })
+    }
+
+    /// The slot with this number.
+    pub fn slot(&self, id: CK_SLOT_ID) -> Result<&Arc<Slot>> {
+        self.slots.iter().find(|slot| slot.id == id).ok_or_else(|| Cause::SlotIdInvalid.into())
+    }
+
+    /// Blocks until `C_Finalize`, as `C_WaitForSlotEvent` does on tokens that never come or go.
+    pub fn wait_for_end(&self) -> Result<()> {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        while !*ended {
+            ended = self.end.wait(ended).unwrap_or_else(PoisonError::into_inner);
+        }
+        Err(Cause::NotInitialized.into())
+    }
+
+    fn finish(&self) {
+        for slot in &self.slots {
+            slot.token.kms().cancel();
+            slot.token.forget_secrets();
+        }
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.end.notify_all();
+    }
+}

@@ -4,6 +4,8 @@ mod store_support;
 
 use datakey::error::Cause;
 use datakey::store::{Query, Store};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
@@ -14,6 +16,7 @@ fn main() {
         &[
             ("children_of_a_busy_parent_read_and_write", children_of_a_busy_parent_read_and_write),
             ("parent_children_and_grandchildren_lose_no_update", parent_children_and_grandchildren_lose_no_update),
+            ("a_child_has_locks_of_its_own", a_child_has_locks_of_its_own),
             ("an_inherited_store_is_neither_used_nor_closed", an_inherited_store_is_neither_used_nor_closed),
         ],
         &[],
@@ -144,6 +147,34 @@ fn parent_children_and_grandchildren_lose_no_update() {
     assert_eq!(parents.get(&pair(0, 0)[0].id).unwrap().unwrap().version, 1 + 3 * 200 + 100);
     drop(parents);
     assert_sound(&path);
+}
+
+/// The last connection to close empties the log. A child that believed in its parent's locks would have
+/// none, and the parent would take itself for the last.
+fn a_child_has_locks_of_its_own() {
+    let (_directory, path) = initialised();
+    let parents = store(&path);
+    parents.insert(&pair(0, 0)).unwrap();
+    let (mut parent_end, child_end) = UnixStream::pair().unwrap();
+    let child = fork(|| {
+        let own = store(&path);
+        own.insert(&pair(1, 0)).unwrap();
+        let mut end = &child_end;
+        end.write_all(b"r").unwrap();
+        end.read_exact(&mut [0]).unwrap();
+        own.insert(&pair(1, 1)).unwrap();
+        std::mem::forget(own);
+    });
+    parent_end.read_exact(&mut [0]).unwrap();
+    drop(parents);
+    let log = std::fs::metadata(format!("{}-wal", path.display())).unwrap();
+    assert!(log.len() > 0, "the log was emptied under a child that has it open");
+    store(&path).insert(&pair(0, 1)).unwrap();
+    parent_end.write_all(b"g").unwrap();
+    ended_well(child);
+    assert_eq!(all(&*store(&path), &Query::default()).len(), 8);
+    assert_sound(&path);
+    assert_eq!(std::fs::metadata(format!("{}-wal", path.display())).map_or(0, |log| log.len()), 0);
 }
 
 fn open_files(path: &Path) -> usize {

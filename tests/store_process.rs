@@ -12,7 +12,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use store_support::*;
 
 fn main() {
@@ -36,6 +36,7 @@ fn main() {
             ("read-only", read_only),
             ("read-only-without-log", read_only_without_log),
             ("count", count),
+            ("measure", measure),
         ],
     );
 }
@@ -436,4 +437,59 @@ fn killed_while_upgrading_nothing_is_lost() {
         assert_upgraded(&copy);
     }
     assert!(unfinished > 3, "the upgrade was over before it was interrupted");
+}
+
+/// `role:measure FILE OBJECTS`: how long things take with so many objects. Not a test.
+fn measure(path: &Path, arguments: &[String]) {
+    let count: u32 = arguments[0].parse().unwrap();
+    if !path.exists() {
+        let store = store(path);
+        store.initialise(&token(), None).unwrap();
+        let started = Instant::now();
+        for first in (0..count / 2).step_by(1000) {
+            let some: Vec<_> = (first..(first + 1000).min(count / 2)).flat_map(|number| pair(number, number)).collect();
+            store.insert(&some).unwrap();
+        }
+        println!("inserted {count}, 2000 a transaction: {:.1} s", started.elapsed().as_secs_f64());
+    }
+    let started = Instant::now();
+    let store = store(path);
+    store.token().unwrap();
+    println!("opened and read the token: {:.0} us", started.elapsed().as_secs_f64() * 1e6);
+    // The best of several rounds: others use the machine too.
+    let time = |what: &str, times: u32, work: &dyn Fn(u32)| {
+        let round = |round: u32| {
+            let started = Instant::now();
+            (0..times).for_each(|n| work((n + round * times).wrapping_mul(2_654_435_761) % (count / 2)));
+            started.elapsed().as_secs_f64() * 1e6 / f64::from(times)
+        };
+        println!("{what}: {:.1} us", (0..5).map(round).fold(f64::MAX, f64::min));
+    };
+    let key_class = 3_u64.to_be_bytes().to_vec();
+    let label = |n: u32| (LABEL, format!("writer {n}").into_bytes());
+    let id = |n: u32| (ID, pair(n, n)[0].attributes[&ID].clone());
+    let found = |equal: Vec<(u64, Vec<u8>)>, expected: usize| {
+        let ids = store.find(&Query { equal, ..Query::default() }, None, 10).unwrap().ids;
+        assert_eq!(ids.len(), expected);
+    };
+    time("find by id", 2000, &|n| found(vec![id(n)], 2));
+    time("find by label", 2000, &|n| found(vec![label(n)], 2));
+    time("find by class and id", 2000, &|n| found(vec![(0, key_class.clone()), id(n)], 1));
+    time("find by class and label", 2000, &|n| found(vec![label(n), (0, key_class.clone())], 1));
+    time("find absent id", 2000, &|_| found(vec![(ID, vec![1, 2, 3])], 0));
+    time("first 100 of a class", 100, &|_| {
+        assert_eq!(store.find(&by(0, &key_class), None, 100).unwrap().ids.len(), 100);
+    });
+    time("get", 2000, &|n| assert!(store.get(&pair(n, n)[0].id).unwrap().is_some()));
+    time("token", 2000, &|_| assert!(store.token().unwrap().is_some()));
+    time("change counter", 2000, &|_| assert!(store.change_counter().unwrap() > 0));
+    time("list all", 1, &|_| assert!(all(&*store, &Query::default()).len() as u32 >= count));
+    let next = std::cell::Cell::new(0);
+    time("insert a pair", 100, &|_| {
+        next.set(next.get() + 1);
+        store.insert(&pair(u32::MAX - std::process::id(), next.get())).unwrap();
+    });
+    let resident = fs::read_to_string("/proc/self/status").unwrap();
+    println!("{}", resident.lines().find(|line| line.starts_with("VmHWM")).unwrap());
+    println!("file: {:.1} MB", fs::metadata(path).unwrap().len() as f64 / 1e6);
 }

@@ -4,6 +4,7 @@ use super::fault::{Outcome, Stop, errno};
 use super::process::{self, Process};
 use super::schema::{self, Format};
 use crate::error::{Cause, Error, Result};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, FileControl, OpenFlags, ffi};
 use std::fs::{DirBuilder, File, metadata};
 use std::io;
@@ -152,6 +153,9 @@ fn open(path: &Path, immutable: bool) -> Outcome<(Connection, bool)> {
     };
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.execute_batch(SETTINGS)?;
+    // Else SQLite, built with STAT4, prepares a cached statement anew for each value bound to it.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     // The log and its index stay when the last connection closes, so that a process which may not make
     // files there can read the store at any time.
     connection.file_control(None::<&str>, FileControl::PersistWal(&mut 1))?;

@@ -240,3 +240,91 @@ pub(super) fn on_read_only_file_system(path: &Path) -> bool {
         libc::statvfs(path.as_ptr(), about.as_mut_ptr()) == 0 && about.assume_init().f_flag & libc::ST_RDONLY != 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    /// Forks; what `work` answers is the child's exit status.
+    fn in_child(work: impl FnOnce() -> i32) -> i32 {
+        // SAFETY: the child touches atomics and the allocator, which glibc keeps usable, and ends without
+        // destructors.
+        unsafe {
+            let pid = libc::fork();
+            if pid == 0 {
+                libc::_exit(work());
+            }
+            let mut status = 0;
+            assert_eq!(libc::waitpid(pid, &mut status, 0), pid);
+            if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { -1 }
+        }
+    }
+
+    fn cause() -> i32 {
+        match Process::current() {
+            Ok(process) => i32::from(!process.is_this()),
+            Err(e) if e.cause() == Cause::ForkedWhileBusy => 2,
+            Err(_) => 3,
+        }
+    }
+
+    /// One test, because the gate is the whole process's.
+    #[test]
+    fn a_fork_waits_for_who_is_inside_but_not_for_ever() {
+        let parent = Process::current().unwrap();
+        let started = Instant::now();
+        for _ in 0..1_000_000 {
+            inside(|| ());
+        }
+        assert!(started.elapsed() < Duration::from_secs(1), "{:?} a million", started.elapsed());
+
+        assert_eq!(in_child(|| if parent.is_this() { 1 } else { cause() }), 0);
+        assert_eq!(in_child(|| in_child(cause)), 0);
+
+        let busy_for = |time| {
+            let (ready, is_ready) = mpsc::channel();
+            let thread = thread::spawn(move || {
+                inside(|| {
+                    ready.send(()).unwrap();
+                    thread::sleep(time);
+                });
+            });
+            is_ready.recv().unwrap();
+            thread
+        };
+        let thread = busy_for(Duration::from_millis(200));
+        let started = Instant::now();
+        assert_eq!(in_child(cause), 0);
+        assert!(started.elapsed() >= Duration::from_millis(150));
+        thread.join().unwrap();
+
+        let thread = busy_for(Duration::from_millis(2500));
+        let started = Instant::now();
+        assert_eq!(in_child(cause), 2);
+        assert_eq!(in_child(|| in_child(cause)), 2, "a grandchild inherits what its parent cannot use");
+        assert!(started.elapsed() < Duration::from_millis(2450));
+        thread.join().unwrap();
+
+        // A fork by the thread that is inside does not wait for itself.
+        let started = Instant::now();
+        assert_eq!(inside(|| in_child(cause)), 2);
+        assert!(started.elapsed() < PATIENCE / 2);
+
+        // A child made by the bare system call: the handlers did not run, nothing may be used.
+        // SAFETY: as in `in_child`, and what the child runs does not allocate.
+        unsafe {
+            let pid = libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) as libc::pid_t;
+            if pid == 0 {
+                libc::_exit(cause() + 4 * i32::from(parent.is_this()));
+            }
+            let mut status = 0;
+            assert_eq!(libc::waitpid(pid, &mut status, 0), pid);
+            assert_eq!((libc::WIFEXITED(status), libc::WEXITSTATUS(status)), (true, 2));
+        }
+
+        // Nothing is left of all this in the parent.
+        assert_eq!(in_child(cause), 0);
+        assert!(parent.is_this());
+    }
+}

@@ -38,41 +38,36 @@ impl<'q> Plan<'q> {
             match candidates.next()? {
                 Step::End => return Ok(page),
                 Step::Pause => break,
-                Step::Candidate(seq, id) if self.is_match(connection, seq)? => page.ids.push(match id {
-                    Some(id) => id,
-                    None => id_of(connection, seq)?,
-                }),
-                Step::Candidate(..) => {}
+                Step::Known(id) if self.query.equal.is_empty() => page.ids.push(id),
+                Step::Known(_) | Step::Candidate => page.ids.extend(self.confirm(connection, candidates.last)?),
             }
         }
         page.next = Some(Cursor(candidates.last as u64));
         Ok(page)
     }
 
-    /// Whether the record itself says what the index says, and the rest of the query. A damaged one may.
-    fn is_match(&self, connection: &Connection, seq: i64) -> Outcome<bool> {
-        if self.query.equal.is_empty() {
-            return Ok(true);
-        }
-        let mut select = connection.prepare_cached("SELECT record FROM record WHERE seq = ?1")?;
+    /// The object's id, if its record says what the index says, and the rest of the query. A damaged
+    /// record may say anything.
+    fn confirm(&self, connection: &Connection, seq: i64) -> Outcome<Option<ObjectId>> {
+        let sql = "SELECT id, record FROM object JOIN record USING (seq) WHERE seq = ?1";
+        let mut select = connection.prepare_cached(sql)?;
         let mut rows = select.query([seq])?;
-        let Some(row) = rows.next()? else { return Ok(false) };
-        let bytes = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
-        let Ok(view) = ObjectView::parse(bytes) else { return Ok(true) };
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let id = ObjectId::from_bytes(row.get(0)?);
+        let bytes = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+        let Ok(view) = ObjectView::parse(bytes) else { return Ok(Some(id)) };
         let hidden = self.query.private == Visibility::PublicOnly && schema::is_private(view.get(CKA_PRIVATE));
-        Ok(!hidden && self.query.equal.iter().all(|(kind, value)| view.get(*kind) == Some(value)))
+        let says_all = self.query.equal.iter().all(|(kind, value)| view.get(*kind) == Some(value));
+        Ok((!hidden && says_all).then_some(id))
     }
-}
-
-fn id_of(connection: &Connection, seq: i64) -> Outcome<ObjectId> {
-    let mut select = connection.prepare_cached("SELECT id FROM object WHERE seq = ?1")?;
-    Ok(ObjectId::from_bytes(select.query_row([seq], |row| row.get(0))?))
 }
 
 /// What came next.
 enum Step {
-    /// This object is in the index under all the terms.
-    Candidate(i64, Option<ObjectId>),
+    /// The object at `last` is in the index under all the terms.
+    Candidate,
+    /// The same, and this is its id.
+    Known(ObjectId),
     /// Enough for one transaction.
     Pause,
     /// There are no more.
@@ -120,11 +115,11 @@ impl<'a> Candidates<'a> {
         }
         let Some((seq, id)) = self.ahead.pop() else { return Ok(Step::End) };
         self.last = seq;
-        Ok(Step::Candidate(seq, id))
+        Ok(id.map_or(Step::Candidate, Step::Known))
     }
 
     fn read_ahead(&self) -> Outcome<Vec<(i64, Option<ObjectId>)>> {
-        let mut ahead = Vec::with_capacity(BATCH);
+        let mut ahead = Vec::new();
         if let [(kind, value)] = self.terms {
             let sql = "SELECT seq FROM lookup WHERE type = ?1 AND value = ?2 AND seq > ?3 ORDER BY seq LIMIT ?4";
             let mut select = self.connection.prepare_cached(sql)?;
@@ -160,7 +155,7 @@ impl<'a> Candidates<'a> {
             self.last = seq - 1;
             if agreed == terms.len() {
                 self.last = seq;
-                return Ok(Step::Candidate(seq, None));
+                return Ok(Step::Candidate);
             }
         }
         Ok(Step::End)

@@ -29,18 +29,19 @@ pub(super) const TABLES: &str = "
 /// What `seek` and `scan` look for: an attribute's type and its value as the index has it.
 pub(super) type Term = (i64, Vec<u8>);
 
-/// The attributes that are indexed wherever they occur.
+/// The attributes that are indexed wherever they occur, those first that few objects share: an
+/// intersection is quickest if it starts with a short list.
 const INDEXED: [u64; 10] = [
-    CKA_CLASS,
-    CKA_LABEL,
     CKA_UNIQUE_ID,
-    CKA_SERIAL_NUMBER,
-    CKA_KEY_TYPE,
-    CKA_SUBJECT,
+    CKA_PUBLIC_KEY_INFO,
     CKA_ID,
     CKA_MODULUS,
-    CKA_PUBLIC_KEY_INFO,
     CKA_EC_POINT,
+    CKA_SERIAL_NUMBER,
+    CKA_LABEL,
+    CKA_SUBJECT,
+    CKA_KEY_TYPE,
+    CKA_CLASS,
 ];
 /// The class whose `CKA_VALUE` is indexed too: of certificates only, because it is public.
 const CERTIFICATE: [u8; 8] = CKO_CERTIFICATE.to_be_bytes();
@@ -65,7 +66,7 @@ pub(super) fn terms<'a>(get: impl Fn(u64) -> Option<&'a [u8]>) -> Vec<Term> {
 /// The types among a record's or a template's attributes that the index can answer.
 pub(super) fn indexed<'a>(get: impl Fn(u64) -> Option<&'a [u8]>) -> impl Iterator<Item = u64> {
     let value = (get(CKA_CLASS) == Some(&CERTIFICATE)).then_some(CKA_VALUE);
-    INDEXED.into_iter().chain(value)
+    value.into_iter().chain(INDEXED)
 }
 
 pub(super) fn term(kind: u64, value: &[u8]) -> Term {

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use support::emulators::Emulator;
-use support::{ANY_CREDENTIALS, in_child};
+use support::{ANY_CREDENTIALS, in_child, is_child};
 
 /// The refusals of the contract, in the order in which they are tried.
 const REFUSALS: &[&str] = &[
@@ -37,8 +37,8 @@ const REFUSALS: &[&str] = &[
     "key pending deletion",
 ];
 
-/// The same refusals, as they were found: refused with the right cause, refused with another one, not
-/// refused, or not tried.
+/// The refusals as they were found: made for the right reason, made for another one,
+/// not made, or not tried.
 #[derive(Debug, Default)]
 struct Report(Vec<(&'static str, &'static str)>);
 
@@ -378,6 +378,56 @@ fn ministack() {
         };
         let expected = ["flipped bits", "cut blob", "wrong key", "unknown key", "oversized plaintext"];
         assert_eq!(subject.check(&key, Some(&other)).not_counted(), expected);
+    }
+}
+
+/// Profile, role and endpoint by AWS's own means: a configuration file and an environment variable.
+#[test]
+fn a_profile_and_a_role() {
+    if is_child() {
+        let url = std::env::var("AWS_ENDPOINT_URL").unwrap();
+        let there = Admin::new(|config| config.endpoint_url(url).region(aws_sdk_kms::config::Region::new("eu-west-3")));
+        let key = there.create_key(None);
+        let rules = HostRules { threads_allowed: true, secure_mode: false };
+        let config = KmsConfig { key_id: key, profile: Some("web".to_owned()), ..config(KmsBackend::Aws, None) };
+        let arn = Kms::new(&config, rules).describe_key().unwrap().arn;
+        assert!(arn.contains(":eu-west-3:123456789012:"), "{arn}");
+
+        // moto keeps accounts apart: by a role of another account the key is not to be found.
+        for (account, found) in [("123456789012", true), ("210987654321", false)] {
+            let role_arn = Some(format!("arn:aws:iam::{account}:role/signer"));
+            let result = Kms::new(&KmsConfig { role_arn, ..config.clone() }, rules).describe_key();
+            assert_eq!(result.map_err(|error| error.cause()).err(), (!found).then_some(Cause::KmsKeyNotFound));
+        }
+
+        let missing = KmsConfig { profile: Some("other".to_owned()), ..config };
+        assert!(Kms::new(&missing, rules).describe_key().is_err(), "a profile that does not exist was passed over");
+        return;
+    }
+    let emulator = Emulator::moto();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config");
+    let text = "[profile web]\nregion = eu-west-3\naws_access_key_id = AKIAEXAMPLE\naws_secret_access_key = secret\n";
+    std::fs::write(&file, text).unwrap();
+    let variables = [("AWS_ENDPOINT_URL", &*emulator.url()), ("AWS_CONFIG_FILE", file.to_str().unwrap())];
+    in_child("a_profile_and_a_role", &variables);
+}
+
+#[test]
+fn only_the_named_roots_are_believed() {
+    if in_child("only_the_named_roots_are_believed", &ANY_CREDENTIALS) {
+        let folder = tempfile::tempdir().unwrap();
+        let emulator = Emulator::ministack_with_tls(folder.path());
+        let url = format!("https://127.0.0.1:{}", emulator.port());
+        let rules = HostRules { threads_allowed: true, secure_mode: false };
+        let config = KmsConfig { key_id: "alias/none".to_owned(), ..config(KmsBackend::Aws, Some(url)) };
+        let error = Kms::new(&config, rules).describe_key().unwrap_err();
+        assert_eq!(error.cause(), Cause::KmsUnreachable, "{error}");
+        assert!(error.detail().contains("certificate"), "{error}");
+
+        let named = KmsConfig { ca_bundle: Some(folder.path().join("root.pem")), ..config };
+        let error = Kms::new(&named, rules).describe_key().unwrap_err();
+        assert_eq!(error.cause(), Cause::KmsKeyNotFound, "KMS was not reached: {error}");
     }
 }
 

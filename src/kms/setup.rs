@@ -57,6 +57,7 @@ impl Session {
 
 /// A session with the embedded KMS.
 pub(super) fn embedded(config: &KmsConfig, embedded: Arc<Embedded>) -> Session {
+    tracing::warn!("keys are sealed by the embedded KMS ({embedded}), which is not for production");
     let region = config.region.clone().unwrap_or_else(|| EMBEDDED_REGION.to_owned());
     let credentials = Cached::new(Credentials::new("EMBEDDED", "embedded", None, None, "embedded KMS"));
     let builder = Builder::new()
@@ -91,6 +92,8 @@ pub(super) async fn aws(config: &KmsConfig, rules: HostRules) -> Result<Session>
     let mut builder = Builder::from(&sdk).http_client(for_kms.clone());
     if let Some(url) = &config.endpoint_url {
         check_endpoint(url)?;
+        // Who answers there sees no plaintext in a request, but makes the one in the answer.
+        tracing::info!("KMS is asked at endpoint_url {url}");
         builder = builder.endpoint_url(url);
     }
     Ok(Session { client: client(builder, &credentials), credentials, transports: vec![for_kms, for_credentials] })
@@ -255,7 +258,13 @@ fn roots(config: &KmsConfig, rules: HostRules) -> Result<Roots> {
         Some(path) => Roots::bundle(path),
         None if rules.secure_mode => Roots::system(),
         None => match std::env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty()) {
-            Some(path) => Roots::bundle(Path::new(&path)),
+            Some(path) => {
+                tracing::info!(
+                    "AWS_CA_BUNDLE replaces the system's root certificates by {}",
+                    Path::new(&path).display()
+                );
+                Roots::bundle(Path::new(&path))
+            }
             None => Ok(Roots::Native),
         },
     }

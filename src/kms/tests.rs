@@ -31,8 +31,8 @@ fn config(backend: KmsBackend) -> KmsConfig {
         proxy: None,
         ca_bundle: None,
         timeouts: Timeouts {
-            attempt: Duration::from_millis(300),
-            total: Duration::from_millis(1500),
+            attempt: Duration::from_millis(500),
+            total: Duration::from_millis(2000),
             generate_attempt: Duration::from_secs(5),
             generate_total: Duration::from_secs(60),
         },
@@ -217,15 +217,15 @@ fn deadlines_hold() {
     let begun = Instant::now();
     let (result, calls) = bench.after((0..20).map(|_| FaultKind::Hang));
     assert_eq!(failed(result).cause(), Cause::KmsTimeout);
-    assert!(calls >= 3, "{calls} attempts of 300 ms in 1500 ms");
-    assert!(begun.elapsed() < Duration::from_millis(1800), "{:?}", begun.elapsed());
+    assert!(calls >= 3, "{calls} attempts of 500 ms in 2000 ms");
+    assert!(begun.elapsed() < Duration::from_millis(3000), "{:?}", begun.elapsed());
 
     let begun = Instant::now();
     let (result, calls) = bench.after((0..200).map(|_| error("ThrottlingException")));
     let refused = failed(result);
     assert_eq!(refused.cause(), Cause::KmsThrottled, "throttling is not called a timeout");
     assert!(calls >= 3 && refused.detail().contains(&format!("{calls} attempts")), "{calls}: {refused}");
-    assert!(begun.elapsed() < Duration::from_millis(1800), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_millis(3000), "{:?}", begun.elapsed());
 }
 
 #[test]
@@ -317,7 +317,7 @@ fn a_cancelled_client_ends_its_calls_and_makes_no_more() {
         bench.kms.cancel();
         assert_eq!(failed(call.join().unwrap()).cause(), Cause::NotInitialized);
     });
-    assert!(begun.elapsed() < Duration::from_millis(250), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_millis(450), "{:?}", begun.elapsed());
     assert_eq!(failed(bench.decrypt()).cause(), Cause::NotInitialized);
     assert_eq!(bench.control().calls_of("Decrypt"), 1);
 }
@@ -357,7 +357,7 @@ fn dead_endpoints_are_told_from_deaf_ones() {
         let url = format!("http://{}", deaf.local_addr().unwrap());
         let begun = Instant::now();
         assert_eq!(failed(Kms::new(&aws_at(url), RULES).describe_key()).cause(), Cause::KmsTimeout);
-        assert!(begun.elapsed() < Duration::from_millis(1800), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_millis(3000), "{:?}", begun.elapsed());
 
         let endpoint = "not a url".to_owned();
         assert_eq!(failed(Kms::new(&aws_at(endpoint), RULES).describe_key()).cause(), Cause::KmsSetup);

@@ -14,19 +14,17 @@ use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
-use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http_body_util::Limited;
 use parking_lot::Mutex;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use rustls::RootCertStore;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime;
-use x509_cert::der::Decode;
 
 /// The longest answer that is read. The longest that KMS sends is some 20 kB.
 const MAX_ANSWER: usize = 256 * 1024;
@@ -43,6 +41,9 @@ const SYSTEM_ROOTS: &[&str] = &[
     "/etc/ssl/cert.pem",
 ];
 
+const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+const END: &str = "-----END CERTIFICATE-----";
+
 /// Which certificates are believed.
 #[derive(Clone, Debug)]
 pub(super) enum Roots {
@@ -53,29 +54,30 @@ pub(super) enum Roots {
 }
 
 impl Roots {
-    /// Reads a bundle, so that a mistake shows as an error of the set-up and not later.
+    /// Reads a bundle, so that a mistake shows as an error of the set-up and not later: the SDK panics on a
+    /// certificate that rustls cannot use as a root. Such ones are left out, as rustls does with the
+    /// system's own; old bundles have them.
     pub(super) fn bundle(path: &Path) -> Result<Self> {
         let pem = std::fs::read(path)
             .map_err(|error| Cause::KmsSetup.with(format!("ca_bundle {} cannot be read: {error}", path.display())))?;
-        let bad = |why: &dyn std::fmt::Display| {
-            Cause::KmsSetup.with(format!("ca_bundle {} is not a file of PEM certificates: {why}", path.display()))
-        };
         let text = String::from_utf8_lossy(&pem);
-        let (begin, end) = ("-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----");
-        let mut count = 0;
-        for block in text.split(begin).skip(1) {
-            let Some((body, _)) = block.split_once(end) else {
-                return Err(bad(&"a certificate has no end"));
-            };
-            let base64: String = body.split_ascii_whitespace().collect();
-            let der = STANDARD.decode(base64).map_err(|error| bad(&error))?;
-            x509_cert::Certificate::from_der(&der).map_err(|error| bad(&error))?;
-            count += 1;
+        let mut roots = RootCertStore::empty();
+        let mut usable = String::new();
+        for block in text.split(BEGIN).skip(1) {
+            let body: String = block.split(END).next().unwrap_or_default().split_ascii_whitespace().collect();
+            let accepted = STANDARD.decode(&body).is_ok_and(|der| roots.add(der.into()).is_ok());
+            if !accepted {
+                tracing::debug!("a certificate in {} cannot be used as a root", path.display());
+                continue;
+            }
+            // Some readers of PEM want short lines.
+            let lines = body.as_bytes().chunks(64).map(|line| String::from_utf8_lossy(line).into_owned());
+            usable.push_str(&format!("{BEGIN}\n{}\n{END}\n", lines.collect::<Vec<_>>().join("\n")));
         }
-        if count == 0 {
-            return Err(bad(&"no certificate in it"));
+        if roots.is_empty() {
+            return Err(Cause::KmsSetup.with(format!("ca_bundle {} holds no usable PEM certificate", path.display())));
         }
-        Ok(Self::Pem(pem))
+        Ok(Self::Pem(usable.into_bytes()))
     }
 
     /// The system's bundle, whatever the environment says.
@@ -129,18 +131,16 @@ impl Transport {
         self.0.pools.lock().clear();
     }
 
-    fn pool(&self, route: Route) -> std::result::Result<SharedHttpConnector, ConnectorError> {
+    fn pool(&self, route: Route) -> SharedHttpConnector {
         let mut pools = self.0.pools.lock();
         if let Some((_, pool)) = pools.iter().find(|(known, _)| *known == route) {
-            return Ok(pool.clone());
+            return pool.clone();
         }
-        // The SDK's builder panics on certificates that rustls cannot use as roots.
-        let built = catch_unwind(AssertUnwindSafe(|| self.0.connect(route)));
-        let pool = built.map_err(|_| ConnectorError::user("the root certificates cannot be used".into()))?;
+        let pool = self.0.connect(route);
         // What is left of runtimes before this one is of no more use.
         pools.retain(|(known, _)| known.runtime == route.runtime);
         pools.push((route, pool.clone()));
-        Ok(pool)
+        pool
     }
 }
 
@@ -200,11 +200,7 @@ impl HttpConnector for Attempt {
             connect: self.connect,
             read: self.read,
         };
-        let pool = match self.transport.pool(route) {
-            Ok(pool) => pool,
-            Err(error) => return HttpConnectorFuture::ready(Err(error)),
-        };
-        let answer = pool.call(request);
+        let answer = self.transport.pool(route).call(request);
         HttpConnectorFuture::new(async move {
             let answer = answer.await?;
             Ok(answer.map(|body| SdkBody::from_body_1_x(Limited::new(body, MAX_ANSWER))))

@@ -15,40 +15,55 @@ pub(crate) struct Emulator {
 impl Emulator {
     /// moto, with our extension for data key pairs.
     pub(crate) fn moto() -> Self {
-        Self::start("/moto-api/", |command, port| {
-            command.arg(folder().join("moto_dkp.py")).args(["-H", "127.0.0.1", "-p", &port.to_string()]);
+        Self::start(Some("/moto-api/"), |command, port| {
+            command.arg(scripts().join("moto_dkp.py")).args(["-H", "127.0.0.1", "-p", &port.to_string()]);
         })
     }
 
     /// ministack, KMS only.
     pub(crate) fn ministack() -> Self {
-        Self::start("/_localstack/health", |command, port| {
+        Self::start(Some("/_localstack/health"), Self::ministack_on)
+    }
+
+    /// The same behind TLS, with a fresh certificate whose root is put into `folder` as `root.pem`.
+    pub(crate) fn ministack_with_tls(folder: &Path) -> Self {
+        let script = scripts().join("certificate.py");
+        assert!(Command::new(python()).arg(script).arg(folder).status().unwrap().success());
+        Self::start(None, |command, port| {
+            Self::ministack_on(command, port);
             command
-                .args(["-m", "ministack"])
-                .env("BIND_HOST", "127.0.0.1")
-                .env("GATEWAY_PORT", port.to_string())
-                .env("SFTP_ENABLED", "0")
-                .env("IOT_MTLS_ENABLED", "0")
-                .env("SERVICES", "kms")
-                .env("STATE_DIR", std::env::temp_dir().join(format!("ministack-{port}")));
+                .env("USE_SSL", "1")
+                .env("MINISTACK_SSL_CERT", folder.join("cert.pem"))
+                .env("MINISTACK_SSL_KEY", folder.join("key.pem"));
         })
     }
 
-    /// Its URL.
+    fn ministack_on(command: &mut Command, port: u16) {
+        command
+            .args(["-m", "ministack"])
+            .env("BIND_HOST", "127.0.0.1")
+            .env("GATEWAY_PORT", port.to_string())
+            .env("SFTP_ENABLED", "0")
+            .env("IOT_MTLS_ENABLED", "0")
+            .env("SERVICES", "kms")
+            .env("STATE_DIR", std::env::temp_dir().join(format!("ministack-{port}")));
+    }
+
+    /// Its port on 127.0.0.1.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its URL, without TLS.
     pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    fn start(ready: &str, arguments: impl FnOnce(&mut Command, u16)) -> Self {
-        let python = installation().join("bin/python");
-        assert!(
-            python.exists(),
-            "the KMS emulators are not installed: run tests/emulators/install.sh (looked for {})",
-            python.display()
-        );
+    /// Starts and waits: for a good answer on the path `ready`, or until connections are taken.
+    fn start(ready: Option<&str>, arguments: impl FnOnce(&mut Command, u16)) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut command = Command::new(python);
-        command.arg(folder().join("guarded.py"));
+        let mut command = Command::new(python());
+        command.arg(scripts().join("guarded.py"));
         arguments(&mut command, port);
         let process =
             command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("python starts");
@@ -71,19 +86,24 @@ impl Drop for Emulator {
     }
 }
 
-fn folder() -> PathBuf {
+fn scripts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/emulators")
 }
 
-/// Where `install.sh` puts them.
-fn installation() -> PathBuf {
+/// The Python that `install.sh` gave them.
+fn python() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-    target.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target")).join("emulators")
+    let target = target.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target"));
+    let python = target.join("emulators/bin/python");
+    let advice = "the KMS emulators are not installed: run tests/emulators/install.sh";
+    assert!(python.exists(), "{advice} (looked for {})", python.display());
+    python
 }
 
-fn answers(port: u16, path: &str) -> bool {
+fn answers(port: u16, path: Option<&str>) -> bool {
     let ask = || -> std::io::Result<bool> {
         let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+        let Some(path) = path else { return Ok(true) };
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
         write!(stream, "GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")?;
         let mut answer = [0; 12];

@@ -5,12 +5,18 @@ pub(crate) mod emulators;
 
 use std::process::Command;
 
+const MARK: &str = "DATAKEY_TEST_CHILD";
+
+/// Whether this process was started by [`in_child`].
+pub(crate) fn is_child() -> bool {
+    std::env::var_os(MARK).is_some()
+}
+
 /// Runs one test of this program again in a child process with this environment added, so that no test
 /// changes the environment of another. AWS and proxy variables are not inherited. Returns whether this is
 /// that child; the parent fails if the child does.
 pub(crate) fn in_child(test: &str, variables: &[(&str, &str)]) -> bool {
-    const MARK: &str = "DATAKEY_TEST_CHILD";
-    if std::env::var_os(MARK).is_some() {
+    if is_child() {
         return true;
     }
     let mut child = Command::new(std::env::current_exe().unwrap());

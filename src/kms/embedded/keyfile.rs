@@ -175,6 +175,10 @@ impl KeyFile {
         Self { path: path.to_owned(), read: Mutex::new(None) }
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The keys as they are now. Makes the file, with one key, if it is not there.
     pub(super) fn keys(&self) -> Result<Arc<Keys>, Trouble> {
         match fs::metadata(&self.path) {

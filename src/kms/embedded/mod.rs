@@ -38,6 +38,13 @@ pub struct Embedded {
     control: Control,
 }
 
+impl std::fmt::Display for Embedded {
+    /// The key file.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.file.path().display().fmt(f)
+    }
+}
+
 /// One answer: HTTP status and JSON body.
 pub(crate) struct Answer {
     pub(crate) status: u16,

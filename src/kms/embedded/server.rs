@@ -203,3 +203,52 @@ fn response(answer: Answer) -> io::Result<Response<Full<Bytes>>> {
         .body(Full::new(Bytes::from(answer.body)))
         .map_err(io::Error::other)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+
+    fn ask(server: &Server, request: &str, body: &str) -> String {
+        let mut stream = TcpStream::connect(server.address()).unwrap();
+        let len = body.len();
+        let head =
+            format!("{request} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: x\r\ncontent-length: {len}");
+        write!(stream, "{head}\r\nx-amz-target: TrentService.ListAliases\r\n\r\n{body}").unwrap();
+        let mut answer = String::new();
+        // A connection that is closed without an answer has an empty one.
+        let _ = stream.read_to_string(&mut answer);
+        answer
+    }
+
+    #[test]
+    fn faults_and_counts_can_be_steered_by_http_if_that_is_allowed() {
+        let folder = tempfile::tempdir().unwrap();
+        let serve = |control| serve(([127, 0, 0, 1], 0).into(), &folder.path().join("keys.json"), control).unwrap();
+        let server = serve(true);
+        assert!(ask(&server, "POST /", "{}").contains("alias/datakey-pkcs11"));
+        let faults = r#"[{"operation":"Decrypt","fault":"hang"},{"fault":{"error":{"code":"ThrottlingException"}}},
+            {"fault":"reset"},{"fault":{"delay":1}},{"fault":{"body":{"status":200,"text":"?"}}}]"#;
+        assert!(ask(&server, "POST /_embedded/faults", faults).contains(" 200 "));
+        assert!(ask(&server, "POST /", "{}").contains("ThrottlingException"));
+        assert_eq!(ask(&server, "POST /", "{}"), "");
+        assert!(ask(&server, "POST /", "{}").contains("Aliases"));
+        assert!(ask(&server, "POST /", "{}").ends_with("\r\n\r\n?"));
+        assert!(ask(&server, "GET /_embedded/calls", "").contains(r#"{"ListAliases":5}"#));
+        assert!(ask(&server, "POST /_embedded/reset", "").contains(r#"{"faults":1}"#));
+        assert!(ask(&server, "POST /_embedded/faults", r#"[{"fault":"flood"}]"#).contains(" 400 "));
+        assert!(ask(&serve(false), "GET /_embedded/calls", "").contains(" 404 "));
+    }
+
+    #[test]
+    fn a_dropped_server_takes_no_more_connections_and_ends_those_it_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let server = serve(([127, 0, 0, 1], 0).into(), &folder.path().join("keys.json"), false).unwrap();
+        let address = server.address();
+        let mut idle = TcpStream::connect(address).unwrap();
+        ask(&server, "POST /", "{}");
+        drop(server);
+        assert_eq!(idle.read(&mut [0]).unwrap_or(0), 0);
+        assert!(TcpStream::connect(address).is_err());
+    }
+}

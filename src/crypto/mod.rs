@@ -16,6 +16,7 @@ mod public;
 pub mod random;
 pub mod seal_box;
 mod secret;
+mod stack;
 
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@ use super::aws_lc::rsa::{Oaep, Padding, Rsa};
 use super::aws_lc::{self, ec::EcKey, ed25519};
 use super::pkcs8::{self, Algorithm, Peeled};
 use super::public::{RSA_BITS, check_context, check_digest_len, pss};
+use super::stack::{LOAD, SIGN, SIGN_GENERIC, WipedAfter};
 use super::{Curve, EdVariant, Hash, KeyKind, PublicKey, Secret, pkcs1};
 use crate::error::{Cause, Result};
 use crate::host::protected::{Block, Stamp};
@@ -39,6 +40,7 @@ impl PrivateKey {
     /// ours, Ed25519. All is checked: that the numbers belong together, that a public key inside is the right
     /// one, that what the key signs verifies. [`Cause::SealKeyMalformed`] if anything is wrong.
     pub fn from_pkcs8(der: &[u8]) -> Result<Self> {
+        let _wiped = WipedAfter::<LOAD>;
         let peeled = pkcs8::peel(der)?;
         let stamp = Stamp::new();
         // The first signature belongs into the scope: AWS-LC derives the Montgomery form of the primes, and
@@ -86,6 +88,7 @@ impl PrivateKey {
     /// Signs with PKCS#1 v1.5: with a hash, its digest; without, any bytes up to 11 less than the modulus, padded
     /// as they are (`CKM_RSA_PKCS`).
     pub fn sign_pkcs1(&self, hash: Option<Hash>, data: &[u8]) -> Result<Vec<u8>> {
+        let _wiped = WipedAfter::<SIGN>;
         let rsa = self.rsa()?;
         let mut signature = vec![0; self.modulus_len()];
         let Some(hash) = hash else {
@@ -108,6 +111,7 @@ impl PrivateKey {
 
     /// Signs a digest with PSS.
     pub fn sign_pss(&self, hash: Hash, mgf: Hash, salt_len: usize, digest: &[u8]) -> Result<Vec<u8>> {
+        let _wiped = WipedAfter::<SIGN>;
         let rsa = self.rsa()?;
         let mut signature = vec![0; self.modulus_len()];
         rsa.sign_pss(pss(rsa, hash, mgf, salt_len, digest)?, digest, &mut signature)?;
@@ -125,6 +129,7 @@ impl PrivateKey {
 
     /// `out` is as long as the modulus.
     fn raw_into(&self, data: &[u8], out: &mut [u8]) -> Result<()> {
+        let _wiped = WipedAfter::<SIGN>;
         let rsa = self.rsa()?;
         let mut block = Zeroizing::new([0; pkcs1::MAX_LEN]);
         let block = self.public.in_range(data, &mut block)?;
@@ -140,6 +145,7 @@ impl PrivateKey {
     /// gives a made-up message, always the same. [`Cause::EncryptedDataLenRange`] if the ciphertext is not as long
     /// as the modulus, [`Cause::EncryptedDataInvalid`] if it is not smaller.
     pub fn decrypt_pkcs1(&self, ciphertext: &[u8]) -> Result<Secret> {
+        let _wiped = WipedAfter::<SIGN>;
         let Key::Rsa { exponent_hash, .. } = self.key()? else { return Err(Cause::KeyTypeInconsistent.into()) };
         let mut block = Zeroizing::new([0; pkcs1::MAX_LEN]);
         let block = &mut block[..self.modulus_len()];
@@ -156,6 +162,7 @@ impl PrivateKey {
     /// Decrypts OAEP. [`Cause::EncryptedDataLenRange`] if the ciphertext is not as long as the modulus; whatever
     /// else is wrong with it is [`Cause::EncryptedDataInvalid`].
     pub fn decrypt_oaep(&self, hash: Hash, mgf: Hash, label: &[u8], ciphertext: &[u8]) -> Result<Secret> {
+        let _wiped = WipedAfter::<SIGN>;
         let rsa = self.rsa()?;
         let k = self.modulus_len();
         if ciphertext.len() != k {
@@ -175,12 +182,18 @@ impl PrivateKey {
     pub fn ecdsa_sign(&self, digest: &[u8]) -> Result<Vec<u8>> {
         let Key::Ec(curve, key) = self.key()? else { return Err(Cause::KeyTypeInconsistent.into()) };
         let mut signature = vec![0; 2 * curve.field_len()];
-        key.sign(digest, &mut signature)?;
-        Ok(signature)
+        let signed = key.sign(digest, &mut signature);
+        // Constant lengths, which the compiler turns into plain stores.
+        match curve {
+            Curve::Secp256k1 => drop(WipedAfter::<SIGN_GENERIC>),
+            Curve::P256 | Curve::P384 | Curve::P521 => drop(WipedAfter::<SIGN>),
+        }
+        signed.map(|()| signature)
     }
 
     /// Signs a message with Ed25519.
     pub fn ed25519_sign(&self, variant: EdVariant<'_>, message: &[u8]) -> Result<Vec<u8>> {
+        let _wiped = WipedAfter::<SIGN>;
         check_context(variant)?;
         let mut signature = [0; 64];
         ed25519::sign(self.ed25519()?, variant, message, &mut signature)?;
@@ -189,6 +202,7 @@ impl PrivateKey {
 
     /// Signs a message with Ed25519ph by its SHA-512 digest.
     pub fn ed25519_sign_prehash(&self, context: &[u8], prehash: &[u8; 64]) -> Result<Vec<u8>> {
+        let _wiped = WipedAfter::<SIGN>;
         check_context(EdVariant::Ph(context))?;
         let mut signature = [0; 64];
         ed25519::sign_prehash(self.ed25519()?, prehash, context, &mut signature)?;

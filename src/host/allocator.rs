@@ -43,3 +43,25 @@ unsafe impl GlobalAlloc for WipingAllocator {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_keep_their_bytes_when_they_grow_and_shrink() {
+        // SAFETY: the block is used within its layout and freed once with the last one.
+        unsafe {
+            let layout = Layout::from_size_align(10, 8).unwrap();
+            let block = WipingAllocator.alloc_zeroed(layout);
+            assert_eq!(std::slice::from_raw_parts(block, 10), [0; 10]);
+            std::ptr::copy_nonoverlapping(b"0123456789".as_ptr(), block, 10);
+            let block = WipingAllocator.realloc(block, layout, 5000);
+            assert_eq!(std::slice::from_raw_parts(block, 10), b"0123456789");
+            let layout = Layout::from_size_align(5000, 8).unwrap();
+            let block = WipingAllocator.realloc(block, layout, 4);
+            assert_eq!(std::slice::from_raw_parts(block, 4), b"0123");
+            WipingAllocator.dealloc(block, Layout::from_size_align(4, 8).unwrap());
+        }
+    }
+}

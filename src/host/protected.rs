@@ -368,3 +368,103 @@ pub mod raw {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_zero_at_first_and_again_after_they_were_used() {
+        for len in [0, 1, 48, 49, 1000, 4000, 100_000, 262_128] {
+            for _ in 0..3 {
+                let mut block = Block::zeroed(len).unwrap();
+                assert_eq!(block.expose().len(), len);
+                assert!(block.expose().iter().all(|byte| *byte == 0));
+                assert_eq!(block.expose().as_ptr() as usize % 16, 0);
+                block.expose_mut().fill(0xa5);
+                assert_eq!(Block::copy_of(block.expose()).unwrap().expose(), block.expose());
+            }
+        }
+        assert_eq!(Block::zeroed(262_129).err().unwrap().cause(), Cause::HostMemory);
+        assert_eq!(Block::zeroed(usize::MAX).err().unwrap().cause(), Cause::HostMemory);
+    }
+
+    #[test]
+    fn blocks_do_not_overlap() {
+        let mut blocks: Vec<_> = (0..2000).map(|i| Block::zeroed(i * 7 % 3000).unwrap()).collect();
+        for (i, block) in blocks.iter_mut().enumerate() {
+            block.expose_mut().fill(i as u8);
+        }
+        let (kept, dropped): (Vec<_>, Vec<_>) = blocks.into_iter().enumerate().partition(|(i, _)| i % 3 == 0);
+        drop(dropped);
+        let _more: Vec<_> = (0..1000).map(|i| Block::copy_of(&vec![0xee; i]).unwrap()).collect();
+        for (i, block) in &kept {
+            assert!(block.expose().iter().all(|byte| *byte == *i as u8));
+        }
+    }
+
+    #[test]
+    fn a_child_finds_zeros_and_a_pool_of_its_own() {
+        let block = Block::copy_of(b"a secret of the parent's").unwrap();
+        let stamp = Stamp::new();
+        assert!(stamp.is_ours());
+        // SAFETY: the child allocates, which glibc allows after fork, and exits without running destructors.
+        unsafe {
+            let pid = libc::fork();
+            if pid == 0 {
+                let empty = block.expose().iter().all(|byte| *byte == 0);
+                let forgotten = !stamp.is_ours();
+                drop(block);
+                let own = Block::copy_of(b"the child's").is_ok_and(|own| own.expose() == b"the child's");
+                libc::_exit(i32::from(!(empty && forgotten && own && Stamp::new().is_ours())));
+            }
+            let mut status = 0;
+            assert_eq!(libc::waitpid(pid, &mut status, 0), pid);
+            assert_eq!(status, 0);
+        }
+        assert_eq!(block.expose(), b"a secret of the parent's");
+        assert!(stamp.is_ours());
+    }
+
+    #[test]
+    fn the_pool_is_locked_and_left_out_of_core_dumps_and_children() {
+        let block = Block::zeroed(64).unwrap();
+        let address = block.expose().as_ptr() as usize;
+        let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let mut inside = false;
+        let mut flags = "";
+        for line in smaps.lines() {
+            if let Some((from, to)) = line.split(' ').next().and_then(|range| range.split_once('-'))
+                && let (Ok(from), Ok(to)) = (usize::from_str_radix(from, 16), usize::from_str_radix(to, 16))
+            {
+                inside = (from..to).contains(&address);
+            } else if inside && let Some(found) = line.strip_prefix("VmFlags:") {
+                flags = found;
+            }
+        }
+        for flag in ["dd", "wf"] {
+            assert!(flags.split_whitespace().any(|found| found == flag), "{flag} is missing in {flags}");
+        }
+        assert!(flags.split_whitespace().any(|found| found == "lo") || take_lock_warning());
+    }
+
+    #[test]
+    fn raw_blocks_keep_their_bytes_when_they_move() {
+        // SAFETY: each block is used within its length and freed once.
+        unsafe {
+            for in_scope in [false, true] {
+                let scope = in_scope.then(KeyScope::enter);
+                let block = raw::alloc(10);
+                drop(scope);
+                ptr::copy_nonoverlapping(b"0123456789".as_ptr(), block, 10);
+                let block = raw::realloc(block, 3000);
+                assert_eq!(std::slice::from_raw_parts(block, 10), b"0123456789");
+                let block = raw::realloc(block, 4);
+                assert_eq!(raw::len(block), 4);
+                assert_eq!(std::slice::from_raw_parts(block, 4), b"0123");
+                raw::free(block);
+            }
+            assert!(raw::alloc(usize::MAX).is_null());
+        }
+    }
+}

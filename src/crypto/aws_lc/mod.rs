@@ -12,6 +12,9 @@ mod memory;
 pub(super) mod rsa;
 pub(super) mod spki;
 
+#[cfg(test)]
+mod fork_tests;
+
 use crate::error::{Cause, Error, Result};
 use crate::host::protected::KeyScope;
 use aws_lc_sys::*;

@@ -1,1 +1,199 @@
+//! What keys leave in the memory of the process.
+//!
+//! The keys are made in this process and used in another run of the test program, which hears of them only
+//! masked: whatever of them is found in its memory, AWS-LC or we put there.
 
+use super::super::{EdVariant, Hash, KeyKind, PrivateKey};
+use super::random_bytes;
+use crate::host::protected::live_blocks;
+use getrandom::SysRng;
+use rsa::pkcs8::EncodePrivateKey;
+use rsa::traits::{PrivateKeyParts, PublicKeyParts};
+use std::collections::HashSet;
+use std::io::{Read, Seek, SeekFrom};
+use zeroize::Zeroize;
+
+const MASK: u8 = 0xa7;
+const NAME: &str = "crypto::tests::process::keys_leave_nothing_in_memory";
+/// How many bytes of a secret in a row count as found.
+const WINDOW: usize = 24;
+
+/// A key to use, masked, and its secret numbers, masked.
+struct Case {
+    pkcs8: Vec<u8>,
+    secrets: Vec<Vec<u8>>,
+}
+
+impl Case {
+    fn new(pkcs8: &[u8], secrets: &[Vec<u8>]) -> Self {
+        let masked = |bytes: &[u8]| bytes.iter().map(|byte| byte ^ MASK).collect::<Vec<u8>>();
+        // Most significant byte first, and as words of memory.
+        let both = secrets.iter().flat_map(|secret| [masked(secret), masked(secret).into_iter().rev().collect()]);
+        Self { pkcs8: masked(pkcs8), secrets: both.collect() }
+    }
+
+    fn write(&self) -> String {
+        let hex = |bytes: &Vec<u8>| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        std::iter::once(&self.pkcs8).chain(&self.secrets).map(hex).collect::<Vec<_>>().join(",")
+    }
+
+    fn read(text: &str) -> Self {
+        let unhex = |text: &str| -> Vec<u8> {
+            (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect()
+        };
+        let mut parts = text.split(',').map(unhex);
+        Self { pkcs8: parts.next().unwrap(), secrets: parts.collect() }
+    }
+
+    fn load(&self) -> PrivateKey {
+        let mut pkcs8: Vec<u8> = self.pkcs8.iter().map(|byte| byte ^ MASK).collect();
+        let key = PrivateKey::from_pkcs8(&pkcs8).unwrap();
+        pkcs8.zeroize();
+        key
+    }
+
+    /// In how many places of this process's writable memory a window of a secret stands.
+    fn found(&self) -> usize {
+        // Any window contains a whole group of eight bytes at a multiple of eight in the secret.
+        let groups: HashSet<u64> =
+            self.secrets.iter().flat_map(|s| s.as_chunks::<8>().0).map(|g| u64::from_ne_bytes(*g)).collect();
+        let mask = u64::from_ne_bytes([MASK; 8]);
+        let mut sieve = vec![false; 1 << 16];
+        groups.iter().for_each(|group| sieve[(group & 0xffff) as usize] = true);
+        let mut memory = std::fs::File::open("/proc/self/mem").unwrap();
+        let mut buffer = vec![0; 1 << 20];
+        let own = buffer.as_ptr() as usize..buffer.as_ptr() as usize + buffer.len();
+        let mut found = 0;
+        for line in std::fs::read_to_string("/proc/self/maps").unwrap().lines() {
+            let mut fields = line.split_whitespace();
+            let (range, rights) = (fields.next().unwrap(), fields.next().unwrap());
+            if !rights.starts_with("rw") || line.ends_with("[vvar]") {
+                continue;
+            }
+            let (from, to) = range.split_once('-').unwrap();
+            let (mut at, to) = (usize::from_str_radix(from, 16).unwrap(), usize::from_str_radix(to, 16).unwrap());
+            while at < to {
+                let len = buffer.len().min(to - at);
+                memory.seek(SeekFrom::Start(at as u64)).unwrap();
+                if memory.read_exact(&mut buffer[..len]).is_ok() {
+                    for (i, eight) in buffer[..len].windows(8).enumerate() {
+                        let group = u64::from_ne_bytes(eight.try_into().unwrap()) ^ mask;
+                        if sieve[(group & 0xffff) as usize] && groups.contains(&group) && !own.contains(&(at + i)) {
+                            found += usize::from(self.stands_around(&buffer[..len], i, group));
+                        }
+                    }
+                }
+                buffer.fill(0);
+                // Chunks overlap, so that nothing hides across their edges.
+                at += if len == to - at { len } else { len - 256 };
+            }
+        }
+        found
+    }
+
+    fn stands_around(&self, memory: &[u8], i: usize, group: u64) -> bool {
+        let same = |at: usize, secret: u8| memory.get(at).is_some_and(|byte| byte ^ MASK == secret);
+        self.secrets.iter().any(|secret| {
+            secret.as_chunks::<8>().0.iter().enumerate().any(|(n, g)| {
+                if u64::from_ne_bytes(*g) != group {
+                    return false;
+                }
+                let after = (0..).take_while(|j| secret.get(8 * n + j).is_some_and(|s| same(i + j, *s))).count();
+                let before =
+                    (1..=8 * n).take_while(|j| i.checked_sub(*j).is_some_and(|at| same(at, secret[8 * n - j]))).count();
+                after + before >= WINDOW
+            })
+        })
+    }
+}
+
+fn use_key(key: &PrivateKey) {
+    let public = key.public_key();
+    let digest = Hash::Sha256.digest(b"message");
+    for _ in 0..3 {
+        match key.kind() {
+            KeyKind::Rsa { .. } => {
+                key.sign_pkcs1(Some(Hash::Sha256), &digest).unwrap();
+                key.sign_pss(Hash::Sha256, Hash::Sha256, 32, &digest).unwrap();
+                key.decrypt_pkcs1(&public.encrypt_pkcs1(b"words").unwrap()).unwrap();
+                let ciphertext = public.encrypt_oaep(Hash::Sha1, Hash::Sha1, b"", b"words").unwrap();
+                key.decrypt_oaep(Hash::Sha1, Hash::Sha1, b"", &ciphertext).unwrap();
+                key.raw_private(b"number").unwrap();
+            }
+            KeyKind::Ec(_) => drop(key.ecdsa_sign(&digest).unwrap()),
+            KeyKind::Ed25519 => {
+                for variant in [EdVariant::Pure, EdVariant::Ctx(b"context"), EdVariant::Ph(b"")] {
+                    key.ed25519_sign(variant, b"message").unwrap();
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn keys_leave_nothing_in_memory() {
+    if let Ok(cases) = std::env::var("DATAKEY_TEST_MASKED_KEYS") {
+        cases.split(';').map(Case::read).for_each(|case| scan(&case));
+        return;
+    }
+    let mut cases = Vec::new();
+    for bits in [2048, 3072] {
+        let key = rsa::PrivateKey::new_unchecked(&mut SysRng, bits).unwrap();
+        let bytes = |number: &rsa::BoxedUint| number.to_be_bytes_trimmed_vartime().to_vec();
+        let mut secrets: Vec<_> =
+            std::iter::once(key.d()).chain(key.primes().iter().map(|p| p.as_ref())).map(bytes).collect();
+        secrets.extend([key.dp(), key.dq()].into_iter().flatten().map(bytes));
+        secrets.extend(key.crt_coefficient().iter().map(bytes));
+        assert_eq!(secrets.len(), 6);
+        assert_eq!(key.size(), bits / 8);
+        cases.push(Case::new(key.to_pkcs8_der().unwrap().as_bytes(), &secrets));
+    }
+    macro_rules! ec {
+        ($($path:ident)*) => {$({
+            use $path::elliptic_curve::Generate;
+            let key = $path::SecretKey::try_generate_from_rng(&mut SysRng).unwrap();
+            cases.push(Case::new(key.to_pkcs8_der().unwrap().as_bytes(), &[key.to_bytes().to_vec()]));
+        })*};
+    }
+    ec!(p256 p384 p521 k256);
+    let seed = random_bytes(32);
+    let key = ed25519_dalek::SigningKey::from_bytes(seed.as_slice().try_into().unwrap());
+    cases.push(Case::new(key.to_pkcs8_der().unwrap().as_bytes(), &[seed]));
+
+    let cases: Vec<_> = cases.iter().map(Case::write).collect();
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", NAME, "--nocapture", "--test-threads=1"])
+        .env("DATAKEY_TEST_MASKED_KEYS", cases.join(";"))
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    println!("{text}");
+}
+
+/// In a process of its own.
+fn scan(case: &Case) {
+    assert_eq!(live_blocks(), 0);
+    assert_eq!(case.found(), 0, "before the key is loaded");
+    let key = case.load();
+    let (kind, blocks) = (key.kind(), live_blocks());
+    let loaded = case.found();
+    assert!(loaded > 0, "{kind:?}: the scan does not see a key that is there");
+    use_key(&key);
+    let used = case.found();
+    assert_eq!(live_blocks(), blocks, "{kind:?}: using a key takes no memory of the pool");
+    // Loaded and used in one thread, dropped in another.
+    let elsewhere = std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            let key = case.load();
+            use_key(&key);
+            key
+        });
+        thread.join().unwrap()
+    });
+    std::thread::scope(|scope| scope.spawn(|| use_key(&key)).join().unwrap());
+    drop((key, elsewhere));
+    println!("{kind:?}: found {loaded} times loaded, {used} used, {} dropped; {blocks} blocks", case.found());
+    assert_eq!(case.found(), 0, "{kind:?}: something is left");
+    assert_eq!(live_blocks(), 0, "{kind:?}: something that outlives the key was made in the pool");
+}

@@ -1,0 +1,70 @@
+//! What a forked child gets: random numbers of its own, and no key.
+
+use crate::crypto::{Hash, PrivateKey, random};
+use crate::error::Cause;
+use ed25519_dalek::pkcs8::EncodePrivateKey;
+
+/// Runs `child` in a fork; what it answers is the exit status.
+fn in_child(child: impl FnOnce() -> u8) -> i32 {
+    // SAFETY: glibc lets a child of a threaded process allocate; it exits without running destructors.
+    unsafe {
+        let pid = libc::fork();
+        if pid == 0 {
+            libc::_exit(i32::from(child()));
+        }
+        let mut status = 0;
+        assert_eq!(libc::waitpid(pid, &mut status, 0), pid);
+        assert!(libc::WIFEXITED(status), "the child was killed");
+        libc::WEXITSTATUS(status)
+    }
+}
+
+#[test]
+fn a_child_draws_other_random_numbers() {
+    random::fill(&mut [0; 16]).unwrap();
+    let mut ends = [0; 2];
+    // SAFETY: a pipe of our own, used with buffers of the lengths given.
+    unsafe {
+        assert_eq!(libc::pipe(ends.as_mut_ptr()), 0);
+        let status = in_child(|| {
+            let mut bytes = [0; 32];
+            let filled = random::fill(&mut bytes).is_ok();
+            let written = libc::write(ends[1], bytes.as_ptr().cast(), 32);
+            u8::from(!filled || written != 32)
+        });
+        assert_eq!(status, 0);
+        let (mut theirs, mut ours) = ([0; 32], [0; 32]);
+        assert_eq!(libc::read(ends[0], theirs.as_mut_ptr().cast(), 32), 32);
+        random::fill(&mut ours).unwrap();
+        assert_ne!(ours, theirs);
+        libc::close(ends[0]);
+        libc::close(ends[1]);
+    }
+}
+
+#[test]
+fn a_child_can_neither_use_nor_harm_its_parents_keys() {
+    let ed25519 = ed25519_dalek::SigningKey::from_bytes(&[7; 32]).to_pkcs8_der().unwrap();
+    let rsa = rsa::PrivateKey::new_unchecked(&mut getrandom::SysRng, 1024).unwrap().to_pkcs8_der().unwrap();
+    let ec = p256::SecretKey::from_slice(&[7; 32]).unwrap().to_pkcs8_der().unwrap();
+    for der in [ed25519.as_bytes(), rsa.as_bytes(), ec.as_bytes()] {
+        let key = PrivateKey::from_pkcs8(der).unwrap();
+        let digest = Hash::Sha256.digest(b"message");
+        let sign = |key: &PrivateKey| match key.kind() {
+            crate::crypto::KeyKind::Rsa { .. } => key.sign_pkcs1(Some(Hash::Sha256), &digest),
+            crate::crypto::KeyKind::Ec(_) => key.ecdsa_sign(&digest),
+            crate::crypto::KeyKind::Ed25519 => key.ed25519_sign(crate::crypto::EdVariant::Pure, &digest),
+        };
+        let status = in_child(|| {
+            let refused = sign(&key).is_err_and(|error| error.cause() == Cause::NotInitialized);
+            // What a child unwraps for itself works, beside what it inherited and after that was dropped.
+            let own = PrivateKey::from_pkcs8(der).is_ok_and(|own| sign(&own).is_ok());
+            // SAFETY: the child's copy is not used after this.
+            drop(unsafe { std::ptr::read(&raw const key) });
+            let still = PrivateKey::from_pkcs8(der).is_ok_and(|own| sign(&own).is_ok());
+            u8::from(!refused) + 2 * u8::from(!own) + 4 * u8::from(!still)
+        });
+        assert_eq!(status, 0, "{:?}", key.kind());
+        assert!(sign(&key).is_ok());
+    }
+}

@@ -1,0 +1,33 @@
+//! Wiping the stack that the crypto library used.
+//!
+//! AWS-LC wipes what it allocates but not every copy it makes on the stack: ECDSA leaves the scalar
+//! there in the state of a hash, and a nonce would be worth as much. The stack below the caller
+//! is overwritten instead, about as far down as the operation itself went (measured), so that no
+//! stack is too small for the one that was large enough for the other.
+#![forbid(unsafe_code)]
+
+use std::hint::black_box;
+
+/// How deep RSA, Ed25519 and the NIST curves sign or decrypt: up to 4.3 KiB.
+pub(super) const SIGN: usize = 5 * 1024;
+/// How deep secp256k1 signs, which has no code of its own in AWS-LC: 10.5 KiB.
+pub(super) const SIGN_GENERIC: usize = 11 * 1024;
+/// How deep a key is parsed and checked: up to 13.5 KiB.
+pub(super) const LOAD: usize = 14 * 1024;
+
+/// Wipes `N` bytes of stack below the frame it is dropped in.
+pub(super) struct WipedAfter<const N: usize>;
+
+impl<const N: usize> Drop for WipedAfter<N> {
+    fn drop(&mut self) {
+        overwrite::<N>();
+    }
+}
+
+/// A frame of its own, where the operation's frames were before.
+#[inline(never)]
+fn overwrite<const N: usize>() {
+    // A variable that may change: a shared constant would be a constant in the program, not on the stack.
+    let mut area = [0u8; N];
+    black_box(&mut area);
+}

@@ -48,17 +48,17 @@ cargo_summary() {
          END { print p + 0, f + 0 }' "$1"
 }
 
-# The client suite ends with "N passed, M failed".
+# The client suite ends with "clients: N passed, M failed".
 clients_summary() {
-    awk '/^[0-9]+ passed, [0-9]+ failed$/ { p = $1; f = $3 } END { print p + 0, f + 0 }' "$1"
+    awk '/^clients: [0-9]+ passed, [0-9]+ failed$/ { p = $2; f = $4 } END { print p + 0, f + 0 }' "$1"
 }
 
 check setup scripts/setup.sh test
 check format cargo fmt --all --check
 check clippy cargo clippy --locked --workspace --all-targets -- -D warnings
 check emulators tests/emulators/install.sh
-suite cargo_summary cargo-test cargo test --locked --workspace --no-fail-fast
 check module make --no-print-directory module
+suite cargo_summary cargo-test cargo test --locked --workspace --no-fail-fast
 suite clients_summary clients tests/clients/run.sh
 check deny scripts/deny.sh
 

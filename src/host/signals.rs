@@ -2,6 +2,7 @@
 
 use std::mem::MaybeUninit;
 use std::ptr;
+use std::thread::JoinHandle;
 
 /// Runs `work` with SIGPIPE blocked in this thread, and takes back a SIGPIPE that `work` caused.
 ///
@@ -25,11 +26,14 @@ pub fn block_all() {
     }
 }
 
-/// Starts a thread of our own that no signal is ever delivered to, with a small stack.
+/// Enough for glibc's resolver and the name service modules that it loads.
+const STACK: usize = 1 << 20;
+
+/// Starts a thread of our own that no signal is ever delivered to.
 ///
 /// The mask is inherited, so it is set before the thread exists and put back after: there is no
 /// moment at which a signal meant for the host could end up in the new thread.
-pub fn spawn_quiet(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+pub fn spawn_quiet(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
     let mut before = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: sigemptyset initialises the set; pthread_sigmask then fills it with the present mask.
     unsafe {
@@ -37,10 +41,10 @@ pub fn spawn_quiet(name: &str, work: impl FnOnce() + Send + 'static) -> std::io:
         libc::pthread_sigmask(libc::SIG_BLOCK, ptr::null(), before.as_mut_ptr());
     }
     block_all();
-    let spawned = std::thread::Builder::new().name(name.to_owned()).stack_size(256 * 1024).spawn(work);
+    let spawned = std::thread::Builder::new().name(name.to_owned()).stack_size(STACK).spawn(work);
     // SAFETY: `before` was initialised above.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), ptr::null_mut()) };
-    spawned.map(drop)
+    spawned
 }
 
 struct SigpipeGuard {

@@ -8,11 +8,7 @@ use crate::host::signals;
 use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
 use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
-use std::thread;
 use tokio::sync::oneshot;
-
-/// Enough for glibc's resolver and the name service modules that it loads.
-const STACK: usize = 1 << 20;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Resolver {
@@ -26,11 +22,9 @@ impl ResolveDns for Resolver {
             return DnsFuture::ready(lookup(&name).map_err(ResolveDnsError::new));
         }
         let (send, receive) = oneshot::channel();
-        let spawned = thread::Builder::new().name("datakey-dns".to_owned()).stack_size(STACK).spawn({
+        let spawned = signals::spawn_quiet("datakey-dns", {
             let name = name.clone();
             move || {
-                // The host's signals are not for this thread.
-                signals::block_all();
                 // The caller may have met its deadline and gone.
                 let _ = send.send(lookup(&name));
             }

@@ -29,6 +29,10 @@ impl Object {
         self.public_key.get_or_try_init(|| create::public_key_of(&self.record.attributes))
     }
 
+    fn is_private(&self) -> bool {
+        self.record.attributes.is(CKA_PRIVATE)
+    }
+
     /// [`policy::seal_tag`], computed once.
     pub fn seal_tag(&self) -> u64 {
         let blob = self.record.sealed.as_ref().map_or(&[][..], |sealed| &sealed.blob);
@@ -44,6 +48,8 @@ const FRESH: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub(super) struct Handles {
     next: AtomicU64,
+    /// Moves at each logout: handles of private objects from before are invalid for good.
+    epoch: AtomicU64,
     maps: RwLock<Maps>,
 }
 
@@ -56,44 +62,57 @@ struct Maps {
 /// What is known under a handle.
 struct Known {
     id: ObjectId,
-    private: bool,
+    epoch: u64,
     /// The session that the object belongs to; `None` for objects of the token.
     session: Option<CK_SESSION_HANDLE>,
+    /// The object, once it was read: a search for a million objects reads none of them.
     read: RwLock<Option<(Instant, Arc<Object>)>>,
 }
 
+impl Known {
+    fn seen(&self) -> Option<(Instant, Arc<Object>)> {
+        self.read.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn is_public(&self) -> bool {
+        self.seen().is_some_and(|(_, object)| !object.is_private())
+    }
+}
+
 impl Handles {
-    /// The handle of an object of the token, which was just found and not read.
-    pub(super) fn of_id(
-        &self,
-        id: ObjectId,
-        private: impl FnOnce() -> Result<Option<bool>>,
-    ) -> Result<Option<CK_OBJECT_HANDLE>> {
-        if let Some(handle) = self.read().by_id.get(&id) {
-            return Ok(Some(*handle));
-        }
-        Ok(private()?.map(|private| self.insert(Known { id, private, session: None, read: RwLock::new(None) })))
+    /// The handle of an object of the token, which was found and not yet read.
+    pub(super) fn of_id(&self, id: ObjectId) -> CK_OBJECT_HANDLE {
+        self.handle(Known { id, epoch: self.epoch(), session: None, read: RwLock::new(None) })
     }
 
     /// The handle of an object that was just made. `session` owns it unless it is on the token.
     pub(super) fn of_new(&self, record: ObjectRecord, session: CK_SESSION_HANDLE) -> CK_OBJECT_HANDLE {
         let session = (!record.attributes.is(CKA_TOKEN)).then_some(session);
-        self.insert(Known {
-            id: record.id,
-            private: record.attributes.is(CKA_PRIVATE),
-            session,
-            read: RwLock::new(Some((Instant::now(), Object::new(record)))),
-        })
+        let (id, read) = (record.id, RwLock::new(Some((Instant::now(), Object::new(record)))));
+        self.handle(Known { id, epoch: self.epoch(), session, read })
     }
 
-    fn insert(&self, known: Known) -> CK_OBJECT_HANDLE {
+    fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// The handle that the object has, or a new one if it has none that is good for every object.
+    fn handle(&self, new: Known) -> CK_OBJECT_HANDLE {
+        let good = |maps: &Maps| {
+            let handle = *maps.by_id.get(&new.id)?;
+            let known = maps.by_handle.get(&handle)?;
+            (known.epoch == new.epoch || known.is_public()).then_some(handle)
+        };
+        if let Some(handle) = good(&self.read()) {
+            return handle;
+        }
         let mut maps = self.write();
-        if let Some(handle) = maps.by_id.get(&known.id) {
-            return *handle;
+        if let Some(handle) = good(&maps) {
+            return handle;
         }
         let handle = self.next.fetch_add(1, Ordering::Relaxed) + 1;
-        maps.by_id.insert(known.id, handle);
-        maps.by_handle.insert(handle, Arc::new(known));
+        maps.by_id.insert(new.id, handle);
+        maps.by_handle.insert(handle, Arc::new(new));
         handle
     }
 
@@ -106,24 +125,25 @@ impl Handles {
         get: impl FnOnce(&ObjectId) -> Result<Option<ObjectRecord>>,
     ) -> Result<Arc<Object>> {
         let known = self.read().by_handle.get(&handle).cloned().ok_or(Cause::ObjectHandleInvalid)?;
-        if known.private && !sees_private {
+        let object = match known.seen() {
+            Some((at, object)) if known.session.is_some() || at.elapsed() < FRESH => object,
+            seen => {
+                let Some(record) = get(&known.id)? else {
+                    self.forget(handle);
+                    return Err(Cause::ObjectHandleInvalid.into());
+                };
+                let object = match seen {
+                    Some((_, object)) if object.record == record => object,
+                    _ => Object::new(record),
+                };
+                let read = Some((Instant::now(), Arc::clone(&object)));
+                *known.read.write().unwrap_or_else(PoisonError::into_inner) = read;
+                object
+            }
+        };
+        if object.is_private() && (!sees_private || known.epoch != self.epoch()) {
             return Err(Cause::ObjectHandleInvalid.into());
         }
-        let seen = known.read.read().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some((at, object)) = &seen
-            && (known.session.is_some() || at.elapsed() < FRESH)
-        {
-            return Ok(Arc::clone(object));
-        }
-        let Some(record) = get(&known.id)? else {
-            self.forget(handle);
-            return Err(Cause::ObjectHandleInvalid.into());
-        };
-        let object = match seen {
-            Some((_, object)) if object.record == record => object,
-            _ => Object::new(record),
-        };
-        *known.read.write().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), Arc::clone(&object)));
         Ok(object)
     }
 
@@ -151,9 +171,11 @@ impl Handles {
         }
     }
 
-    /// Ends the handles of private objects, for good: after another login they get new ones.
+    /// Ends the handles of private objects, for good, as a logout does: after another login they get
+    /// new ones. Private objects of sessions are gone.
     pub(super) fn forget_private(&self) {
-        self.retain(|_, known| !known.private);
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        self.retain(|_, known| known.seen().is_none_or(|(_, object)| !object.is_private()));
     }
 
     fn retain(&self, keep: impl Fn(CK_OBJECT_HANDLE, &Known) -> bool) {
@@ -161,7 +183,7 @@ impl Handles {
         let Maps { by_handle, by_id } = &mut *maps;
         by_handle.retain(|handle, known| {
             let keep = keep(*handle, known);
-            if !keep {
+            if !keep && by_id.get(&known.id) == Some(handle) {
                 by_id.remove(&known.id);
             }
             keep
@@ -178,10 +200,9 @@ impl Handles {
         let mut found: Vec<_> = maps
             .by_handle
             .iter()
-            .filter(|(_, known)| known.session.is_some() && (sees_private || !known.private))
+            .filter(|(_, known)| known.session.is_some())
             .filter(|(_, known)| {
-                let read = known.read.read().unwrap_or_else(PoisonError::into_inner);
-                read.as_ref().is_some_and(|(_, object)| fits(&object.record))
+                known.seen().is_some_and(|(_, object)| (sees_private || !object.is_private()) && fits(&object.record))
             })
             .map(|(handle, _)| *handle)
             .collect();

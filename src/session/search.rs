@@ -2,7 +2,7 @@
 
 use super::table::Session;
 use crate::error::{Cause, Result};
-use crate::object::{Look, Template, template::Given};
+use crate::object::{Template, template::Given};
 use crate::store::{Cursor, Query, Visibility};
 use cryptoki_sys::*;
 use std::collections::VecDeque;
@@ -53,11 +53,7 @@ impl Session {
     fn next_page(&self, search: &mut Search, most: usize) -> Result<()> {
         let Some(query) = &search.query else { return Ok(()) };
         let page = self.slot.token.find(query, search.after, most.clamp(1, PAGE))?;
-        for id in page.ids {
-            let private = || Ok(self.slot.token.get(&id)?.map(|object| object.attributes.is(CKA_PRIVATE)));
-            // An object that was destroyed since the page was read is not found any more.
-            search.ready.extend(self.slot.handles.of_id(id, private)?);
-        }
+        search.ready.extend(page.ids.into_iter().map(|id| self.slot.handles.of_id(id)));
         search.after = page.next;
         if search.after.is_none() {
             search.query = None;

@@ -16,7 +16,7 @@ pub(super) const SIGN_GENERIC: usize = 11 * 1024;
 pub(super) const LOAD: usize = 14 * 1024;
 
 /// Wipes `N` bytes of stack below the frame it is dropped in.
-pub(super) struct WipedAfter<const N: usize>;
+pub(crate) struct WipedAfter<const N: usize>;
 
 impl<const N: usize> Drop for WipedAfter<N> {
     fn drop(&mut self) {

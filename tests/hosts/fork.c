@@ -97,7 +97,7 @@ static int check_not_initialised(void)
             other |= called == (void *)function(others[j]);
         if (other)
             continue;
-        ulong_t rv = called(1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+        ulong_t rv = called(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
         if (rv != NOT_INITIALIZED) {
             say("bad function %d in a child: %#lx\n", i, rv);
             return 1;

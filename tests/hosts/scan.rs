@@ -155,7 +155,14 @@ pub(crate) fn describe(traces: &[Trace]) -> String {
         groups.entry(key).or_default().push(trace.address);
     }
     let line = |((needle, name, from), at): (&(&Needle, &str, u64), &Vec<u64>)| {
-        format!("{}: {} windows of {} in {name} at {:#x} (+{:#x})", needle.key, at.len(), needle.shape, at[0], at[0] - from)
+        format!(
+            "{}: {} windows of {} in {name} at {:#x} (+{:#x})",
+            needle.key,
+            at.len(),
+            needle.shape,
+            at[0],
+            at[0] - from
+        )
     };
     groups.iter().map(line).collect::<Vec<_>>().join("\n")
 }

@@ -17,6 +17,7 @@ pub struct Module {
     pub slots: Vec<Arc<Slot>>,
     /// All sessions.
     pub sessions: Sessions,
+    threads_allowed: bool,
     ended: Mutex<bool>,
     end: Condvar,
 }
@@ -90,7 +91,20 @@ impl Module {
         let rules = HostRules { threads_allowed, secure_mode };
         let slots = config.tokens.into_iter().enumerate();
         let slots = slots.map(|(id, token)| Arc::new(Slot::new(id as CK_SLOT_ID, Token::new(token, rules)))).collect();
-        Ok(Self { slots, sessions: Sessions::default(), ended: Mutex::new(false), end: Condvar::new() })
+        Ok(Self {
+            slots,
+            sessions: Sessions::default(),
+            threads_allowed,
+            ended: Mutex::new(false),
+            end: Condvar::new(),
+        })
+    }
+
+    /// What every call does first, since it may be the first for a long time.
+    pub fn tidy(&self) {
+        if !self.threads_allowed {
+            self.slots.iter().for_each(|slot| slot.token.wipe_expired());
+        }
     }
 
     /// The slot with this number.

@@ -98,6 +98,11 @@ impl Token {
         Ok(self.initialised()?.login == LoginMode::Pin)
     }
 
+    /// Wipes the keys that are too old, where the host forbids the thread that would do it in time.
+    pub fn wipe_expired(&self) {
+        self.cache.wipe_expired();
+    }
+
     /// Wipes every secret that a login or a use brought into memory.
     pub fn forget_secrets(&self) {
         *self.key.write().unwrap_or_else(PoisonError::into_inner) = None;

@@ -74,9 +74,7 @@ impl Cache {
         if self.shared.rules.max_age.is_zero() {
             return unwrap().map(|key| Use { key: Arc::new(key), cached: false });
         }
-        if !self.threads_allowed && self.shared.now() >= self.shared.due.load(Ordering::Relaxed) {
-            self.shared.sweep(Instant::now());
-        }
+        self.wipe_expired();
         if let Some(entry) = self.shared.usable(id, tag) {
             return self.refreshed(id, entry, unwrap);
         }
@@ -161,6 +159,17 @@ impl Cache {
             Shared::watch(&self.shared);
         }
         Ok(entry)
+    }
+
+    /// Drops what is too old, where no thread may do it. Cheap while nothing is.
+    pub fn wipe_expired(&self) {
+        if self.threads_allowed {
+            return;
+        }
+        let due = self.shared.due.load(Ordering::Relaxed);
+        if due != u64::MAX && self.shared.now() >= due {
+            self.shared.sweep(Instant::now());
+        }
     }
 
     /// Drops one key.

@@ -8,6 +8,7 @@ mod ended;
 pub mod fork;
 pub mod log;
 pub mod protected;
+pub mod scratch;
 pub mod signals;
 
 pub use ended::has_ended;

@@ -57,7 +57,7 @@ impl Session {
 
 /// A session with the embedded KMS.
 pub(super) fn embedded(config: &KmsConfig, embedded: Arc<Embedded>) -> Session {
-    tracing::warn!("keys are sealed by the embedded KMS ({embedded}), which is not for production");
+    tracing::info!("keys are sealed by the embedded KMS ({embedded}), which is not for production");
     let region = config.region.clone().unwrap_or_else(|| EMBEDDED_REGION.to_owned());
     let credentials = Cached::new(Credentials::new("EMBEDDED", "embedded", None, None, "embedded KMS"));
     let builder = Builder::new()

@@ -78,7 +78,7 @@ impl Signature {
     }
 
     /// The length of the signature in bytes.
-    pub fn len(&self) -> usize {
+    pub fn output_len(&self) -> usize {
         output_len(self.key)
     }
 

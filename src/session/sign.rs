@@ -140,7 +140,7 @@ impl Session {
     pub fn sign_final(&self, room: Room) -> Result<Outcome> {
         self.signing.finish(
             room,
-            |signing| Ok(signing.signature.len()),
+            |signing| Ok(signing.signature.output_len()),
             |signing| {
                 let key = signing.key.get(&self.slot.token)?;
                 signing.signature.sign_updated(&key)
@@ -151,5 +151,5 @@ impl Session {
 
 /// The length of a signature in one part; `OperationActive` after updates, which `C_SignFinal` ends.
 fn one_part(signature: &Signature) -> Result<usize> {
-    if signature.is_updated() { Err(Cause::OperationActive.into()) } else { Ok(signature.len()) }
+    if signature.is_updated() { Err(Cause::OperationActive.into()) } else { Ok(signature.output_len()) }
 }

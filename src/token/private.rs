@@ -41,7 +41,7 @@ impl Token {
         let opened = self.kms.decrypt(blob.expose(), &context)?;
         tracing::info!(object = %object.id, request_id = opened.request_id.as_deref().unwrap_or("-"), "unwrapped a private key");
         let private = unwrap::checked_key(&opened.plaintext, attributes.bytes(CKA_PUBLIC_KEY_INFO))?;
-        if !keypair::describes(attributes, &private.public_key())? {
+        if !keypair::describes(attributes, private.public_key())? {
             return Err(Cause::SealKeyMismatch.with("the object's attributes describe another public key"));
         }
         Ok(private)

@@ -4,8 +4,8 @@
 use super::Secret;
 use super::stack::{LOAD, WipedAfter};
 use crate::error::{Cause, Result};
+use crate::host::scratch::Scratch;
 use argon2::{Algorithm, Argon2, Block, Params, Version};
-use zeroize::Zeroizing;
 
 /// What a guess costs. Stored beside the salt, so that it can be raised for new PINs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,12 +48,9 @@ fn derive_below(pin: &[u8], salt: &[u8; 16], cost: Cost) -> Result<Secret> {
     }
     let params = Params::new(cost.memory_kib, cost.iterations, cost.lanes, Some(key.len()))
         .map_err(|_| Cause::RecordCorrupt.with("Argon2 cost out of range"))?;
-    let mut memory = Vec::new();
-    memory.try_reserve_exact(params.block_count()).map_err(|_| Cause::HostMemory)?;
-    memory.resize(params.block_count(), Block::new());
-    let mut memory = Zeroizing::new(memory);
+    let mut memory = Scratch::filled(Block::new(), params.block_count())?;
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-        .hash_password_into_with_memory(pin, salt, key.expose_mut(), memory.as_mut_slice())
+        .hash_password_into_with_memory(pin, salt, key.expose_mut(), memory.as_mut())
         .map_err(|_| Cause::PinLenRange)?;
     Ok(key)
 }

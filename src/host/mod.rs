@@ -9,6 +9,7 @@ pub mod fork;
 pub mod lock;
 pub mod log;
 pub mod protected;
+pub mod scratch;
 pub mod signals;
 
 pub use ended::has_ended;

@@ -14,7 +14,6 @@ pub struct Signature {
     updated: bool,
 }
 
-#[derive(Clone)]
 enum Scheme {
     /// PKCS#1 v1.5 around a digest of this hash, or around the caller's data.
     Pkcs1(Option<Hash>),
@@ -30,8 +29,8 @@ enum Scheme {
 
 /// What has come in by updates.
 enum Input {
-    /// It is hashed as it comes.
-    Hashed(Digester),
+    /// It is hashed as it comes. The first update makes the state: data in one part needs none.
+    Hashed { hash: Hash, digester: Option<Digester> },
     /// It is kept, up to a length beyond which it cannot be signed.
     Kept { data: Vec<u8>, most: usize },
     /// Its first bytes are kept; ECDSA takes only the leftmost bits of what it is given.
@@ -68,7 +67,7 @@ impl Signature {
         };
         let kept = |most| Input::Kept { data: Vec::new(), most };
         let input = match (&scheme, request.mechanism.hash) {
-            (_, Some(hash)) => Input::Hashed(Digester::new(hash)),
+            (_, Some(hash)) => Input::Hashed { hash, digester: None },
             (Scheme::Pkcs1(None), None) => kept(output_len(key).saturating_sub(PKCS1_OVERHEAD)),
             (Scheme::Pss { hash, .. }, None) => kept(hash.len()),
             (Scheme::X509, None) => kept(output_len(key)),
@@ -92,7 +91,7 @@ impl Signature {
     pub fn update(&mut self, part: &[u8]) -> Result<()> {
         self.updated = true;
         match &mut self.input {
-            Input::Hashed(digester) => digester.update(part),
+            Input::Hashed { hash, digester } => digester.get_or_insert_with(|| Digester::new(*hash)).update(part),
             Input::Kept { data, most } => {
                 if part.len() > most.saturating_sub(data.len()) {
                     return Err(Cause::DataLenRange.into());
@@ -109,38 +108,37 @@ impl Signature {
 
     /// Signs `data`, which comes in one part.
     pub fn sign(self, key: &PrivateKey, data: &[u8]) -> Result<Secret> {
-        let scheme = self.scheme.clone();
-        self.with_message(Some(data), |message| scheme.sign(key, message))
+        self.input.message(Some(data), |message| self.scheme.sign(key, message))
     }
 
     /// Signs what came in by updates.
     pub fn sign_updated(self, key: &PrivateKey) -> Result<Secret> {
-        let scheme = self.scheme.clone();
-        self.with_message(None, |message| scheme.sign(key, message))
+        self.input.message(None, |message| self.scheme.sign(key, message))
     }
 
     /// Checks the signature of `data`, which comes in one part.
     ///
     /// `SignatureInvalid` or `SignatureLenRange` if it does not verify.
     pub fn verify(self, key: &PublicKey, data: &[u8], signature: &[u8]) -> Result<()> {
-        let scheme = self.scheme.clone();
-        self.with_message(Some(data), |message| scheme.verify(key, message, signature))
+        self.input.message(Some(data), |message| self.scheme.verify(key, message, signature))
     }
 
     /// Checks the signature of what came in by updates.
     pub fn verify_updated(self, key: &PublicKey, signature: &[u8]) -> Result<()> {
-        let scheme = self.scheme.clone();
-        self.with_message(None, |message| scheme.verify(key, message, signature))
+        self.input.message(None, |message| self.scheme.verify(key, message, signature))
     }
+}
 
+impl Input {
     /// Calls `work` with what the scheme signs: the digest or the data. `one_part` is not copied.
-    fn with_message<T>(self, one_part: Option<&[u8]>, work: impl FnOnce(&[u8]) -> Result<T>) -> Result<T> {
-        match (self.input, one_part) {
-            (Input::Hashed(digester), Some(data)) => work(&digester.hash().digest(data)),
-            (Input::Hashed(digester), None) => work(&digester.finish()),
-            (Input::Kept { most, .. }, Some(data)) if data.len() > most => Err(Cause::DataLenRange.into()),
-            (Input::Kept { .. } | Input::Leading { .. }, Some(data)) => work(data),
-            (Input::Kept { data, .. } | Input::Leading { data, .. }, None) => work(&data),
+    fn message<T>(self, one_part: Option<&[u8]>, work: impl FnOnce(&[u8]) -> Result<T>) -> Result<T> {
+        match (self, one_part) {
+            (Self::Hashed { hash, .. }, Some(data)) => work(&hash.digest(data)),
+            (Self::Hashed { digester: Some(digester), .. }, None) => work(&digester.finish()),
+            (Self::Hashed { hash, digester: None }, None) => work(&hash.digest(&[])),
+            (Self::Kept { most, .. }, Some(data)) if data.len() > most => Err(Cause::DataLenRange.into()),
+            (Self::Kept { .. } | Self::Leading { .. }, Some(data)) => work(data),
+            (Self::Kept { data, .. } | Self::Leading { data, .. }, None) => work(&data),
         }
     }
 }

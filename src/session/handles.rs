@@ -6,7 +6,7 @@ use crate::object::{Look, create, policy};
 use crate::store::{ObjectId, ObjectRecord};
 use cryptoki_sys::*;
 use once_cell::sync::OnceCell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
@@ -57,6 +57,32 @@ pub(super) struct Handles {
 struct Maps {
     by_handle: HashMap<CK_OBJECT_HANDLE, Arc<Known>>,
     by_id: HashMap<ObjectId, CK_OBJECT_HANDLE>,
+    /// Those of session objects once more: each search looks through these, and each end of a session,
+    /// and a host that listed a large token knows a million others.
+    of_sessions: BTreeSet<CK_OBJECT_HANDLE>,
+}
+
+impl Maps {
+    fn insert(&mut self, handle: CK_OBJECT_HANDLE, known: Known) {
+        self.by_id.insert(known.id, handle);
+        if known.session.is_some() {
+            self.of_sessions.insert(handle);
+        }
+        self.by_handle.insert(handle, Arc::new(known));
+    }
+
+    fn remove(&mut self, handle: CK_OBJECT_HANDLE) {
+        let Some(known) = self.by_handle.remove(&handle) else { return };
+        if self.by_id.get(&known.id) == Some(&handle) {
+            self.by_id.remove(&known.id);
+        }
+        self.of_sessions.remove(&handle);
+    }
+
+    /// The session objects, by rising handle.
+    fn session_objects(&self) -> impl Iterator<Item = (CK_OBJECT_HANDLE, &Known)> {
+        self.of_sessions.iter().filter_map(|handle| Some((*handle, self.by_handle.get(handle)?.as_ref())))
+    }
 }
 
 /// What is known under a handle.
@@ -111,8 +137,7 @@ impl Handles {
             return handle;
         }
         let handle = self.next.fetch_add(1, Ordering::Relaxed) + 1;
-        maps.by_id.insert(new.id, handle);
-        maps.by_handle.insert(handle, Arc::new(new));
+        maps.insert(handle, new);
         handle
     }
 
@@ -156,18 +181,23 @@ impl Handles {
 
     /// Ends a handle.
     pub(super) fn forget(&self, handle: CK_OBJECT_HANDLE) {
-        self.retain(|this, _| this != handle);
+        self.write().remove(handle);
     }
 
     /// Ends every handle, as after `C_InitToken`.
     pub(super) fn forget_all(&self) {
-        self.retain(|_, _| false);
+        *self.write() = Maps::default();
     }
 
     /// Ends the handles of a session's objects.
     pub(super) fn forget_session(&self, session: CK_SESSION_HANDLE) {
-        if self.read().by_handle.values().any(|known| known.session == Some(session)) {
-            self.retain(|_, known| known.session != Some(session));
+        if self.read().of_sessions.is_empty() {
+            return;
+        }
+        let mut maps = self.write();
+        let own = maps.session_objects().filter(|(_, known)| known.session == Some(session));
+        for handle in own.map(|(handle, _)| handle).collect::<Vec<_>>() {
+            maps.remove(handle);
         }
     }
 
@@ -175,19 +205,13 @@ impl Handles {
     /// new ones. Private objects of sessions are gone.
     pub(super) fn forget_private(&self) {
         self.epoch.fetch_add(1, Ordering::AcqRel);
-        self.retain(|_, known| known.seen().is_none_or(|(_, object)| !object.is_private()));
-    }
-
-    fn retain(&self, keep: impl Fn(CK_OBJECT_HANDLE, &Known) -> bool) {
         let mut maps = self.write();
-        let Maps { by_handle, by_id } = &mut *maps;
-        by_handle.retain(|handle, known| {
-            let keep = keep(*handle, known);
-            if !keep && by_id.get(&known.id) == Some(handle) {
-                by_id.remove(&known.id);
-            }
-            keep
-        });
+        let private = |known: &Known| known.seen().is_some_and(|(_, object)| object.is_private());
+        let ended: Vec<_> =
+            maps.by_handle.iter().filter(|(_, known)| private(known)).map(|(handle, _)| *handle).collect();
+        for handle in ended {
+            maps.remove(handle);
+        }
     }
 
     /// The handles of session objects that fit, lowest first.
@@ -196,18 +220,10 @@ impl Handles {
         sees_private: bool,
         fits: impl Fn(&ObjectRecord) -> bool,
     ) -> Vec<CK_OBJECT_HANDLE> {
-        let maps = self.read();
-        let mut found: Vec<_> = maps
-            .by_handle
-            .iter()
-            .filter(|(_, known)| known.session.is_some())
-            .filter(|(_, known)| {
-                known.seen().is_some_and(|(_, object)| (sees_private || !object.is_private()) && fits(&object.record))
-            })
-            .map(|(handle, _)| *handle)
-            .collect();
-        found.sort_unstable();
-        found
+        let fits = |known: &Known| {
+            known.seen().is_some_and(|(_, object)| (sees_private || !object.is_private()) && fits(&object.record))
+        };
+        self.read().session_objects().filter(|(_, known)| fits(known)).map(|(handle, _)| handle).collect()
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Maps> {

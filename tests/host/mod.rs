@@ -21,6 +21,7 @@ pub(crate) const USER_PIN: &[u8] = b"user-pin-1";
 /// Calls a function of the list and returns its `CK_RV`.
 macro_rules! call {
     ($module:expr, $function:ident $(, $argument:expr)* $(,)?) => {
+        // SAFETY: the arguments are those of the function, and what they point to lives as long as the call.
         unsafe { ($module.0.$function.expect("every function is there"))($($argument),*) }
     };
 }

@@ -4,6 +4,7 @@
 //! keeps it wrapped under each PIN (Argon2id, then AES-256-GCM), so that a PIN is needed and not
 //! merely compared; a token without PINs keeps it sealed by KMS.
 
+use super::private::stored_pairs;
 use super::{Token, TokenKey};
 use crate::config::LoginMode;
 use crate::crypto::{Hash, Secret, password, random, seal_box};
@@ -29,6 +30,9 @@ pub const PIN_LEN: std::ops::RangeInclusive<usize> = 4..=255;
 
 /// How often a change of the token's record is tried again when another process changed it meanwhile.
 const TRIES: u32 = 50;
+
+/// The version of [`token_key_context`].
+const CONTEXT_VERSION: u8 = 1;
 
 /// What `CK_TOKEN_INFO.flags` says about a PIN.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,7 +91,7 @@ impl Token {
                 let made = self.kms.generate_data_key(&context)?;
                 record.sealed_token_key = Some(SealedKey {
                     blob: made.sealed,
-                    context_version: 1,
+                    context_version: CONTEXT_VERSION,
                     user_context: self.user_context(),
                     kms_key_arn: made.kms_key_arn,
                 });
@@ -213,7 +217,10 @@ impl Token {
             return Ok(key);
         }
         let sealed = record.sealed_token_key.as_ref().ok_or(Cause::RecordCorrupt)?;
-        let user = sealed.user_context.iter().cloned().collect();
+        if sealed.context_version != CONTEXT_VERSION {
+            return Err(Cause::SealBroken.with("the token key: an unknown version of the encryption context"));
+        }
+        let user = stored_pairs(sealed)?;
         let opened = self.kms.decrypt(&sealed.blob, &token_key_context(&record.serial, &user)?)?;
         if opened.plaintext.len() != 32 {
             return Err(Cause::SealKeyMalformed.with("the token key"));
@@ -336,7 +343,7 @@ fn unwrap(record: &PinRecord, serial: &str, user: User, pin: &[u8]) -> Result<Op
 /// The context that seals the token key of a token without PINs.
 fn token_key_context(serial: &str, user: &std::collections::BTreeMap<String, String>) -> Result<EncryptionContext> {
     Ok(EncryptionContext::new(user)?
-        .with(EncryptionContext::VERSION, "1")
+        .with(EncryptionContext::VERSION, CONTEXT_VERSION.to_string())
         .with(EncryptionContext::TOKEN, serial)
         .with(EncryptionContext::OBJECT, "token-key")
         .with(EncryptionContext::SPEC, "AES_256")

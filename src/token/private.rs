@@ -4,10 +4,12 @@ use super::Token;
 use crate::config::LoginMode;
 use crate::crypto::PrivateKey;
 use crate::error::{Cause, Result};
+use crate::kms::EncryptionContext;
 use crate::object::{Look, keypair, policy};
-use crate::store::ObjectRecord;
+use crate::store::{ObjectRecord, SealedKey};
 use crate::unwrap;
 use cryptoki_sys::{CKA_ALWAYS_AUTHENTICATE, CKA_ID, CKA_LABEL, CKA_PUBLIC_KEY_INFO, CKA_UNIQUE_ID};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl Token {
@@ -34,7 +36,7 @@ impl Token {
         if sealed.context_version != policy::VERSION {
             return Err(Cause::SealBroken.with("sealed under an unknown version of the encryption context"));
         }
-        let user = sealed.user_context.iter().cloned().collect();
+        let user = stored_pairs(sealed)?;
         let context = policy::encryption_context(&record.serial, attributes, None, &user)?;
         let key = self.token_key(&record)?;
         let blob = key.open(object.id.as_bytes(), &sealed.blob)?;
@@ -54,6 +56,16 @@ impl Token {
 
     fn held_key_is_there(&self) -> bool {
         self.key.read().is_ok_and(|key| key.is_some())
+    }
+}
+
+/// The user's pairs that a sealed key was sealed under. The configuration lets nobody name a pair of the
+/// module's own, so one that is stored was put there behind the module's back.
+pub(super) fn stored_pairs(sealed: &SealedKey) -> Result<BTreeMap<String, String>> {
+    let pairs = sealed.user_context.iter().cloned().collect();
+    match EncryptionContext::new(&pairs) {
+        Ok(_) => Ok(pairs),
+        Err(error) => Err(Cause::SealBroken.with(format!("a stored encryption context: {}", error.detail()))),
     }
 }
 

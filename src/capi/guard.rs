@@ -46,7 +46,11 @@ pub(super) fn missing(function: &'static str) -> CK_RV {
 }
 
 fn entry(function: &'static str, work: impl FnOnce() -> Result<()>) -> CK_RV {
-    let result = catch_unwind(AssertUnwindSafe(work));
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        #[cfg(test)]
+        super::tests::injected_panic();
+        work()
+    }));
     // A panic ends here: behind it is a host that never heard of Rust.
     match result.unwrap_or_else(|_| Err(Cause::Panic.into())) {
         Ok(()) => {

@@ -8,6 +8,7 @@ use hosts::{Host, OK, PIN, SO_PIN, compile};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 const PUBLIC: u8 = 2;
@@ -134,12 +135,15 @@ fn read_on(place: &Place, stop: &AtomicBool, signed: &AtomicU64) {
             signed.fetch_add(u64::from(rv == OK), Ordering::Relaxed);
         }
         // The victims, too, need the machine.
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
 /// Runs `work` while readers read.
 fn among_readers(place: &Place, work: impl FnOnce()) {
+    // One test at a time: on a small machine the readers of three would leave nothing for the victims.
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let (stop, signed) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
         let readers: Vec<_> = (0..2).map(|_| scope.spawn(|| read_on(place, &stop, &signed))).collect();

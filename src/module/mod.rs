@@ -17,7 +17,6 @@ pub struct Module {
     pub slots: Vec<Arc<Slot>>,
     /// All sessions.
     pub sessions: Sessions,
-    threads_allowed: bool,
     ended: Mutex<bool>,
     end: Condvar,
 }
@@ -82,6 +81,7 @@ impl Module {
         log::configure(config::LogLevel::Warn, &config::LogTarget::Stderr)?;
         let config = config::load(&Environment::of_process(secure_mode))?;
         log::configure(config.log.level, &config.log.target)?;
+        log::configure_audit(config.log.audit.as_deref())?;
         for note in &config.notes {
             tracing::warn!("{note}");
         }
@@ -91,20 +91,12 @@ impl Module {
         let rules = HostRules { threads_allowed, secure_mode };
         let slots = config.tokens.into_iter().enumerate();
         let slots = slots.map(|(id, token)| Arc::new(Slot::new(id as CK_SLOT_ID, Token::new(token, rules)))).collect();
-        Ok(Self {
-            slots,
-            sessions: Sessions::default(),
-            threads_allowed,
-            ended: Mutex::new(false),
-            end: Condvar::new(),
-        })
+        Ok(Self { slots, sessions: Sessions::default(), ended: Mutex::new(false), end: Condvar::new() })
     }
 
     /// What every call does first, since it may be the first for a long time.
     pub fn tidy(&self) {
-        if !self.threads_allowed {
-            self.slots.iter().for_each(|slot| slot.token.wipe_expired());
-        }
+        self.slots.iter().for_each(|slot| slot.token.wipe_expired());
     }
 
     /// The slot with this number.

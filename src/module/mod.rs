@@ -56,6 +56,7 @@ pub fn initialise(threads_allowed: bool) -> Result<()> {
         return Err(Cause::AlreadyInitialized.into());
     }
     host::fork::watch();
+    host::gate::install();
     let module = Module::from_configuration(threads_allowed).inspect_err(|error| {
         log::init_failure(&format!("C_Initialize: {}: {error}", error.cause().ckr_name()));
     })?;

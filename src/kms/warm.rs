@@ -9,6 +9,7 @@ use super::setup;
 use crate::error::Result;
 use crate::host::gate;
 use crate::host::lock::lock;
+use aws_credential_types::provider::ProvideCredentials;
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
@@ -36,7 +37,8 @@ pub(super) fn once() -> Result<()> {
         let client = setup::stand_in(Nobody);
         Driver::new()?.block_on(
             async {
-                // Both fail, after all that comes before the network.
+                // All fail, after all that comes before the network.
+                drop(setup::stand_in_role(Nobody).await.provide_credentials().await);
                 drop(client.decrypt().ciphertext_blob(vec![0].into()).key_id("none").send().await);
                 drop(client.generate_data_key_pair().key_id("none").send().await);
             },

@@ -6,6 +6,7 @@
 pub mod allocator;
 mod ended;
 pub mod fork;
+pub mod gate;
 pub mod lock;
 pub mod log;
 pub mod protected;

@@ -8,6 +8,7 @@ use super::driver::Driver;
 use super::embedded::{self, Embedded};
 use super::setup::{self, Session};
 use super::spec::KeyPairSpec;
+use super::warm;
 use crate::config::{KmsBackend, KmsConfig};
 use crate::crypto::Secret;
 use crate::error::{Cause, Result};
@@ -291,6 +292,7 @@ impl Kms {
             let session = call::within(deadline, name, self.session()).await??;
             call::until_answered(name, limits, deadline, &session, send).await
         };
+        warm::once()?;
         let driver = self.driver()?;
         driver.block_on(call::unless(self.cancelled.subscribe(), work), self.rules.threads_allowed)?
     }

@@ -29,6 +29,7 @@ use aws_sdk_kms::config::{Builder, IdentityCache, Region, StalledStreamProtectio
 use aws_smithy_async::rt::sleep::TokioSleep;
 use aws_smithy_async::time::SystemTimeSource;
 use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_runtime_api::client::http::HttpClient;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,6 +67,17 @@ pub(super) fn embedded(config: &KmsConfig, embedded: Arc<Embedded>) -> Session {
         .sleep_impl(TokioSleep::new())
         .http_client(InProcess::new(embedded));
     Session { client: client(builder, &credentials), credentials, transports: Vec::new() }
+}
+
+/// A client that reaches nobody.
+pub(super) fn stand_in(http: impl HttpClient + 'static) -> Client {
+    let credentials = Cached::new(Credentials::new("NOBODY", "nobody", None, None, "nobody"));
+    let builder = Builder::new()
+        .region(Region::new(EMBEDDED_REGION))
+        .time_source(SystemTimeSource::new())
+        .sleep_impl(TokioSleep::new())
+        .http_client(http);
+    client(builder, &credentials)
 }
 
 /// A session with AWS, or with what answers at the endpoint.

@@ -47,8 +47,7 @@ const PKCS1_OVERHEAD: usize = 11;
 impl Signature {
     /// Starts a signature with a key of this kind.
     ///
-    /// Errors: `KeyTypeInconsistent`, `MechanismParamInvalid` for a salt that the key has no room
-    /// for, `KeySizeRange` for a key too small for the mechanism's hash.
+    /// Errors: `KeyTypeInconsistent`, `MechanismParamInvalid` for a salt that the key has no room for.
     pub fn new(request: &Request, key: KeyKind) -> Result<Self> {
         let family = request.mechanism.family;
         let scheme = match (family, &request.params, key) {
@@ -72,6 +71,8 @@ impl Signature {
             (Scheme::Pss { hash, .. }, None) => kept(hash.len()),
             (Scheme::X509, None) => kept(output_len(key)),
             (Scheme::Ecdsa, None) => Input::Leading { data: Vec::new(), most: LONGEST_ORDER },
+            // Ed25519ph signs a hash of the message, and needs to keep none of it.
+            (Scheme::Eddsa(Eddsa::Prehash(_)), None) => Input::Hashed { hash: Hash::Sha512, digester: None },
             (Scheme::Eddsa(_) | Scheme::Pkcs1(Some(_)), None) => kept(LONGEST_MESSAGE),
         };
         Ok(Self { scheme, key, input, updated: false })
@@ -104,6 +105,14 @@ impl Signature {
             }
         }
         Ok(())
+    }
+
+    /// Checks that data in one part can be signed, before a key is asked for. `DataLenRange` if not.
+    pub fn check(&self, data: &[u8]) -> Result<()> {
+        match &self.input {
+            Input::Kept { most, .. } if data.len() > *most => Err(Cause::DataLenRange.into()),
+            _ => Ok(()),
+        }
     }
 
     /// Signs `data`, which comes in one part.
@@ -153,7 +162,9 @@ impl Scheme {
             }
             Self::X509 => return key.raw_private(message),
             Self::Ecdsa => key.ecdsa_sign(message),
-            Self::Eddsa(variant) => key.ed25519_sign(variant.borrowed(), message),
+            Self::Eddsa(Eddsa::Prehash(context)) => key.ed25519_sign_prehash(context, prehash(message)?),
+            Self::Eddsa(Eddsa::Context(context)) => key.ed25519_sign(EdVariant::Ctx(context), message),
+            Self::Eddsa(Eddsa::Pure) => key.ed25519_sign(EdVariant::Pure, message),
         };
         signature.map(Secret::new)
     }
@@ -167,7 +178,9 @@ impl Scheme {
             }
             Self::X509 => verify_raw(key, message, signature),
             Self::Ecdsa => key.verify_ecdsa(message, signature),
-            Self::Eddsa(variant) => key.verify_ed25519(variant.borrowed(), message, signature),
+            Self::Eddsa(Eddsa::Prehash(context)) => key.verify_ed25519_prehash(context, prehash(message)?, signature),
+            Self::Eddsa(Eddsa::Context(context)) => key.verify_ed25519(EdVariant::Ctx(context), message, signature),
+            Self::Eddsa(Eddsa::Pure) => key.verify_ed25519(EdVariant::Pure, message, signature),
         }
     }
 }
@@ -187,14 +200,9 @@ fn verify_raw(key: &PublicKey, data: &[u8], signature: &[u8]) -> Result<()> {
     if rest == data && padding.iter().all(|byte| *byte == 0) { Ok(()) } else { Err(Cause::SignatureInvalid.into()) }
 }
 
-impl Eddsa {
-    fn borrowed(&self) -> EdVariant<'_> {
-        match self {
-            Self::Pure => EdVariant::Pure,
-            Self::Context(context) => EdVariant::Ctx(context),
-            Self::Prehash(context) => EdVariant::Ph(context),
-        }
-    }
+/// The message of Ed25519ph, which is a SHA-512 digest.
+fn prehash(message: &[u8]) -> Result<&[u8; 64]> {
+    message.try_into().map_err(|_| Cause::DataLenRange.into())
 }
 
 /// The length of a signature, and of an RSA block, in bytes.

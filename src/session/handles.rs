@@ -2,13 +2,14 @@
 
 use crate::crypto::PublicKey;
 use crate::error::{Cause, Result};
+use crate::host::lock::{read, write};
 use crate::object::{Look, create, policy};
 use crate::store::{ObjectId, ObjectRecord};
 use cryptoki_sys::*;
 use once_cell::sync::OnceCell;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 /// An object as it was read, and what was computed from it since.
@@ -44,10 +45,17 @@ impl Object {
 /// process's change is noticed after this time; its own are at once.
 const FRESH: Duration = Duration::from_secs(1);
 
+/// The last object handle: never used again in this process, nor in its children, whatever is
+/// initialised and finalised.
+static LAST: AtomicU64 = AtomicU64::new(0);
+
+/// The login in which a handle was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct HandleEpoch(u64);
+
 /// The handles of one slot's objects.
 #[derive(Default)]
 pub(super) struct Handles {
-    next: AtomicU64,
     /// Moves at each logout: handles of private objects from before are invalid for good.
     epoch: AtomicU64,
     maps: RwLock<Maps>,
@@ -88,7 +96,7 @@ impl Maps {
 /// What is known under a handle.
 struct Known {
     id: ObjectId,
-    epoch: u64,
+    epoch: HandleEpoch,
     /// The session that the object belongs to; `None` for objects of the token.
     session: Option<CK_SESSION_HANDLE>,
     /// The object, once it was read: a search for a million objects reads none of them.
@@ -97,7 +105,15 @@ struct Known {
 
 impl Known {
     fn seen(&self) -> Option<(Instant, Arc<Object>)> {
-        self.read.read().unwrap_or_else(PoisonError::into_inner).clone()
+        read(&self.read).clone()
+    }
+
+    /// Keeps what was read, unless something newer was read meanwhile.
+    fn keep(&self, object: Arc<Object>) {
+        let mut seen = write(&self.read);
+        if seen.as_ref().is_none_or(|(_, present)| present.record.version <= object.record.version) {
+            *seen = Some((Instant::now(), object));
+        }
     }
 
     fn is_public(&self) -> bool {
@@ -111,15 +127,22 @@ impl Handles {
         self.handle(Known { id, epoch: self.epoch(), session: None, read: RwLock::new(None) })
     }
 
-    /// The handle of an object that was just made. `session` owns it unless it is on the token.
-    pub(super) fn of_new(&self, record: ObjectRecord, session: CK_SESSION_HANDLE) -> CK_OBJECT_HANDLE {
+    /// The handle of an object that was just made, in a call that began at `epoch`. `session` owns it
+    /// unless it is on the token.
+    pub(super) fn of_new(
+        &self,
+        record: ObjectRecord,
+        session: CK_SESSION_HANDLE,
+        epoch: HandleEpoch,
+    ) -> CK_OBJECT_HANDLE {
         let session = (!record.attributes.is(CKA_TOKEN)).then_some(session);
         let (id, read) = (record.id, RwLock::new(Some((Instant::now(), Object::new(record)))));
-        self.handle(Known { id, epoch: self.epoch(), session, read })
+        self.handle(Known { id, epoch, session, read })
     }
 
-    fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::Acquire)
+    /// The present login.
+    pub(super) fn epoch(&self) -> HandleEpoch {
+        HandleEpoch(self.epoch.load(Ordering::Acquire))
     }
 
     /// The handle that the object has, or a new one if it has none that is good for every object.
@@ -136,7 +159,14 @@ impl Handles {
         if let Some(handle) = good(&maps) {
             return handle;
         }
-        let handle = self.next.fetch_add(1, Ordering::Relaxed) + 1;
+        // A handle from an earlier login under which nothing was ever read is superseded: kept, it would be
+        // one more for each object at each login.
+        if let Some(old) = maps.by_id.get(&new.id).copied()
+            && maps.by_handle.get(&old).is_some_and(|known| known.seen().is_none())
+        {
+            maps.remove(old);
+        }
+        let handle = LAST.fetch_add(1, Ordering::Relaxed) + 1;
         maps.insert(handle, new);
         handle
     }
@@ -161,8 +191,7 @@ impl Handles {
                     Some((_, object)) if object.record == record => object,
                     _ => Object::new(record),
                 };
-                let read = Some((Instant::now(), Arc::clone(&object)));
-                *known.read.write().unwrap_or_else(PoisonError::into_inner) = read;
+                known.keep(Arc::clone(&object));
                 object
             }
         };
@@ -175,7 +204,7 @@ impl Handles {
     /// Puts a changed object under its handle.
     pub(super) fn replace(&self, handle: CK_OBJECT_HANDLE, record: ObjectRecord) {
         if let Some(known) = self.read().by_handle.get(&handle) {
-            *known.read.write().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), Object::new(record)));
+            known.keep(Object::new(record));
         }
     }
 
@@ -189,16 +218,16 @@ impl Handles {
         *self.write() = Maps::default();
     }
 
-    /// Ends the handles of a session's objects.
-    pub(super) fn forget_session(&self, session: CK_SESSION_HANDLE) {
+    /// Ends the handles of a session's objects, and tells which they were.
+    pub(super) fn forget_session(&self, session: CK_SESSION_HANDLE) -> Vec<ObjectId> {
         if self.read().of_sessions.is_empty() {
-            return;
+            return Vec::new();
         }
         let mut maps = self.write();
         let own = maps.session_objects().filter(|(_, known)| known.session == Some(session));
-        for handle in own.map(|(handle, _)| handle).collect::<Vec<_>>() {
-            maps.remove(handle);
-        }
+        let own: Vec<_> = own.map(|(handle, known)| (handle, known.id)).collect();
+        own.iter().for_each(|(handle, _)| maps.remove(*handle));
+        own.into_iter().map(|(_, id)| id).collect()
     }
 
     /// Ends the handles of private objects, for good, as a logout does: after another login they get
@@ -227,11 +256,11 @@ impl Handles {
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Maps> {
-        self.maps.read().unwrap_or_else(PoisonError::into_inner)
+        read(&self.maps)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Maps> {
-        self.maps.write().unwrap_or_else(PoisonError::into_inner)
+        write(&self.maps)
     }
 }
 

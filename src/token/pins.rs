@@ -4,15 +4,17 @@
 //! keeps it wrapped under each PIN (Argon2id, then AES-256-GCM), so that a PIN is needed and not
 //! merely compared; a token without PINs keeps it sealed by KMS.
 
+use super::private::stored_pairs;
 use super::{Token, TokenKey};
 use crate::config::LoginMode;
 use crate::crypto::{Hash, Secret, password, random, seal_box};
 use crate::error::{Cause, Error, Result};
+use crate::host::lock::{lock, read, write};
 use crate::kms::EncryptionContext;
 use crate::store::{PinRecord, SealedKey, TokenRecord};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Who logs in.
@@ -30,6 +32,9 @@ pub const PIN_LEN: std::ops::RangeInclusive<usize> = 4..=255;
 /// How often a change of the token's record is tried again when another process changed it meanwhile.
 const TRIES: u32 = 50;
 
+/// The version of [`token_key_context`].
+const CONTEXT_VERSION: u8 = 1;
+
 /// What `CK_TOKEN_INFO.flags` says about a PIN.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PinFlags {
@@ -46,21 +51,25 @@ pub struct PinFlags {
 impl Token {
     /// `C_InitToken`: makes the token anew, without any objects. `label` is without its padding.
     ///
-    /// The SO PIN of a token that is initialised must be right. Makes one KMS call for a token without
-    /// PINs, none otherwise.
+    /// It gets a new serial number: what was sealed for the old token is for no other. The SO PIN of a
+    /// token that is initialised must be right. Makes one KMS call for a token without PINs, none
+    /// otherwise.
     pub fn initialise(&self, so_pin: &[u8], label: &str) -> Result<()> {
         let before = self.fresh_record()?;
-        if let Some(before) = &before
-            && before.so_pin.is_some()
-        {
+        if before.as_ref().is_some_and(|before| before.so_pin.is_some()) {
             self.check_pin(User::So, so_pin)?;
         }
-        // Wrong tries counted just now moved the record's version.
-        let before = self.fresh_record()?;
-        let serial = match &before {
-            Some(before) => before.serial.clone(),
-            None => new_serial()?,
+        // The PIN was checked for the token as it was then. Tries that are counted may have moved its
+        // version since; another PIN, or another token, must not be overwritten unasked.
+        let now_there = self.fresh_record()?;
+        let identity = |record: &Option<Arc<TokenRecord>>| {
+            record.as_ref().map(|record| (record.serial.clone(), record.so_pin.as_ref().map(|pin| pin.salt)))
         };
+        if identity(&before) != identity(&now_there) {
+            return Err(Cause::StoreConflict.with("the token was changed at the same time"));
+        }
+        let before = now_there;
+        let serial = new_serial()?;
         let mut record = TokenRecord {
             version: 0,
             serial,
@@ -87,7 +96,7 @@ impl Token {
                 let made = self.kms.generate_data_key(&context)?;
                 record.sealed_token_key = Some(SealedKey {
                     blob: made.sealed,
-                    context_version: 1,
+                    context_version: CONTEXT_VERSION,
                     user_context: self.user_context(),
                     kms_key_arn: made.kms_key_arn,
                 });
@@ -104,6 +113,7 @@ impl Token {
     /// Wrong tries are counted in the store. Errors: `PinIncorrect`, `PinLocked`,
     /// `UserPinNotInitialized`.
     pub fn check_pin(&self, user: User, pin: &[u8]) -> Result<Option<Arc<TokenKey>>> {
+        let _alone = lock(&self.trying);
         let record = self.fresh_record()?.ok_or(Cause::TokenNotRecognized)?;
         let Some(stored) = pin_of(&record, user) else {
             return match (record.login, user) {
@@ -119,18 +129,20 @@ impl Token {
             [] => None,
             pin => unwrap(stored, &record.serial, user, pin)?,
         };
-        match opened {
-            Some(key) => {
-                if stored.failed_attempts != 0 {
-                    self.count(user, |_| 0)?;
-                }
-                Ok((record.login == LoginMode::Pin).then(|| Arc::new(TokenKey(key))))
-            }
-            None => {
-                self.count(user, |failed| failed.saturating_add(1))?;
-                Err(Cause::PinIncorrect.into())
-            }
+        let Some(key) = opened else {
+            self.count(user, |failed| failed.saturating_add(1))?;
+            return Err(Cause::PinIncorrect.into());
+        };
+        // Another process may have locked the PIN while this one computed.
+        let now = self.fresh_record()?.ok_or(Cause::TokenNotRecognized)?;
+        let failed = pin_of(&now, user).map_or(0, |pin| pin.failed_attempts);
+        if self.flags_of(pin_of(&now, user)).locked {
+            return Err(Cause::PinLocked.into());
         }
+        if failed != 0 {
+            self.count(user, |_| 0)?;
+        }
+        Ok((record.login == LoginMode::Pin).then(|| Arc::new(TokenKey { key, serial: record.serial.clone() })))
     }
 
     /// Sets the count of wrong tries. A store that cannot be written cannot count; that is no reason to
@@ -148,16 +160,19 @@ impl Token {
         }
     }
 
-    /// `C_InitPIN`: the security officer, who holds `key`, sets the user's PIN.
+    /// `C_InitPIN`: the security officer, whose login holds the token key, sets the user's PIN.
     pub fn init_user_pin(&self, pin: &[u8]) -> Result<()> {
         check_length(pin)?;
         let record = self.fresh_record()?.ok_or(Cause::TokenNotRecognized)?;
         if record.login == LoginMode::None {
             return Err(Cause::FunctionNotSupported.with("a token with login = \"none\" has no user PIN"));
         }
-        let key = self.held_key().ok_or(Cause::UserNotLoggedIn)?;
-        let wrapped = wrap(&key.0, &record.serial, User::User, pin)?;
+        let key = self.token_key(&record)?;
+        let wrapped = wrap(&key.key, &record.serial, User::User, pin)?;
         self.change_record(|record| {
+            if record.serial != key.serial {
+                return Err(Cause::UserNotLoggedIn.with("the token was initialised anew"));
+            }
             record.user_pin = Some(wrapped.clone());
             Ok(())
         })
@@ -171,11 +186,10 @@ impl Token {
         }
         let key = self.check_pin(user, old)?;
         check_length(new)?;
-        let key = match key {
-            Some(key) => key,
-            None => Arc::new(TokenKey(new_key()?)),
+        let wrapped = match key {
+            Some(key) => wrap(&key.key, &record.serial, user, new)?,
+            None => wrap(&new_key()?, &record.serial, user, new)?,
         };
-        let wrapped = wrap(&key.0, &record.serial, user, new)?;
         let unchanged = pin_of(&record, user).map(|pin| pin.salt);
         self.change_record(|record| {
             // Whoever changed the PIN meanwhile knew it too; this change was made for the old one.
@@ -192,33 +206,37 @@ impl Token {
 
     /// Keeps the token key of a login, until [`Token::forget_secrets`].
     pub fn hold_key(&self, key: Option<Arc<TokenKey>>) {
-        *self.key.write().unwrap_or_else(PoisonError::into_inner) = key;
+        *write(&self.key) = key;
     }
 
     fn held_key(&self) -> Option<Arc<TokenKey>> {
-        self.key.read().unwrap_or_else(PoisonError::into_inner).clone()
+        read(&self.key).clone()
     }
 
-    /// The token key: that of the login, or unsealed by KMS once per process.
+    /// The token key: that of the login, or unsealed by KMS once per process. A key of a token that was
+    /// initialised anew since is none.
     pub(super) fn token_key(&self, record: &TokenRecord) -> Result<Arc<TokenKey>> {
-        if let Some(key) = self.held_key() {
+        if let Some(key) = self.held_key().filter(|key| key.serial == record.serial) {
             return Ok(key);
         }
-        if record.login == LoginMode::Pin {
-            return Err(Cause::UserNotLoggedIn.into());
+        match record.login {
+            LoginMode::Pin => Err(Cause::UserNotLoggedIn.into()),
+            // One caller asks KMS, the others wait for its answer.
+            LoginMode::None => self.unseal.run((), || self.unseal_token_key(record)).0,
         }
-        // One caller asks KMS, the others wait for it: the mutex guards nothing else.
-        let _alone = self.unseal.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(key) = self.held_key() {
-            return Ok(key);
-        }
+    }
+
+    fn unseal_token_key(&self, record: &TokenRecord) -> Result<Arc<TokenKey>> {
         let sealed = record.sealed_token_key.as_ref().ok_or(Cause::RecordCorrupt)?;
-        let user = sealed.user_context.iter().cloned().collect();
+        if sealed.context_version != CONTEXT_VERSION {
+            return Err(Cause::SealBroken.with("the token key: an unknown version of the encryption context"));
+        }
+        let user = stored_pairs(sealed)?;
         let opened = self.kms.decrypt(&sealed.blob, &token_key_context(&record.serial, &user)?)?;
         if opened.plaintext.len() != 32 {
             return Err(Cause::SealKeyMalformed.with("the token key"));
         }
-        let key = Arc::new(TokenKey(opened.plaintext));
+        let key = Arc::new(TokenKey { key: opened.plaintext, serial: record.serial.clone() });
         self.hold_key(Some(Arc::clone(&key)));
         Ok(key)
     }
@@ -269,12 +287,12 @@ impl Token {
 impl TokenKey {
     /// Encrypts a blob of the object `id`.
     pub(super) fn seal(&self, id: &[u8], blob: &[u8]) -> Result<Vec<u8>> {
-        seal_box::seal(&self.0, id, blob)
+        seal_box::seal(&self.key, id, blob)
     }
 
     /// Decrypts a blob of the object `id`; `SealTokenKey` if it was altered or belongs to another.
     pub(super) fn open(&self, id: &[u8], blob: &[u8]) -> Result<Secret> {
-        seal_box::open(&self.0, id, blob)
+        seal_box::open(&self.key, id, blob)
     }
 }
 
@@ -336,7 +354,7 @@ fn unwrap(record: &PinRecord, serial: &str, user: User, pin: &[u8]) -> Result<Op
 /// The context that seals the token key of a token without PINs.
 fn token_key_context(serial: &str, user: &std::collections::BTreeMap<String, String>) -> Result<EncryptionContext> {
     Ok(EncryptionContext::new(user)?
-        .with(EncryptionContext::VERSION, "1")
+        .with(EncryptionContext::VERSION, CONTEXT_VERSION.to_string())
         .with(EncryptionContext::TOKEN, serial)
         .with(EncryptionContext::OBJECT, "token-key")
         .with(EncryptionContext::SPEC, "AES_256")

@@ -1,6 +1,8 @@
 //! A host for the module, as its tests need one: loads the shared library and calls it through its
 //! function list, like any other program.
-#![allow(dead_code, reason = "each test program uses its own part of this")]
+#![allow(dead_code, unused_imports, reason = "each test program uses its own part of this")]
+
+pub(crate) mod steps;
 
 use cryptoki_sys::*;
 use std::ffi::c_void;
@@ -19,6 +21,7 @@ pub(crate) const USER_PIN: &[u8] = b"user-pin-1";
 /// Calls a function of the list and returns its `CK_RV`.
 macro_rules! call {
     ($module:expr, $function:ident $(, $argument:expr)* $(,)?) => {
+        // SAFETY: the arguments are those of the function, and what they point to lives as long as the call.
         unsafe { ($module.0.$function.expect("every function is there"))($($argument),*) }
     };
 }
@@ -354,12 +357,15 @@ impl Place {
     }
 }
 
+const MARK: &str = "DATAKEY_TEST_ALONE";
+
 /// Runs one test of this program alone in a child process: what it does to the process (the module is
 /// loaded once per process) touches no other test. True in the child, which goes on to do the work;
 /// false in the parent, after the child has passed.
 pub(crate) fn alone(test: &str) -> bool {
-    const MARK: &str = "DATAKEY_TEST_ALONE";
     if std::env::var_os(MARK).is_some_and(|name| name == test) {
+        // What hangs fails, also on a slow and busy machine.
+        steps::limit(300);
         return true;
     }
     let output = Command::new(std::env::current_exe().unwrap())

@@ -80,6 +80,21 @@ pub(super) fn stand_in(http: impl HttpClient + 'static) -> Client {
     client(builder, &credentials)
 }
 
+/// A provider of a role's credentials that reaches nobody: STS has endpoint rules of its own.
+pub(super) async fn stand_in_role(http: impl HttpClient + 'static) -> AssumeRoleProvider {
+    let sdk = SdkConfig::builder()
+        .behavior_version(behaviour())
+        .region(Region::new(EMBEDDED_REGION))
+        .time_source(SystemTimeSource::new())
+        .sleep_impl(TokioSleep::new())
+        .http_client(http)
+        .retry_config(RetryConfig::disabled())
+        .build();
+    let nobody = Credentials::new("NOBODY", "nobody", None, None, "nobody");
+    let role = AssumeRoleProvider::builder("arn:aws:iam::123456789012:role/nobody").session_name("nobody");
+    role.configure(&sdk).build_from_provider(nobody).await
+}
+
 /// A session with AWS, or with what answers at the endpoint.
 ///
 /// # Errors

@@ -83,12 +83,20 @@ impl Process {
 }
 
 fn set_up() -> Result<()> {
+    if SETUP.load(Ordering::Acquire) == 2 {
+        return Ok(());
+    }
+    gate::install();
+    // Inside, so that no fork finds it half done.
+    inside(set_up_inside)
+}
+
+fn set_up_inside() -> Result<()> {
     let since = Instant::now();
     loop {
         match SETUP.compare_exchange(0, 1, Ordering::SeqCst, Ordering::SeqCst) {
             Ok(_) => {
-                gate::install();
-                let done = fork::at_fork(&HANDLERS) && inside(salt_inodes);
+                let done = fork::at_fork(&HANDLERS) && salt_inodes();
                 SETUP.store(if done { 2 } else { 0 }, Ordering::SeqCst);
                 return if done { Ok(()) } else { Err(Cause::StoreUnavailable.with("SQLite cannot be set up")) };
             }

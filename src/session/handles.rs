@@ -263,3 +263,62 @@ impl Handles {
         write(&self.maps)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object::attribute::boolean;
+    use crate::store::Attributes;
+
+    fn record(id: u8, on_token: bool, private: bool) -> ObjectRecord {
+        let attributes = Attributes::from([(CKA_TOKEN, boolean(on_token)), (CKA_PRIVATE, boolean(private))]);
+        ObjectRecord { id: ObjectId::from_bytes([id; 16]), version: 1, attributes, sealed: None }
+    }
+
+    fn of_new(handles: &Handles, record: ObjectRecord, session: CK_SESSION_HANDLE) -> CK_OBJECT_HANDLE {
+        handles.of_new(record, session, handles.epoch())
+    }
+
+    fn is_there(handles: &Handles, handle: CK_OBJECT_HANDLE) -> bool {
+        handles.object(handle, true, |_| Ok(None)).is_ok()
+    }
+
+    #[test]
+    fn session_objects_are_found_and_end_with_their_session() {
+        let handles = Handles::default();
+        let on_token = of_new(&handles, record(1, true, false), 1);
+        let (first, second) =
+            (of_new(&handles, record(2, false, false), 1), of_new(&handles, record(3, false, true), 2));
+        assert_eq!(handles.session_objects(true, |_| true), [first, second]);
+        assert_eq!(handles.session_objects(false, |_| true), [first]);
+        assert_eq!(handles.session_objects(true, |record| record.id == ObjectId::from_bytes([3; 16])), [second]);
+        assert_eq!(handles.forget_session(1), [ObjectId::from_bytes([2; 16])]);
+        assert_eq!(handles.session_objects(true, |_| true), [second]);
+        assert!(is_there(&handles, on_token) && !is_there(&handles, first) && is_there(&handles, second));
+    }
+
+    #[test]
+    fn a_logout_ends_private_objects_and_no_others() {
+        let handles = Handles::default();
+        let public = [of_new(&handles, record(1, true, false), 1), of_new(&handles, record(2, false, false), 1)];
+        let private = [of_new(&handles, record(3, true, true), 1), of_new(&handles, record(4, false, true), 1)];
+        handles.forget_private();
+        assert!(public.iter().all(|handle| is_there(&handles, *handle)));
+        assert!(private.iter().all(|handle| !is_there(&handles, *handle)));
+        assert_eq!(handles.session_objects(true, |_| true), public[1..]);
+        // After another login the object on the token has another handle.
+        assert!(handles.of_id(ObjectId::from_bytes([3; 16])) > private[1]);
+    }
+
+    #[test]
+    fn a_forgotten_handle_leaves_the_others() {
+        let handles = Handles::default();
+        let [one, two] = [1, 2].map(|id| of_new(&handles, record(id, false, false), 1));
+        handles.forget(one);
+        assert!(!is_there(&handles, one) && is_there(&handles, two));
+        assert_eq!(handles.session_objects(true, |_| true), [two]);
+        handles.forget_all();
+        assert!(!is_there(&handles, two));
+        assert!(handles.session_objects(true, |_| true).is_empty());
+    }
+}

@@ -175,9 +175,11 @@ impl Inner {
     }
 }
 
-/// Makes a connector for TLS and drops it: with the first of them come things of the whole process.
-pub(super) fn make_tls() {
-    let context = TlsContext::builder().with_trust_store(TrustStore::default()).build();
+/// Makes a connector and drops it: with the first of them come things of the whole process, with the
+/// system's `roots` some more.
+pub(super) fn make_one(roots: bool) {
+    let store = if roots { TrustStore::default() } else { TrustStore::empty() };
+    let context = TlsContext::builder().with_trust_store(store).build();
     let builder: ConnectorBuilder = Connector::builder();
     let builder = builder.tls_provider(Provider::rustls(CryptoMode::AwsLc));
     if let Ok(context) = context {

@@ -95,7 +95,7 @@ fn only_generation_and_the_first_use_call() {
         assert_eq!(decrypt(module, session, private, &encrypted), data);
         ok!(module, C_DigestInit, session, &mut mechanism(CKM_SHA256));
         let mut digest = [0; 32];
-        len = digest.len() as CK_ULONG + len;
+        len += digest.len() as CK_ULONG;
         ok!(module, C_Digest, session, data.as_ptr().cast_mut(), 100, digest.as_mut_ptr(), &mut len);
         ok!(module, C_GenerateRandom, session, digest.as_mut_ptr(), 32);
         assert_eq!(module.attribute(session, private, CKA_MODULUS).len(), 256);

@@ -1,9 +1,8 @@
 //! Decryption (section 5.10).
 
 use super::{input, output};
-use crate::crypto::Secret;
 use crate::error::Result;
-use crate::session::{Kind, Outcome, Room, Session};
+use crate::session::{Kind, Session};
 use cryptoki_sys::*;
 
 /// A null mechanism ends the operation (section 5.10.1).
@@ -56,10 +55,7 @@ pub(super) unsafe fn update(
             part,
             part_len,
             || session.cancel(Kind::Decrypt),
-            |room| match room {
-                Room::Query => Ok(Outcome::Size(0)),
-                Room::Bytes(_) => session.decrypt_update(encrypted).map(|()| Outcome::Done(Secret::new(Vec::new()))),
-            },
+            |room| session.decrypt_update(encrypted, room),
         )
     }
 }

@@ -1,9 +1,8 @@
 //! Encryption (section 5.8).
 
 use super::{input, output};
-use crate::crypto::Secret;
 use crate::error::Result;
-use crate::session::{Kind, Outcome, Room, Session};
+use crate::session::{Kind, Session};
 use cryptoki_sys::*;
 
 /// A null mechanism ends the operation (section 5.8.1).
@@ -61,10 +60,7 @@ pub(super) unsafe fn update(
             encrypted,
             encrypted_len,
             || session.cancel(Kind::Encrypt),
-            |room| match room {
-                Room::Query => Ok(Outcome::Size(0)),
-                Room::Bytes(_) => session.encrypt_update(part).map(|()| Outcome::Done(Secret::new(Vec::new()))),
-            },
+            |room| session.encrypt_update(part, room),
         )
     }
 }

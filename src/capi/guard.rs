@@ -14,7 +14,11 @@ pub(super) fn always(function: &'static str, work: impl FnOnce() -> Result<()>) 
 
 /// An entry that needs the module.
 pub(super) fn module(function: &'static str, work: impl FnOnce(&Module) -> Result<()>) -> CK_RV {
-    entry(function, || work(&*module::current()?))
+    entry(function, || {
+        let module = module::current()?;
+        module.tidy();
+        work(&module)
+    })
 }
 
 /// An entry that needs a session. What it fails with is noted for `C_GetSessionInfo`.
@@ -24,7 +28,11 @@ pub(super) fn session(
     work: impl FnOnce(&Session) -> Result<()>,
 ) -> CK_RV {
     entry(function, || {
-        let session = module::current()?.sessions.get(handle)?;
+        let module = module::current()?;
+        module.tidy();
+        let session = module.sessions.get(handle)?;
+        // Only the session is kept: what a slow call holds on to should be no more than it needs.
+        drop(module);
         work(&session).inspect_err(|error| session.note(error))
     })
 }

@@ -33,9 +33,9 @@ pub(super) unsafe fn operation(
         cancel();
         return Err(Cause::ArgumentsBad.into());
     }
-    // SAFETY: `len` is not null, and good as the caller promises.
     let room = match buffer.is_null() {
         true => Room::Query,
+        // SAFETY: `len` is not null, and good as the caller promises.
         false => Room::Bytes(unsafe { len.read_unaligned() } as usize),
     };
     let (outcome, result) = match produce(room)? {

@@ -28,3 +28,4 @@ pub use hash::Hash;
 pub use private::PrivateKey;
 pub use public::{PublicKey, PublicParts};
 pub use secret::Secret;
+pub(crate) use stack::WipedAfter;

@@ -5,7 +5,7 @@ use super::Curve;
 use crate::error::{Cause, Result};
 use der::asn1::{BitStringRef, ObjectIdentifier, OctetStringRef, SequenceRef};
 use der::{Decode, Reader, SliceReader, Tag, TagMode, TagNumber, Tagged};
-use x509_cert::spki::AlgorithmIdentifierRef;
+use spki::AlgorithmIdentifierRef;
 
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");

@@ -12,11 +12,11 @@ use std::hint::black_box;
 pub(super) const SIGN: usize = 5 * 1024;
 /// How deep secp256k1 signs, which has no code of its own in AWS-LC: 10.5 KiB.
 pub(super) const SIGN_GENERIC: usize = 11 * 1024;
-/// How deep a key is parsed and checked: up to 13.5 KiB.
+/// How deep a key is parsed and checked: up to 13.5 KiB; and deeper than Argon2 goes.
 pub(super) const LOAD: usize = 14 * 1024;
 
 /// Wipes `N` bytes of stack below the frame it is dropped in.
-pub(super) struct WipedAfter<const N: usize>;
+pub(crate) struct WipedAfter<const N: usize>;
 
 impl<const N: usize> Drop for WipedAfter<N> {
     fn drop(&mut self) {

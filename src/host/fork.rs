@@ -6,8 +6,7 @@
 //! lock of ours except the ones that other floors register on purpose with [`at_fork`].
 
 use std::ptr::NonNull;
-use std::sync::Once;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
 static GENERATION: AtomicU64 = AtomicU64::new(0);
 
@@ -32,15 +31,16 @@ pub struct Handlers {
 
 const SLOTS: usize = 4;
 static HANDLERS: [AtomicPtr<Handlers>; SLOTS] = [const { AtomicPtr::new(std::ptr::null_mut()) }; SLOTS];
-static WATCH: Once = Once::new();
+static WATCHED: AtomicBool = AtomicBool::new(false);
 
 /// Starts counting forks. Cheap and idempotent.
 pub fn watch() {
-    WATCH.call_once(|| {
+    // Not a `Once`: a fork in the middle of one would stop the child at its next look.
+    if !WATCHED.swap(true, Ordering::SeqCst) {
         // SAFETY: the handlers are functions of this library, which is linked `nodelete` and so stays
         // mapped as long as the process lives. Failure (ENOMEM) leaves forks to `Mark`.
         unsafe { libc::pthread_atfork(Some(prepare), Some(parent), Some(child)) };
-    });
+    }
 }
 
 /// Registers `handlers` for the life of the process. At most four; more are refused with `false`.

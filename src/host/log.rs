@@ -26,8 +26,7 @@ use line::Line;
 pub use line::MAX_LINE;
 use sink::Sink;
 use std::path::Path;
-use std::sync::Once;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata, Subscriber};
@@ -40,7 +39,7 @@ static LEVEL: AtomicU8 = AtomicU8::new(LogLevel::Warn as u8);
 static TARGET: AtomicU8 = AtomicU8::new(STDERR);
 static LOG_FILE: Sink = Sink::new();
 static AUDIT_FILE: Sink = Sink::new();
-static INSTALL: Once = Once::new();
+static INSTALLED: AtomicBool = AtomicBool::new(false);
 
 /// Says what is written and where, from now on and as often as wanted. Before the first call nothing is.
 ///
@@ -49,7 +48,10 @@ static INSTALL: Once = Once::new();
 /// # Errors
 /// `ConfigInvalid` if the file cannot be opened; the log then goes to standard error.
 pub fn configure(level: LogLevel, target: &LogTarget) -> Result<()> {
-    INSTALL.call_once(|| drop(tracing::subscriber::set_global_default(Log)));
+    // Not a `Once`: a fork in the middle of one would stop the child here.
+    if !INSTALLED.swap(true, Ordering::SeqCst) {
+        drop(tracing::subscriber::set_global_default(Log));
+    }
     LEVEL.store(level as u8, Ordering::Relaxed);
     let (kind, opened) = match target {
         LogTarget::Stderr => (STDERR, Ok(())),

@@ -6,8 +6,11 @@
 pub mod allocator;
 mod ended;
 pub mod fork;
+pub mod gate;
+pub mod lock;
 pub mod log;
 pub mod protected;
+pub mod scratch;
 pub mod signals;
 
 pub use ended::has_ended;

@@ -8,18 +8,19 @@ use super::driver::Driver;
 use super::embedded::{self, Embedded};
 use super::setup::{self, Session};
 use super::spec::KeyPairSpec;
+use super::warm;
 use crate::config::{KmsBackend, KmsConfig};
 use crate::crypto::Secret;
 use crate::error::{Cause, Result};
+use crate::host::lock::lock;
 use aws_sdk_kms::Client;
 use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kms::operation::RequestId;
 use aws_sdk_kms::primitives::Blob;
 use aws_sdk_kms::types::DataKeySpec;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use parking_lot::Mutex;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -242,8 +243,8 @@ impl Kms {
     /// Drops all connections, and with them every buffer that an answer was read into. Calls in flight go
     /// on; theirs are dropped when they end. Credentials are kept.
     pub fn forget_connections(&self) {
-        let driver = self.driver.lock().take();
-        if let Some(session) = &*self.session.lock() {
+        let driver = lock(&self.driver).take();
+        if let Some(session) = &*lock(&self.session) {
             session.forget_connections();
         }
         drop(driver);
@@ -291,12 +292,13 @@ impl Kms {
             let session = call::within(deadline, name, self.session()).await??;
             call::until_answered(name, limits, deadline, &session, send).await
         };
+        warm::once()?;
         let driver = self.driver()?;
         driver.block_on(call::unless(self.cancelled.subscribe(), work), self.rules.threads_allowed)?
     }
 
     fn driver(&self) -> Result<Arc<Driver>> {
-        let mut driver = self.driver.lock();
+        let mut driver = lock(&self.driver);
         if let Some(driver) = &*driver {
             return Ok(Arc::clone(driver));
         }
@@ -307,18 +309,18 @@ impl Kms {
 
     /// The SDK client, made at the first call, by one caller for all.
     async fn session(&self) -> Result<Arc<Session>> {
-        if let Some(session) = &*self.session.lock() {
+        if let Some(session) = &*lock(&self.session) {
             return Ok(Arc::clone(session));
         }
         let _guard = self.loading.lock().await;
-        if let Some(session) = &*self.session.lock() {
+        if let Some(session) = &*lock(&self.session) {
             return Ok(Arc::clone(session));
         }
         let new = Arc::new(match &self.embedded {
             Some(embedded) => setup::embedded(&self.config, Arc::clone(embedded)),
             None => setup::aws(&self.config, self.rules).await?,
         });
-        *self.session.lock() = Some(Arc::clone(&new));
+        *lock(&self.session) = Some(Arc::clone(&new));
         Ok(new)
     }
 }

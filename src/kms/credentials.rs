@@ -6,12 +6,12 @@
 
 use super::errors::chain;
 use crate::error::{Cause, Error, Result};
+use crate::host::lock::lock;
 use aws_config::imds::client::error::ImdsError;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
-use parking_lot::Mutex;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 /// How long before their expiry credentials are fetched anew.
@@ -73,7 +73,7 @@ impl Cached {
         }
         let fetched = self.0.source.provide_credentials().await;
         let now = SystemTime::now();
-        let mut held = self.0.held.lock();
+        let mut held = lock(&self.0.held);
         let result = match fetched {
             Ok(credentials) => {
                 let refresh_at = match credentials.expiry() {
@@ -99,12 +99,12 @@ impl Cached {
 
     /// Forgets the credentials: AWS refused them.
     pub(super) fn forget(&self) {
-        *self.0.held.lock() = None;
+        *lock(&self.0.held) = None;
     }
 
     fn state(&self) -> State {
         let now = SystemTime::now();
-        match &*self.0.held.lock() {
+        match &*lock(&self.0.held) {
             Some(held) if held.expired(now) => State::None,
             Some(held) if held.refresh_at <= now => State::Ageing,
             Some(_) => State::Good,
@@ -125,7 +125,7 @@ impl ProvideCredentials for Cached {
     where
         Self: 'a,
     {
-        let held = self.0.held.lock().as_ref().map(|held| held.credentials.clone());
+        let held = lock(&self.0.held).as_ref().map(|held| held.credentials.clone());
         future::ProvideCredentials::ready(held.ok_or_else(|| CredentialsError::not_loaded("no credentials are held")))
     }
 }
@@ -216,7 +216,7 @@ mod tests {
         let (cached, fetched) = cached(100);
         run(async {
             cached.ready().await.unwrap();
-            cached.0.held.lock().as_mut().unwrap().refresh_at = SystemTime::UNIX_EPOCH;
+            lock(&cached.0.held).as_mut().unwrap().refresh_at = SystemTime::UNIX_EPOCH;
             cached.ready().await.unwrap();
             assert_eq!(fetched.load(Ordering::SeqCst), 2, "the refresh was tried");
             cached.ready().await.unwrap();

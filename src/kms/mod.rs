@@ -19,6 +19,7 @@ mod errors;
 mod setup;
 mod spec;
 mod transport;
+mod warm;
 
 #[cfg(test)]
 mod tests;

@@ -29,6 +29,7 @@ use aws_sdk_kms::config::{Builder, IdentityCache, Region, StalledStreamProtectio
 use aws_smithy_async::rt::sleep::TokioSleep;
 use aws_smithy_async::time::SystemTimeSource;
 use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_runtime_api::client::http::HttpClient;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,7 +58,7 @@ impl Session {
 
 /// A session with the embedded KMS.
 pub(super) fn embedded(config: &KmsConfig, embedded: Arc<Embedded>) -> Session {
-    tracing::warn!("keys are sealed by the embedded KMS ({embedded}), which is not for production");
+    tracing::info!("keys are sealed by the embedded KMS ({embedded}), which is not for production");
     let region = config.region.clone().unwrap_or_else(|| EMBEDDED_REGION.to_owned());
     let credentials = Cached::new(Credentials::new("EMBEDDED", "embedded", None, None, "embedded KMS"));
     let builder = Builder::new()
@@ -66,6 +67,32 @@ pub(super) fn embedded(config: &KmsConfig, embedded: Arc<Embedded>) -> Session {
         .sleep_impl(TokioSleep::new())
         .http_client(InProcess::new(embedded));
     Session { client: client(builder, &credentials), credentials, transports: Vec::new() }
+}
+
+/// A client that reaches nobody.
+pub(super) fn stand_in(http: impl HttpClient + 'static) -> Client {
+    let credentials = Cached::new(Credentials::new("NOBODY", "nobody", None, None, "nobody"));
+    let builder = Builder::new()
+        .region(Region::new(EMBEDDED_REGION))
+        .time_source(SystemTimeSource::new())
+        .sleep_impl(TokioSleep::new())
+        .http_client(http);
+    client(builder, &credentials)
+}
+
+/// A provider of a role's credentials that reaches nobody: STS has endpoint rules of its own.
+pub(super) async fn stand_in_role(http: impl HttpClient + 'static) -> AssumeRoleProvider {
+    let sdk = SdkConfig::builder()
+        .behavior_version(behaviour())
+        .region(Region::new(EMBEDDED_REGION))
+        .time_source(SystemTimeSource::new())
+        .sleep_impl(TokioSleep::new())
+        .http_client(http)
+        .retry_config(RetryConfig::disabled())
+        .build();
+    let nobody = Credentials::new("NOBODY", "nobody", None, None, "nobody");
+    let role = AssumeRoleProvider::builder("arn:aws:iam::123456789012:role/nobody").session_name("nobody");
+    role.configure(&sdk).build_from_provider(nobody).await
 }
 
 /// A session with AWS, or with what answers at the endpoint.

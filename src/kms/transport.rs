@@ -6,6 +6,7 @@
 
 use super::dns::Resolver;
 use crate::error::{Cause, Result};
+use crate::host::lock::lock;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
@@ -19,10 +20,9 @@ use aws_smithy_types::body::SdkBody;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http_body_util::Limited;
-use parking_lot::Mutex;
 use rustls::RootCertStore;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::runtime;
 
@@ -128,11 +128,11 @@ impl Transport {
 
     /// Lets go of all connections. Those in use end with their calls.
     pub(super) fn forget(&self) {
-        self.0.pools.lock().clear();
+        lock(&self.0.pools).clear();
     }
 
     fn pool(&self, route: Route) -> SharedHttpConnector {
-        let mut pools = self.0.pools.lock();
+        let mut pools = lock(&self.0.pools);
         if let Some((_, pool)) = pools.iter().find(|(known, _)| *known == route) {
             return pool.clone();
         }

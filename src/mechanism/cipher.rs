@@ -74,15 +74,20 @@ impl Cipher {
         }
     }
 
+    /// Checks that a ciphertext, or what came in by updates where it is `None`, is one block, before a key
+    /// is asked for. `EncryptedDataLenRange` if it is not.
+    pub fn check_block(&self, data: Option<&[u8]>) -> Result<()> {
+        let len = data.map_or(self.input.len(), <[u8]>::len);
+        if len == self.block_len() { Ok(()) } else { Err(Cause::EncryptedDataLenRange.into()) }
+    }
+
     /// Decrypts `data`, or what came in by updates where it is `None`.
     ///
     /// `EncryptedDataLenRange` if it is not one block; `EncryptedDataInvalid` for OAEP that does not
     /// decrypt. PKCS#1 v1.5 never fails on a whole block: it rejects implicitly.
     pub fn decrypt(self, key: &PrivateKey, data: Option<&[u8]>) -> Result<Secret> {
+        self.check_block(data)?;
         let data = data.unwrap_or(self.input.expose());
-        if data.len() != self.block_len() {
-            return Err(Cause::EncryptedDataLenRange.into());
-        }
         match &self.scheme {
             Scheme::Pkcs1 => key.decrypt_pkcs1(data),
             Scheme::Oaep { hash, mgf, label } => key.decrypt_oaep(*hash, *mgf, label, data),

@@ -14,7 +14,6 @@ pub struct Signature {
     updated: bool,
 }
 
-#[derive(Clone)]
 enum Scheme {
     /// PKCS#1 v1.5 around a digest of this hash, or around the caller's data.
     Pkcs1(Option<Hash>),
@@ -30,8 +29,8 @@ enum Scheme {
 
 /// What has come in by updates.
 enum Input {
-    /// It is hashed as it comes.
-    Hashed(Digester),
+    /// It is hashed as it comes. The first update makes the state: data in one part needs none.
+    Hashed { hash: Hash, digester: Option<Digester> },
     /// It is kept, up to a length beyond which it cannot be signed.
     Kept { data: Vec<u8>, most: usize },
     /// Its first bytes are kept; ECDSA takes only the leftmost bits of what it is given.
@@ -48,8 +47,7 @@ const PKCS1_OVERHEAD: usize = 11;
 impl Signature {
     /// Starts a signature with a key of this kind.
     ///
-    /// Errors: `KeyTypeInconsistent`, `MechanismParamInvalid` for a salt that the key has no room
-    /// for, `KeySizeRange` for a key too small for the mechanism's hash.
+    /// Errors: `KeyTypeInconsistent`, `MechanismParamInvalid` for a salt that the key has no room for.
     pub fn new(request: &Request, key: KeyKind) -> Result<Self> {
         let family = request.mechanism.family;
         let scheme = match (family, &request.params, key) {
@@ -68,18 +66,20 @@ impl Signature {
         };
         let kept = |most| Input::Kept { data: Vec::new(), most };
         let input = match (&scheme, request.mechanism.hash) {
-            (_, Some(hash)) => Input::Hashed(Digester::new(hash)),
+            (_, Some(hash)) => Input::Hashed { hash, digester: None },
             (Scheme::Pkcs1(None), None) => kept(output_len(key).saturating_sub(PKCS1_OVERHEAD)),
             (Scheme::Pss { hash, .. }, None) => kept(hash.len()),
             (Scheme::X509, None) => kept(output_len(key)),
             (Scheme::Ecdsa, None) => Input::Leading { data: Vec::new(), most: LONGEST_ORDER },
+            // Ed25519ph signs a hash of the message, and needs to keep none of it.
+            (Scheme::Eddsa(Eddsa::Prehash(_)), None) => Input::Hashed { hash: Hash::Sha512, digester: None },
             (Scheme::Eddsa(_) | Scheme::Pkcs1(Some(_)), None) => kept(LONGEST_MESSAGE),
         };
         Ok(Self { scheme, key, input, updated: false })
     }
 
     /// The length of the signature in bytes.
-    pub fn len(&self) -> usize {
+    pub fn output_len(&self) -> usize {
         output_len(self.key)
     }
 
@@ -92,7 +92,7 @@ impl Signature {
     pub fn update(&mut self, part: &[u8]) -> Result<()> {
         self.updated = true;
         match &mut self.input {
-            Input::Hashed(digester) => digester.update(part),
+            Input::Hashed { hash, digester } => digester.get_or_insert_with(|| Digester::new(*hash)).update(part),
             Input::Kept { data, most } => {
                 if part.len() > most.saturating_sub(data.len()) {
                     return Err(Cause::DataLenRange.into());
@@ -107,40 +107,47 @@ impl Signature {
         Ok(())
     }
 
+    /// Checks that data in one part can be signed, before a key is asked for. `DataLenRange` if not.
+    pub fn check(&self, data: &[u8]) -> Result<()> {
+        match &self.input {
+            Input::Kept { most, .. } if data.len() > *most => Err(Cause::DataLenRange.into()),
+            _ => Ok(()),
+        }
+    }
+
     /// Signs `data`, which comes in one part.
     pub fn sign(self, key: &PrivateKey, data: &[u8]) -> Result<Secret> {
-        let scheme = self.scheme.clone();
-        self.with_message(Some(data), |message| scheme.sign(key, message))
+        self.input.message(Some(data), |message| self.scheme.sign(key, message))
     }
 
     /// Signs what came in by updates.
     pub fn sign_updated(self, key: &PrivateKey) -> Result<Secret> {
-        let scheme = self.scheme.clone();
-        self.with_message(None, |message| scheme.sign(key, message))
+        self.input.message(None, |message| self.scheme.sign(key, message))
     }
 
     /// Checks the signature of `data`, which comes in one part.
     ///
     /// `SignatureInvalid` or `SignatureLenRange` if it does not verify.
     pub fn verify(self, key: &PublicKey, data: &[u8], signature: &[u8]) -> Result<()> {
-        let scheme = self.scheme.clone();
-        self.with_message(Some(data), |message| scheme.verify(key, message, signature))
+        self.input.message(Some(data), |message| self.scheme.verify(key, message, signature))
     }
 
     /// Checks the signature of what came in by updates.
     pub fn verify_updated(self, key: &PublicKey, signature: &[u8]) -> Result<()> {
-        let scheme = self.scheme.clone();
-        self.with_message(None, |message| scheme.verify(key, message, signature))
+        self.input.message(None, |message| self.scheme.verify(key, message, signature))
     }
+}
 
+impl Input {
     /// Calls `work` with what the scheme signs: the digest or the data. `one_part` is not copied.
-    fn with_message<T>(self, one_part: Option<&[u8]>, work: impl FnOnce(&[u8]) -> Result<T>) -> Result<T> {
-        match (self.input, one_part) {
-            (Input::Hashed(digester), Some(data)) => work(&digester.hash().digest(data)),
-            (Input::Hashed(digester), None) => work(&digester.finish()),
-            (Input::Kept { most, .. }, Some(data)) if data.len() > most => Err(Cause::DataLenRange.into()),
-            (Input::Kept { .. } | Input::Leading { .. }, Some(data)) => work(data),
-            (Input::Kept { data, .. } | Input::Leading { data, .. }, None) => work(&data),
+    fn message<T>(self, one_part: Option<&[u8]>, work: impl FnOnce(&[u8]) -> Result<T>) -> Result<T> {
+        match (self, one_part) {
+            (Self::Hashed { hash, .. }, Some(data)) => work(&hash.digest(data)),
+            (Self::Hashed { digester: Some(digester), .. }, None) => work(&digester.finish()),
+            (Self::Hashed { hash, digester: None }, None) => work(&hash.digest(&[])),
+            (Self::Kept { most, .. }, Some(data)) if data.len() > most => Err(Cause::DataLenRange.into()),
+            (Self::Kept { .. } | Self::Leading { .. }, Some(data)) => work(data),
+            (Self::Kept { data, .. } | Self::Leading { data, .. }, None) => work(&data),
         }
     }
 }
@@ -155,7 +162,9 @@ impl Scheme {
             }
             Self::X509 => return key.raw_private(message),
             Self::Ecdsa => key.ecdsa_sign(message),
-            Self::Eddsa(variant) => key.ed25519_sign(variant.borrowed(), message),
+            Self::Eddsa(Eddsa::Prehash(context)) => key.ed25519_sign_prehash(context, prehash(message)?),
+            Self::Eddsa(Eddsa::Context(context)) => key.ed25519_sign(EdVariant::Ctx(context), message),
+            Self::Eddsa(Eddsa::Pure) => key.ed25519_sign(EdVariant::Pure, message),
         };
         signature.map(Secret::new)
     }
@@ -169,7 +178,9 @@ impl Scheme {
             }
             Self::X509 => verify_raw(key, message, signature),
             Self::Ecdsa => key.verify_ecdsa(message, signature),
-            Self::Eddsa(variant) => key.verify_ed25519(variant.borrowed(), message, signature),
+            Self::Eddsa(Eddsa::Prehash(context)) => key.verify_ed25519_prehash(context, prehash(message)?, signature),
+            Self::Eddsa(Eddsa::Context(context)) => key.verify_ed25519(EdVariant::Ctx(context), message, signature),
+            Self::Eddsa(Eddsa::Pure) => key.verify_ed25519(EdVariant::Pure, message, signature),
         }
     }
 }
@@ -189,14 +200,9 @@ fn verify_raw(key: &PublicKey, data: &[u8], signature: &[u8]) -> Result<()> {
     if rest == data && padding.iter().all(|byte| *byte == 0) { Ok(()) } else { Err(Cause::SignatureInvalid.into()) }
 }
 
-impl Eddsa {
-    fn borrowed(&self) -> EdVariant<'_> {
-        match self {
-            Self::Pure => EdVariant::Pure,
-            Self::Context(context) => EdVariant::Ctx(context),
-            Self::Prehash(context) => EdVariant::Ph(context),
-        }
-    }
+/// The message of Ed25519ph, which is a SHA-512 digest.
+fn prehash(message: &[u8]) -> Result<&[u8; 64]> {
+    message.try_into().map_err(|_| Cause::DataLenRange.into())
 }
 
 /// The length of a signature, and of an RSA block, in bytes.

@@ -56,6 +56,7 @@ pub fn initialise(threads_allowed: bool) -> Result<()> {
         return Err(Cause::AlreadyInitialized.into());
     }
     host::fork::watch();
+    host::gate::install();
     let module = Module::from_configuration(threads_allowed).inspect_err(|error| {
         log::init_failure(&format!("C_Initialize: {}: {error}", error.cause().ckr_name()));
     })?;
@@ -81,6 +82,7 @@ impl Module {
         log::configure(config::LogLevel::Warn, &config::LogTarget::Stderr)?;
         let config = config::load(&Environment::of_process(secure_mode))?;
         log::configure(config.log.level, &config.log.target)?;
+        log::configure_audit(config.log.audit.as_deref())?;
         for note in &config.notes {
             tracing::warn!("{note}");
         }
@@ -91,6 +93,11 @@ impl Module {
         let slots = config.tokens.into_iter().enumerate();
         let slots = slots.map(|(id, token)| Arc::new(Slot::new(id as CK_SLOT_ID, Token::new(token, rules)))).collect();
         Ok(Self { slots, sessions: Sessions::default(), ended: Mutex::new(false), end: Condvar::new() })
+    }
+
+    /// What every call does first, since it may be the first for a long time.
+    pub fn tidy(&self) {
+        self.slots.iter().for_each(|slot| slot.token.wipe_expired());
     }
 
     /// The slot with this number.

@@ -142,13 +142,15 @@ mod tests {
     #[test]
     fn only_free_attributes_change_and_only_on_modifiable_objects() {
         let data = Class::of(CKO_DATA, None).unwrap();
-        let object = build(data, &template(&[]), Origin::Create, false).unwrap();
+        let class = CKO_DATA.to_ne_bytes();
+        let object = build(data, &template(&[(CKA_CLASS, &class)]), Origin::Create, false).unwrap();
         let changed = with_changes(&object, &template(&[(CKA_LABEL, b"new")])).unwrap().unwrap();
         assert_eq!(changed.bytes(CKA_LABEL), b"new");
         assert_eq!(with_changes(&object, &template(&[(CKA_LABEL, b"")])).unwrap(), None);
         let error = with_changes(&object, &template(&[(CKA_TOKEN, &[1])])).unwrap_err();
         assert_eq!(error.cause(), Cause::AttributeReadOnly);
-        let fixed = build(data, &template(&[(CKA_MODIFIABLE, &[0])]), Origin::Create, false).unwrap();
+        let fixed =
+            build(data, &template(&[(CKA_CLASS, &class), (CKA_MODIFIABLE, &[0])]), Origin::Create, false).unwrap();
         let error = with_changes(&fixed, &template(&[(CKA_LABEL, b"new")])).unwrap_err();
         assert_eq!(error.cause(), Cause::ActionProhibited);
     }

@@ -77,6 +77,9 @@ impl NewKeyPair {
         if !private_key.is(CKA_SENSITIVE) && private_key.is(CKA_EXTRACTABLE) {
             return Err(Cause::AttributeValueInvalid.with("a private key must be sensitive or not extractable"));
         }
+        if private_key.is(CKA_ALWAYS_AUTHENTICATE) && !private_key.is(CKA_PRIVATE) {
+            return Err(Cause::TemplateInconsistent.with("CKA_ALWAYS_AUTHENTICATE needs CKA_PRIVATE"));
+        }
         let generated = match mechanism.family {
             Family::Eddsa => CKM_EC_EDWARDS_KEY_PAIR_GEN,
             _ => mechanism.id,

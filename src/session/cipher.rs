@@ -1,7 +1,8 @@
 //! Encrypting and decrypting.
 
 use super::operation::{Kind, Late, Outcome, Room};
-use super::sign::{Demand, UseOfKey};
+use super::private_key::UseOfKey;
+use super::sign::Demand;
 use super::table::Session;
 use crate::crypto::{PublicKey, Secret};
 use crate::error::{Cause, Result};
@@ -18,20 +19,12 @@ pub(super) struct Encryption {
 /// computed once however often the caller asks.
 pub(super) struct Decryption {
     cipher: Option<Cipher>,
-    key: UseOfKey,
+    pub(super) key: UseOfKey,
     plaintext: Option<Secret>,
     most: usize,
 }
 
 impl Decryption {
-    pub(super) fn needs_login(&self) -> bool {
-        self.key.needs_login()
-    }
-
-    pub(super) fn logged_in(&mut self) {
-        self.key.log_in();
-    }
-
     fn ready(&self, in_parts: bool) -> Result<Late<'_>> {
         match (&self.plaintext, &self.cipher) {
             (Some(plaintext), _) => Ok(Late::Made(plaintext)),
@@ -68,8 +61,11 @@ impl Session {
     }
 
     /// `C_EncryptUpdate`: the block comes out at the end, so this has no output.
-    pub fn encrypt_update(&self, part: Result<&[u8]>) -> Result<()> {
-        self.encryption.update(|encryption| encryption.cipher.update(part?, Cause::DataLenRange))
+    pub fn encrypt_update(&self, part: Result<&[u8]>, room: Room) -> Result<Outcome> {
+        self.encryption.update(|encryption| match room {
+            Room::Query => part.map(|_| Outcome::Size(0)),
+            Room::Bytes(_) => encryption.cipher.update(part?, Cause::DataLenRange).map(|()| Outcome::nothing()),
+        })
     }
 
     /// `C_EncryptFinal`.
@@ -91,12 +87,10 @@ impl Session {
         const DEMAND: Demand = Demand { flag: CKF_DECRYPT, class: CKO_PRIVATE_KEY, permission: CKA_DECRYPT };
         self.decryption.check_free()?;
         let (request, object) = self.request(mechanism, given, key, &DEMAND)?;
-        if self.slot.user().is_none() && self.slot.token.login_required()? {
-            return Err(Cause::UserNotLoggedIn.into());
-        }
         let cipher = Cipher::new(&request, object.public_key()?.kind())?;
         let most = cipher.block_len();
-        self.decryption.start(Decryption { cipher: Some(cipher), key: UseOfKey::new(object), plaintext: None, most })
+        let key = UseOfKey::new(&self.slot, object, request.mechanism)?;
+        self.decryption.start(Decryption { cipher: Some(cipher), key, plaintext: None, most })
     }
 
     /// `C_Decrypt`. Asking for the length neither calls KMS nor counts as a use.
@@ -106,10 +100,13 @@ impl Session {
     }
 
     /// `C_DecryptUpdate`: the plaintext comes out at the end, so this has no output.
-    pub fn decrypt_update(&self, part: Result<&[u8]>) -> Result<()> {
+    pub fn decrypt_update(&self, part: Result<&[u8]>, room: Room) -> Result<Outcome> {
         self.decryption.update(|decryption| {
             let cipher = decryption.cipher.as_mut().ok_or(Cause::OperationActive)?;
-            cipher.update(part?, Cause::EncryptedDataLenRange)
+            match room {
+                Room::Query => part.map(|_| Outcome::Size(0)),
+                Room::Bytes(_) => cipher.update(part?, Cause::EncryptedDataLenRange).map(|()| Outcome::nothing()),
+            }
         })
     }
 
@@ -123,9 +120,9 @@ impl Session {
             room,
             |decryption| decryption.ready(data.is_none()),
             |mut decryption| {
-                let key = decryption.key.get(&self.slot.token)?;
                 let cipher = decryption.cipher.take().ok_or(Cause::OperationNotInitialized)?;
-                let plaintext = cipher.decrypt(&key, data)?;
+                cipher.check_block(data)?;
+                let plaintext = decryption.key.run(&self.slot, |key| cipher.decrypt(key, data))?;
                 Ok((decryption, plaintext))
             },
             |decryption, plaintext| decryption.plaintext = Some(plaintext),

@@ -2,15 +2,16 @@
 
 use super::operation::{Kind, Outcome, Room};
 use super::table::Session;
-use crate::crypto::{Digester, Secret};
+use crate::crypto::{Digester, Hash, Secret};
 use crate::error::{Cause, Result};
 use crate::mechanism::{Given, Request, find};
 use cryptoki_sys::*;
 
 /// A digest under way.
 pub(super) struct Digesting {
-    digester: Digester,
-    updated: bool,
+    hash: Hash,
+    /// Made by the first update: data in one part needs no state.
+    digester: Option<Digester>,
 }
 
 impl Session {
@@ -20,32 +21,34 @@ impl Session {
         let row = find(mechanism).ok_or_else(|| Cause::MechanismInvalid.with(format!("{mechanism:#x}")))?;
         let request = Request::new(row, CKF_DIGEST, &given()?)?;
         let hash = request.mechanism.hash.ok_or(Cause::MechanismInvalid)?;
-        self.digesting.start(Digesting { digester: Digester::new(hash), updated: false })
+        self.digesting.start(Digesting { hash, digester: None })
     }
 
     /// `C_Digest`.
     pub fn digest(&self, data: Result<&[u8]>, room: Room) -> Result<Outcome> {
         let data = data.inspect_err(|_| self.cancel(Kind::Digest))?;
-        let ready = |digesting: &Digesting| match digesting.updated {
-            true => Err(Cause::OperationActive.into()),
-            false => Ok(digesting.digester.hash().len()),
+        let ready = |digesting: &Digesting| match digesting.digester {
+            Some(_) => Err(Cause::OperationActive.into()),
+            None => Ok(digesting.hash.len()),
         };
-        self.digesting.finish(room, ready, |digesting| Ok(output(&digesting.digester.hash().digest(data))))
+        self.digesting.finish(room, ready, |digesting| Ok(output(&digesting.hash.digest(data))))
     }
 
     /// `C_DigestUpdate`.
     pub fn digest_update(&self, part: Result<&[u8]>) -> Result<()> {
         self.digesting.update(|digesting| {
-            digesting.digester.update(part?);
-            digesting.updated = true;
+            let part = part?;
+            digesting.digester.get_or_insert_with(|| Digester::new(digesting.hash)).update(part);
             Ok(())
         })
     }
 
     /// `C_DigestFinal`.
     pub fn digest_final(&self, room: Room) -> Result<Outcome> {
-        let ready = |digesting: &Digesting| Ok(digesting.digester.hash().len());
-        self.digesting.finish(room, ready, |digesting| Ok(output(&digesting.digester.finish())))
+        let ready = |digesting: &Digesting| Ok(digesting.hash.len());
+        self.digesting.finish(room, ready, |digesting| {
+            Ok(output(&digesting.digester.map_or_else(|| digesting.hash.digest(&[]), Digester::finish)))
+        })
     }
 }
 

@@ -2,13 +2,14 @@
 
 use crate::crypto::PublicKey;
 use crate::error::{Cause, Result};
+use crate::host::lock::{read, write};
 use crate::object::{Look, create, policy};
 use crate::store::{ObjectId, ObjectRecord};
 use cryptoki_sys::*;
 use once_cell::sync::OnceCell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 /// An object as it was read, and what was computed from it since.
@@ -44,10 +45,17 @@ impl Object {
 /// process's change is noticed after this time; its own are at once.
 const FRESH: Duration = Duration::from_secs(1);
 
+/// The last object handle: never used again in this process, nor in its children, whatever is
+/// initialised and finalised.
+static LAST: AtomicU64 = AtomicU64::new(0);
+
+/// The login in which a handle was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct HandleEpoch(u64);
+
 /// The handles of one slot's objects.
 #[derive(Default)]
 pub(super) struct Handles {
-    next: AtomicU64,
     /// Moves at each logout: handles of private objects from before are invalid for good.
     epoch: AtomicU64,
     maps: RwLock<Maps>,
@@ -57,12 +65,38 @@ pub(super) struct Handles {
 struct Maps {
     by_handle: HashMap<CK_OBJECT_HANDLE, Arc<Known>>,
     by_id: HashMap<ObjectId, CK_OBJECT_HANDLE>,
+    /// Those of session objects once more: each search looks through these, and each end of a session,
+    /// and a host that listed a large token knows a million others.
+    of_sessions: BTreeSet<CK_OBJECT_HANDLE>,
+}
+
+impl Maps {
+    fn insert(&mut self, handle: CK_OBJECT_HANDLE, known: Known) {
+        self.by_id.insert(known.id, handle);
+        if known.session.is_some() {
+            self.of_sessions.insert(handle);
+        }
+        self.by_handle.insert(handle, Arc::new(known));
+    }
+
+    fn remove(&mut self, handle: CK_OBJECT_HANDLE) {
+        let Some(known) = self.by_handle.remove(&handle) else { return };
+        if self.by_id.get(&known.id) == Some(&handle) {
+            self.by_id.remove(&known.id);
+        }
+        self.of_sessions.remove(&handle);
+    }
+
+    /// The session objects, by rising handle.
+    fn session_objects(&self) -> impl Iterator<Item = (CK_OBJECT_HANDLE, &Known)> {
+        self.of_sessions.iter().filter_map(|handle| Some((*handle, self.by_handle.get(handle)?.as_ref())))
+    }
 }
 
 /// What is known under a handle.
 struct Known {
     id: ObjectId,
-    epoch: u64,
+    epoch: HandleEpoch,
     /// The session that the object belongs to; `None` for objects of the token.
     session: Option<CK_SESSION_HANDLE>,
     /// The object, once it was read: a search for a million objects reads none of them.
@@ -71,7 +105,15 @@ struct Known {
 
 impl Known {
     fn seen(&self) -> Option<(Instant, Arc<Object>)> {
-        self.read.read().unwrap_or_else(PoisonError::into_inner).clone()
+        read(&self.read).clone()
+    }
+
+    /// Keeps what was read, unless something newer was read meanwhile.
+    fn keep(&self, object: Arc<Object>) {
+        let mut seen = write(&self.read);
+        if seen.as_ref().is_none_or(|(_, present)| present.record.version <= object.record.version) {
+            *seen = Some((Instant::now(), object));
+        }
     }
 
     fn is_public(&self) -> bool {
@@ -85,15 +127,22 @@ impl Handles {
         self.handle(Known { id, epoch: self.epoch(), session: None, read: RwLock::new(None) })
     }
 
-    /// The handle of an object that was just made. `session` owns it unless it is on the token.
-    pub(super) fn of_new(&self, record: ObjectRecord, session: CK_SESSION_HANDLE) -> CK_OBJECT_HANDLE {
+    /// The handle of an object that was just made, in a call that began at `epoch`. `session` owns it
+    /// unless it is on the token.
+    pub(super) fn of_new(
+        &self,
+        record: ObjectRecord,
+        session: CK_SESSION_HANDLE,
+        epoch: HandleEpoch,
+    ) -> CK_OBJECT_HANDLE {
         let session = (!record.attributes.is(CKA_TOKEN)).then_some(session);
         let (id, read) = (record.id, RwLock::new(Some((Instant::now(), Object::new(record)))));
-        self.handle(Known { id, epoch: self.epoch(), session, read })
+        self.handle(Known { id, epoch, session, read })
     }
 
-    fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::Acquire)
+    /// The present login.
+    pub(super) fn epoch(&self) -> HandleEpoch {
+        HandleEpoch(self.epoch.load(Ordering::Acquire))
     }
 
     /// The handle that the object has, or a new one if it has none that is good for every object.
@@ -110,9 +159,15 @@ impl Handles {
         if let Some(handle) = good(&maps) {
             return handle;
         }
-        let handle = self.next.fetch_add(1, Ordering::Relaxed) + 1;
-        maps.by_id.insert(new.id, handle);
-        maps.by_handle.insert(handle, Arc::new(new));
+        // A handle from an earlier login under which nothing was ever read is superseded: kept, it would be
+        // one more for each object at each login.
+        if let Some(old) = maps.by_id.get(&new.id).copied()
+            && maps.by_handle.get(&old).is_some_and(|known| known.seen().is_none())
+        {
+            maps.remove(old);
+        }
+        let handle = LAST.fetch_add(1, Ordering::Relaxed) + 1;
+        maps.insert(handle, new);
         handle
     }
 
@@ -136,8 +191,7 @@ impl Handles {
                     Some((_, object)) if object.record == record => object,
                     _ => Object::new(record),
                 };
-                let read = Some((Instant::now(), Arc::clone(&object)));
-                *known.read.write().unwrap_or_else(PoisonError::into_inner) = read;
+                known.keep(Arc::clone(&object));
                 object
             }
         };
@@ -150,44 +204,43 @@ impl Handles {
     /// Puts a changed object under its handle.
     pub(super) fn replace(&self, handle: CK_OBJECT_HANDLE, record: ObjectRecord) {
         if let Some(known) = self.read().by_handle.get(&handle) {
-            *known.read.write().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), Object::new(record)));
+            known.keep(Object::new(record));
         }
     }
 
     /// Ends a handle.
     pub(super) fn forget(&self, handle: CK_OBJECT_HANDLE) {
-        self.retain(|this, _| this != handle);
+        self.write().remove(handle);
     }
 
     /// Ends every handle, as after `C_InitToken`.
     pub(super) fn forget_all(&self) {
-        self.retain(|_, _| false);
+        *self.write() = Maps::default();
     }
 
-    /// Ends the handles of a session's objects.
-    pub(super) fn forget_session(&self, session: CK_SESSION_HANDLE) {
-        if self.read().by_handle.values().any(|known| known.session == Some(session)) {
-            self.retain(|_, known| known.session != Some(session));
+    /// Ends the handles of a session's objects, and tells which they were.
+    pub(super) fn forget_session(&self, session: CK_SESSION_HANDLE) -> Vec<ObjectId> {
+        if self.read().of_sessions.is_empty() {
+            return Vec::new();
         }
+        let mut maps = self.write();
+        let own = maps.session_objects().filter(|(_, known)| known.session == Some(session));
+        let own: Vec<_> = own.map(|(handle, known)| (handle, known.id)).collect();
+        own.iter().for_each(|(handle, _)| maps.remove(*handle));
+        own.into_iter().map(|(_, id)| id).collect()
     }
 
     /// Ends the handles of private objects, for good, as a logout does: after another login they get
     /// new ones. Private objects of sessions are gone.
     pub(super) fn forget_private(&self) {
         self.epoch.fetch_add(1, Ordering::AcqRel);
-        self.retain(|_, known| known.seen().is_none_or(|(_, object)| !object.is_private()));
-    }
-
-    fn retain(&self, keep: impl Fn(CK_OBJECT_HANDLE, &Known) -> bool) {
         let mut maps = self.write();
-        let Maps { by_handle, by_id } = &mut *maps;
-        by_handle.retain(|handle, known| {
-            let keep = keep(*handle, known);
-            if !keep && by_id.get(&known.id) == Some(handle) {
-                by_id.remove(&known.id);
-            }
-            keep
-        });
+        let private = |known: &Known| known.seen().is_some_and(|(_, object)| object.is_private());
+        let ended: Vec<_> =
+            maps.by_handle.iter().filter(|(_, known)| private(known)).map(|(handle, _)| *handle).collect();
+        for handle in ended {
+            maps.remove(handle);
+        }
     }
 
     /// The handles of session objects that fit, lowest first.
@@ -196,25 +249,17 @@ impl Handles {
         sees_private: bool,
         fits: impl Fn(&ObjectRecord) -> bool,
     ) -> Vec<CK_OBJECT_HANDLE> {
-        let maps = self.read();
-        let mut found: Vec<_> = maps
-            .by_handle
-            .iter()
-            .filter(|(_, known)| known.session.is_some())
-            .filter(|(_, known)| {
-                known.seen().is_some_and(|(_, object)| (sees_private || !object.is_private()) && fits(&object.record))
-            })
-            .map(|(handle, _)| *handle)
-            .collect();
-        found.sort_unstable();
-        found
+        let fits = |known: &Known| {
+            known.seen().is_some_and(|(_, object)| (sees_private || !object.is_private()) && fits(&object.record))
+        };
+        self.read().session_objects().filter(|(_, known)| fits(known)).map(|(handle, _)| handle).collect()
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Maps> {
-        self.maps.read().unwrap_or_else(PoisonError::into_inner)
+        read(&self.maps)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Maps> {
-        self.maps.write().unwrap_or_else(PoisonError::into_inner)
+        write(&self.maps)
     }
 }

@@ -11,8 +11,9 @@ use std::sync::Arc;
 impl Sessions {
     /// `C_OpenSession`.
     ///
+    /// A session may be read-write on a token that cannot be written: clients that only sign ask for one.
     /// Errors: `SessionParallelNotSupported`, `SessionAsyncNotSupported`, `TokenNotRecognized`,
-    /// `StoreReadOnly` for a session that could not write, `SessionReadWriteSoExists`.
+    /// `SessionReadWriteSoExists`.
     pub fn open(&self, slot: &Arc<Slot>, flags: CK_FLAGS) -> Result<CK_SESSION_HANDLE> {
         if flags & CKF_SERIAL_SESSION == 0 {
             return Err(Cause::SessionParallelNotSupported.into());
@@ -23,6 +24,9 @@ impl Sessions {
         slot.token.initialised()?;
         let read_write = flags & CKF_RW_SESSION != 0;
         let mut login = lock(&slot.logged_in);
+        if login.initialising {
+            return Err(Cause::TokenNotRecognized.with("the token is being initialised"));
+        }
         if login.user == Some(User::So) && !read_write {
             return Err(Cause::SessionReadWriteSoExists.into());
         }
@@ -37,17 +41,24 @@ impl Sessions {
     pub fn close(&self, handle: CK_SESSION_HANDLE) -> Result<()> {
         let session = self.remove(handle)?;
         let slot = &session.slot;
-        slot.handles.forget_session(handle);
-        let last = {
+        session.close();
+        for id in slot.handles.forget_session(handle) {
+            slot.token.forget_key(id);
+        }
+        let logged_out = {
             let mut login = lock(&slot.logged_in);
             match session.read_write {
                 true => login.read_write_sessions -= 1,
                 false => login.read_only_sessions -= 1,
             }
-            login.read_only_sessions + login.read_write_sessions == 0
+            let last = login.sessions() == 0 && login.user.is_some();
+            if last {
+                slot.end_login_of(&mut login);
+            }
+            last
         };
-        if last {
-            slot.end_login(None);
+        if logged_out {
+            slot.token.forget_keys();
         }
         Ok(())
     }

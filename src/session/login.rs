@@ -1,7 +1,7 @@
 //! The login state machine (sections 5.6.6 to 5.6.8).
 
 use super::lock;
-use super::slot::Slot;
+use super::slot::{Login, Slot};
 use super::table::{Session, Sessions};
 use crate::error::{Cause, Result};
 use crate::token::User;
@@ -28,18 +28,22 @@ impl Session {
     }
 
     fn login_for_operation(&self, pin: &[u8]) -> Result<()> {
-        let waits = self.signing.look(|operation| operation.needs_login()).unwrap_or(false)
-            || self.decryption.look(|operation| operation.needs_login()).unwrap_or(false);
-        if !waits {
+        let signing = self.signing.look(|operation| operation.key.waits_since()).flatten();
+        let decrypting = self.decryption.look(|operation| operation.key.waits_since()).flatten();
+        if signing.is_none() && decrypting.is_none() {
             return Err(Cause::OperationNotInitialized.into());
         }
         let checked = self.slot.token.check_pin(User::User, pin);
         if checked.as_ref().is_err_and(|error| error.cause() == Cause::PinLocked) {
-            self.slot.end_login(None);
+            self.slot.end_login();
         }
         checked?;
-        self.signing.look(|operation| operation.logged_in());
-        self.decryption.look(|operation| operation.logged_in());
+        // One login is for one operation: the one that was started last.
+        if signing > decrypting {
+            self.signing.look(|operation| operation.key.log_in());
+        } else {
+            self.decryption.look(|operation| operation.key.log_in());
+        }
         Ok(())
     }
 
@@ -65,29 +69,15 @@ impl Session {
 }
 
 impl Slot {
-    fn check_login(&self, user: User) -> Result<()> {
-        let login = lock(&self.logged_in);
-        match login.user {
-            Some(present) if present == user => Err(Cause::UserAlreadyLoggedIn.into()),
-            Some(_) => Err(Cause::UserAnotherAlreadyLoggedIn.into()),
-            None if user == User::So && login.read_only_sessions > 0 => Err(Cause::SessionReadOnlyExists.into()),
-            None => Ok(()),
-        }
-    }
-
     fn login(&self, user: User, pin: &[u8]) -> Result<()> {
-        self.check_login(user)?;
+        check(&lock(&self.logged_in), user)?;
         // Without the lock: it takes tens of milliseconds.
         let key = self.token.check_pin(user, pin)?;
-        // Another thread may have logged in meanwhile; then this one is late.
+        // Another thread may have been faster.
         let mut login = lock(&self.logged_in);
-        match login.user {
-            Some(present) if present == user => return Err(Cause::UserAlreadyLoggedIn.into()),
-            Some(_) => return Err(Cause::UserAnotherAlreadyLoggedIn.into()),
-            None if login.read_only_sessions + login.read_write_sessions == 0 => {
-                return Err(Cause::SessionHandleInvalid.into());
-            }
-            None => {}
+        check(&login, user)?;
+        if login.sessions() == 0 {
+            return Err(Cause::SessionHandleInvalid.into());
         }
         login.user = Some(user);
         if key.is_some() {
@@ -96,27 +86,50 @@ impl Slot {
         Ok(())
     }
 
-    /// Ends a login: secrets are wiped, handles of private objects end for good. `sessions`, where
-    /// given, lose the operations that use private keys.
-    pub(super) fn end_login(&self, sessions: Option<&Sessions>) {
-        lock(&self.logged_in).user = None;
-        self.token.forget_secrets();
+    /// Ends a login: secrets are wiped, handles of private objects end for good.
+    pub(super) fn end_login(&self) {
+        self.end_login_of(&mut lock(&self.logged_in));
+        self.token.forget_keys();
+    }
+
+    /// The part of it that nobody may see half done. The caller lets go of the lock and calls
+    /// [`crate::token::Token::forget_keys`].
+    pub(super) fn end_login_of(&self, login: &mut Login) {
+        login.user = None;
+        login.epoch += 1;
+        self.token.hold_key(None);
         self.handles.forget_private();
-        for session in sessions.into_iter().flat_map(|sessions| sessions.of_slot(self.id)) {
-            session.signing.cancel();
-            session.decryption.cancel();
-            session.search.cancel();
-        }
+    }
+}
+
+/// Whether `user` may log in now.
+fn check(login: &Login, user: User) -> Result<()> {
+    match login.user {
+        Some(present) if present == user => Err(Cause::UserAlreadyLoggedIn.into()),
+        Some(_) => Err(Cause::UserAnotherAlreadyLoggedIn.into()),
+        None if user == User::So && login.read_only_sessions > 0 => Err(Cause::SessionReadOnlyExists.into()),
+        None => Ok(()),
     }
 }
 
 impl Sessions {
     /// `C_Logout`. `UserNotLoggedIn` if nobody is.
     pub fn logout(&self, session: &Session) -> Result<()> {
-        if session.slot.user().is_none() {
-            return Err(Cause::UserNotLoggedIn.into());
+        let slot = &session.slot;
+        {
+            let mut login = lock(&slot.logged_in);
+            if login.user.is_none() {
+                return Err(Cause::UserNotLoggedIn.into());
+            }
+            slot.end_login_of(&mut login);
         }
-        session.slot.end_login(Some(self));
+        slot.token.forget_keys();
+        // They would answer `UserNotLoggedIn`; ended, they do not stand in the way of new ones.
+        for session in self.of_slot(slot.id) {
+            session.signing.cancel();
+            session.decryption.cancel();
+            session.search.cancel();
+        }
         Ok(())
     }
 }

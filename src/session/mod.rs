@@ -8,6 +8,7 @@ mod lifecycle;
 mod login;
 mod objects;
 mod operation;
+mod private_key;
 mod search;
 mod sign;
 mod slot;
@@ -20,9 +21,4 @@ pub use operation::{Kind, Outcome, Room};
 pub use slot::{Slot, State, TokenInfo};
 pub use table::{Session, Sessions};
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-/// Locks what is whole at every instant, so that a panic elsewhere does not taint it.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
+use crate::host::lock::lock;

@@ -28,8 +28,9 @@ impl Session {
         let template = Template::parse(given)?;
         let flag = |attribute| template.boolean(attribute).unwrap_or(false);
         self.check_writable(flag(CKA_TOKEN), flag(CKA_PRIVATE))?;
+        let epoch = self.slot.handles.epoch();
         let object = self.slot.token.create(&template, self.is_officer())?;
-        Ok(self.slot.handles.of_new(object, self.handle))
+        self.handle_of(object, epoch)
     }
 
     /// `C_GenerateKeyPair`: the handles of the public and the private key.
@@ -48,14 +49,13 @@ impl Session {
         for half in [&new.public, &new.private] {
             self.check_writable(half.is(CKA_TOKEN), half.is(CKA_PRIVATE))?;
         }
+        let epoch = self.slot.handles.epoch();
         // Whether or not the new key is hidden, its blob is encrypted under the key that the PIN opens.
         if !self.slot.sees_private()? {
             return Err(Cause::UserNotLoggedIn.into());
         }
         let (public, private) = self.slot.token.generate(new)?;
-        let public = self.slot.handles.of_new(public, self.handle);
-        let private = self.slot.handles.of_new(private, self.handle);
-        Ok((public, private))
+        Ok((self.handle_of(public, epoch)?, self.handle_of(private, epoch)?))
     }
 
     /// `C_GetAttributeValue`: an answer for each attribute, in its native form, and no answer stops the

@@ -59,6 +59,11 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Output of no bytes.
+    pub(super) fn nothing() -> Self {
+        Self::Done(Secret::new(Vec::new()))
+    }
+
     /// What to answer when `needed` bytes are certain, before any work; `None` to go on.
     fn before(needed: usize, room: Room) -> Option<Self> {
         match room {

@@ -2,58 +2,18 @@
 
 use super::handles::Object;
 use super::operation::{Kind, Outcome, Room};
+use super::private_key::UseOfKey;
 use super::table::Session;
-use crate::crypto::PrivateKey;
 use crate::error::{Cause, Result};
 use crate::mechanism::{Given, Request, Signature, find};
 use crate::object::{Look, attribute};
-use crate::token::Token;
 use cryptoki_sys::*;
 use std::sync::Arc;
 
 /// A signature under way.
 pub(super) struct Signing {
     signature: Signature,
-    key: UseOfKey,
-}
-
-/// A private key in use, with the login that each use of it may need.
-pub(super) struct UseOfKey {
-    object: Arc<Object>,
-    logged_in: bool,
-}
-
-impl UseOfKey {
-    pub(super) fn new(object: Arc<Object>) -> Self {
-        let logged_in = !object.record.attributes.is(CKA_ALWAYS_AUTHENTICATE);
-        Self { object, logged_in }
-    }
-
-    pub(super) fn needs_login(&self) -> bool {
-        !self.logged_in
-    }
-
-    pub(super) fn log_in(&mut self) {
-        self.logged_in = true;
-    }
-
-    /// The key itself; `UserNotLoggedIn` before a context-specific login that it needs.
-    pub(super) fn get(&self, token: &Token) -> Result<Arc<PrivateKey>> {
-        if !self.logged_in {
-            return Err(Cause::UserNotLoggedIn.with("CKA_ALWAYS_AUTHENTICATE: C_Login with CKU_CONTEXT_SPECIFIC first"));
-        }
-        token.private_key(&self.object.record, self.object.seal_tag())
-    }
-}
-
-impl Signing {
-    pub(super) fn needs_login(&self) -> bool {
-        self.key.needs_login()
-    }
-
-    pub(super) fn logged_in(&mut self) {
-        self.key.log_in();
-    }
+    pub(super) key: UseOfKey,
 }
 
 /// What an operation demands of its key.
@@ -111,11 +71,8 @@ impl Session {
         const DEMAND: Demand = Demand { flag: CKF_SIGN, class: CKO_PRIVATE_KEY, permission: CKA_SIGN };
         self.signing.check_free()?;
         let (request, object) = self.request(mechanism, given, key, &DEMAND)?;
-        if self.slot.user().is_none() && self.slot.token.login_required()? {
-            return Err(Cause::UserNotLoggedIn.into());
-        }
         let signature = Signature::new(&request, object.public_key()?.kind())?;
-        self.signing.start(Signing { signature, key: UseOfKey::new(object) })
+        self.signing.start(Signing { signature, key: UseOfKey::new(&self.slot, object, request.mechanism)? })
     }
 
     /// `C_Sign`. Asking for the length, or with too little room, neither calls KMS nor counts as a use.
@@ -125,8 +82,8 @@ impl Session {
             room,
             |signing| one_part(&signing.signature),
             |signing| {
-                let key = signing.key.get(&self.slot.token)?;
-                signing.signature.sign(&key, data)
+                signing.signature.check(data)?;
+                signing.key.run(&self.slot, |key| signing.signature.sign(key, data))
             },
         )
     }
@@ -140,16 +97,13 @@ impl Session {
     pub fn sign_final(&self, room: Room) -> Result<Outcome> {
         self.signing.finish(
             room,
-            |signing| Ok(signing.signature.len()),
-            |signing| {
-                let key = signing.key.get(&self.slot.token)?;
-                signing.signature.sign_updated(&key)
-            },
+            |signing| Ok(signing.signature.output_len()),
+            |signing| signing.key.run(&self.slot, |key| signing.signature.sign_updated(key)),
         )
     }
 }
 
 /// The length of a signature in one part; `OperationActive` after updates, which `C_SignFinal` ends.
 fn one_part(signature: &Signature) -> Result<usize> {
-    if signature.is_updated() { Err(Cause::OperationActive.into()) } else { Ok(signature.len()) }
+    if signature.is_updated() { Err(Cause::OperationActive.into()) } else { Ok(signature.output_len()) }
 }

@@ -24,6 +24,16 @@ pub(super) struct Login {
     pub(super) user: Option<User>,
     pub(super) read_only_sessions: u64,
     pub(super) read_write_sessions: u64,
+    /// The token is being initialised: no session may be opened.
+    pub(super) initialising: bool,
+    /// Moves with each logout: what was begun in an earlier login does not go on in a later one.
+    pub(super) epoch: u64,
+}
+
+impl Login {
+    pub(super) fn sessions(&self) -> u64 {
+        self.read_only_sessions + self.read_write_sessions
+    }
 }
 
 /// The states of a session (section 5.6.1).
@@ -61,7 +71,7 @@ impl Slot {
     pub fn token_info(&self) -> Result<TokenInfo> {
         let (sessions, read_write_sessions) = {
             let login = lock(&self.logged_in);
-            (login.read_only_sessions + login.read_write_sessions, login.read_write_sessions)
+            (login.sessions(), login.read_write_sessions)
         };
         let model = match self.token.config().kms.backend {
             KmsBackend::Aws => MODEL,
@@ -101,14 +111,21 @@ impl Slot {
     /// `C_InitToken`. `SessionExists` while any session is open.
     pub fn init_token(&self, so_pin: &[u8], label: &str) -> Result<()> {
         {
-            let login = lock(&self.logged_in);
-            if login.read_only_sessions + login.read_write_sessions > 0 {
+            let mut login = lock(&self.logged_in);
+            if login.sessions() > 0 || login.initialising {
                 return Err(Cause::SessionExists.into());
             }
+            login.initialising = true;
         }
+        let _done = Initialising(self);
         self.token.initialise(so_pin, label)?;
         self.handles.forget_all();
         Ok(())
+    }
+
+    /// The login that is, as operations remember it.
+    pub(super) fn login_epoch(&self) -> u64 {
+        lock(&self.logged_in).epoch
     }
 
     /// Who is logged in.
@@ -130,5 +147,14 @@ impl Slot {
             (None, true) => CKS_RW_PUBLIC_SESSION,
             (None, false) => CKS_RO_PUBLIC_SESSION,
         }
+    }
+}
+
+/// Lets sessions be opened again, however the initialisation ended.
+struct Initialising<'a>(&'a Slot);
+
+impl Drop for Initialising<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.logged_in).initialising = false;
     }
 }

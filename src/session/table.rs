@@ -2,21 +2,27 @@
 
 use super::cipher::{Decryption, Encryption};
 use super::digest::Digesting;
+use super::handles::HandleEpoch;
 use super::operation::{Kind, Slot as Operation};
 use super::search::Search;
 use super::sign::Signing;
 use super::slot::Slot;
 use super::verify::Verifying;
 use crate::error::{Cause, Error, Result};
+use crate::host::lock::{read, write};
+use crate::store::ObjectRecord;
 use cryptoki_sys::*;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// All sessions. Handles count up from 1 and are never used again.
+/// The last session handle: never used again in this process, nor in its children, whatever is
+/// initialised and finalised.
+static LAST: AtomicU64 = AtomicU64::new(0);
+
+/// All sessions.
 #[derive(Default)]
 pub struct Sessions {
-    last: AtomicU64,
     open: RwLock<HashMap<CK_SESSION_HANDLE, Arc<Session>>>,
 }
 
@@ -29,6 +35,7 @@ pub struct Session {
     /// Whether it may write.
     pub read_write: bool,
     device_error: AtomicU32,
+    closed: AtomicBool,
     pub(super) search: Operation<Search>,
     pub(super) encryption: Operation<Encryption>,
     pub(super) decryption: Operation<Decryption>,
@@ -44,6 +51,7 @@ impl Session {
             slot,
             read_write,
             device_error: AtomicU32::new(0),
+            closed: AtomicBool::new(false),
             search: Operation::default(),
             encryption: Operation::default(),
             decryption: Operation::default(),
@@ -51,6 +59,23 @@ impl Session {
             signing: Operation::default(),
             verifying: Operation::default(),
         }
+    }
+
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    /// Gives an object that was just made its handle. If the session was closed meanwhile, its objects end
+    /// with it; those on the token stay.
+    pub(super) fn handle_of(&self, record: ObjectRecord, epoch: HandleEpoch) -> Result<CK_OBJECT_HANDLE> {
+        let handle = self.slot.handles.of_new(record, self.handle, epoch);
+        if self.closed.load(Ordering::Acquire) {
+            for id in self.slot.handles.forget_session(self.handle) {
+                self.slot.token.forget_key(id);
+            }
+            return Err(Cause::SessionHandleInvalid.into());
+        }
+        Ok(handle)
     }
 
     /// The device error of the last call that failed with one.
@@ -87,7 +112,7 @@ impl Sessions {
     }
 
     pub(super) fn insert(&self, slot: &Arc<Slot>, read_write: bool) -> CK_SESSION_HANDLE {
-        let handle = self.last.fetch_add(1, Ordering::Relaxed) + 1;
+        let handle = LAST.fetch_add(1, Ordering::Relaxed) + 1;
         self.write().insert(handle, Arc::new(Session::new(handle, Arc::clone(slot), read_write)));
         handle
     }
@@ -102,10 +127,10 @@ impl Sessions {
     }
 
     fn read(&self) -> RwLockReadGuard<'_, HashMap<CK_SESSION_HANDLE, Arc<Session>>> {
-        self.open.read().unwrap_or_else(PoisonError::into_inner)
+        read(&self.open)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, HashMap<CK_SESSION_HANDLE, Arc<Session>>> {
-        self.open.write().unwrap_or_else(PoisonError::into_inner)
+        write(&self.open)
     }
 }

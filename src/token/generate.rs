@@ -6,14 +6,15 @@ use crate::crypto::PublicKey;
 use crate::error::{Cause, Result};
 use crate::kms::DataKeyPair;
 use crate::object::{Look, NewKeyPair, policy};
-use crate::store::{ObjectRecord, SealedKey};
-use crate::unwrap;
+use crate::store::{ObjectRecord, SealedKey, TokenRecord};
+use crate::unwrap::{self, Opened};
 use cryptoki_sys::{CKA_ALWAYS_AUTHENTICATE, CKA_TOKEN, CKA_UNIQUE_ID};
 
 impl Token {
     /// Makes a key pair: one KMS call, then one transaction for what belongs on the token. Objects that
     /// belong to the session are only returned. Public key first. Any failure leaves neither.
     pub fn generate(&self, mut new: NewKeyPair) -> Result<(ObjectRecord, ObjectRecord)> {
+        let epoch = self.cache.epoch();
         let record = self.initialised()?;
         // Before the call: without the token key its answer could not be kept.
         let token_key = self.token_key(&record)?;
@@ -26,7 +27,7 @@ impl Token {
             GenerateMode::WithPlaintext => self.kms.generate_data_key_pair(new.spec, &context)?,
             GenerateMode::WithoutPlaintext => self.kms.generate_data_key_pair_without_plaintext(new.spec, &context)?,
         };
-        let DataKeyPair { public_key, private_key, sealed, kms_key_arn, .. } = made;
+        let DataKeyPair { public_key, private_key, sealed, kms_key_arn, request_id } = made;
         let public = PublicKey::from_spki(&public_key)
             .map_err(|error| Cause::KmsBadResponse.with(format!("the new public key: {error}")))?;
         // Checks that the two halves match; without the plaintext the first unwrap does.
@@ -48,12 +49,26 @@ impl Token {
             [&public, &secret].into_iter().filter(|half| half.attributes.is(CKA_TOKEN)).cloned().collect();
         if !on_token.is_empty() {
             self.store()?.insert(&on_token)?;
+            self.check_still_this_token(&record, &on_token)?;
         }
         if let (Some(private), Some(sealed)) = (private, &secret.sealed)
             && !secret.attributes.is(CKA_ALWAYS_AUTHENTICATE)
         {
-            self.cache.put(secret.id, policy::seal_tag(&secret.attributes, &sealed.blob), private);
+            let opened = Opened { key: private, request_id };
+            self.cache.put(secret.id, policy::seal_tag(&secret.attributes, &sealed.blob), opened, epoch);
         }
         Ok((public, secret))
+    }
+
+    /// Takes back what was just written if another process initialised the token anew meanwhile: it is
+    /// sealed under a token key that is gone. (If that happens after this look, the objects are gone too.)
+    fn check_still_this_token(&self, record: &TokenRecord, written: &[ObjectRecord]) -> Result<()> {
+        if self.fresh_record()?.is_some_and(|now| now.serial == record.serial) {
+            return Ok(());
+        }
+        for object in written {
+            self.store()?.delete(&object.id, None)?;
+        }
+        Err(Cause::UserNotLoggedIn.with("the token was initialised anew by another process"))
     }
 }

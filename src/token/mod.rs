@@ -11,15 +11,20 @@ pub use pins::{PIN_LEN, PinFlags, User};
 use crate::config::{LoginMode, TokenConfig};
 use crate::crypto::Secret;
 use crate::error::{Cause, Result};
+use crate::host::lock::{read, write};
 use crate::kms::{HostRules, Kms};
 use crate::store::{self, Store, TokenRecord};
-use crate::unwrap::Cache;
+use crate::unwrap::{Cache, Flights};
 use once_cell::sync::OnceCell;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
 /// The key that encrypts every sealed key of a token once more; see `pins.rs`.
-pub struct TokenKey(Secret);
+pub struct TokenKey {
+    key: Secret,
+    /// The serial number of the token that it belongs to: a token that is initialised anew has another.
+    serial: String,
+}
 
 /// One token. Making it touches neither store nor network.
 pub struct Token {
@@ -28,7 +33,9 @@ pub struct Token {
     kms: Kms,
     cache: Cache,
     key: RwLock<Option<Arc<TokenKey>>>,
-    unseal: std::sync::Mutex<()>,
+    unseal: Flights<(), Arc<TokenKey>>,
+    /// PINs are tried one at a time, so that no two tries see the same count.
+    trying: Mutex<()>,
     seen: RwLock<Option<(Instant, Option<Arc<TokenRecord>>)>>,
 }
 
@@ -47,7 +54,8 @@ impl Token {
             kms,
             cache,
             key: RwLock::new(None),
-            unseal: std::sync::Mutex::new(()),
+            unseal: Flights::new(),
+            trying: Mutex::new(()),
             seen: RwLock::new(None),
         }
     }
@@ -73,7 +81,7 @@ impl Token {
 
     /// The token's own record, at most a second old; `None` before `C_InitToken`.
     pub fn record(&self) -> Result<Option<Arc<TokenRecord>>> {
-        if let Some((at, record)) = &*self.seen.read().unwrap_or_else(PoisonError::into_inner)
+        if let Some((at, record)) = &*read(&self.seen)
             && at.elapsed() < RECORD_LIFE
         {
             return Ok(record.clone());
@@ -84,7 +92,7 @@ impl Token {
     /// The token's own record as it is now.
     fn fresh_record(&self) -> Result<Option<Arc<TokenRecord>>> {
         let record = self.store()?.token()?.map(Arc::new);
-        *self.seen.write().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), record.clone()));
+        *write(&self.seen) = Some((Instant::now(), record.clone()));
         Ok(record)
     }
 
@@ -98,9 +106,19 @@ impl Token {
         Ok(self.initialised()?.login == LoginMode::Pin)
     }
 
+    /// Wipes the keys that are too old, where the host forbids the thread that would do it in time.
+    pub fn wipe_expired(&self) {
+        self.cache.wipe_expired();
+    }
+
     /// Wipes every secret that a login or a use brought into memory.
     pub fn forget_secrets(&self) {
-        *self.key.write().unwrap_or_else(PoisonError::into_inner) = None;
+        self.hold_key(None);
+        self.forget_keys();
+    }
+
+    /// Wipes the unwrapped keys, and what they may have left in buffers.
+    pub fn forget_keys(&self) {
         self.cache.clear();
         // Buffers of idle connections may hold an answer with a plaintext key in it.
         self.kms.forget_connections();

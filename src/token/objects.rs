@@ -41,9 +41,10 @@ impl Token {
             return Ok(object.clone());
         };
         let mut changed = ObjectRecord { attributes, ..object.clone() };
-        if object.attributes.is(CKA_TOKEN) {
-            changed.version = self.store()?.update(&changed)?;
-        }
+        changed.version = match object.attributes.is(CKA_TOKEN) {
+            true => self.store()?.update(&changed)?,
+            false => object.version + 1,
+        };
         Ok(changed)
     }
 
@@ -55,7 +56,12 @@ impl Token {
         if object.attributes.is(CKA_TOKEN) {
             self.store()?.delete(&object.id, None)?;
         }
-        self.cache.remove(object.id);
+        self.forget_key(object.id);
         Ok(())
+    }
+
+    /// Wipes the unwrapped key of an object that is gone.
+    pub fn forget_key(&self, id: ObjectId) {
+        self.cache.remove(id);
     }
 }

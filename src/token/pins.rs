@@ -9,11 +9,12 @@ use super::{Token, TokenKey};
 use crate::config::LoginMode;
 use crate::crypto::{Hash, Secret, password, random, seal_box};
 use crate::error::{Cause, Error, Result};
+use crate::host::lock::{lock, read, write};
 use crate::kms::EncryptionContext;
 use crate::store::{PinRecord, SealedKey, TokenRecord};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Who logs in.
@@ -50,21 +51,25 @@ pub struct PinFlags {
 impl Token {
     /// `C_InitToken`: makes the token anew, without any objects. `label` is without its padding.
     ///
-    /// The SO PIN of a token that is initialised must be right. Makes one KMS call for a token without
-    /// PINs, none otherwise.
+    /// It gets a new serial number: what was sealed for the old token is for no other. The SO PIN of a
+    /// token that is initialised must be right. Makes one KMS call for a token without PINs, none
+    /// otherwise.
     pub fn initialise(&self, so_pin: &[u8], label: &str) -> Result<()> {
         let before = self.fresh_record()?;
-        if let Some(before) = &before
-            && before.so_pin.is_some()
-        {
+        if before.as_ref().is_some_and(|before| before.so_pin.is_some()) {
             self.check_pin(User::So, so_pin)?;
         }
-        // Wrong tries counted just now moved the record's version.
-        let before = self.fresh_record()?;
-        let serial = match &before {
-            Some(before) => before.serial.clone(),
-            None => new_serial()?,
+        // The PIN was checked for the token as it was then. Tries that are counted may have moved its
+        // version since; another PIN, or another token, must not be overwritten unasked.
+        let now_there = self.fresh_record()?;
+        let identity = |record: &Option<Arc<TokenRecord>>| {
+            record.as_ref().map(|record| (record.serial.clone(), record.so_pin.as_ref().map(|pin| pin.salt)))
         };
+        if identity(&before) != identity(&now_there) {
+            return Err(Cause::StoreConflict.with("the token was changed at the same time"));
+        }
+        let before = now_there;
+        let serial = new_serial()?;
         let mut record = TokenRecord {
             version: 0,
             serial,
@@ -108,6 +113,7 @@ impl Token {
     /// Wrong tries are counted in the store. Errors: `PinIncorrect`, `PinLocked`,
     /// `UserPinNotInitialized`.
     pub fn check_pin(&self, user: User, pin: &[u8]) -> Result<Option<Arc<TokenKey>>> {
+        let _alone = lock(&self.trying);
         let record = self.fresh_record()?.ok_or(Cause::TokenNotRecognized)?;
         let Some(stored) = pin_of(&record, user) else {
             return match (record.login, user) {
@@ -123,18 +129,20 @@ impl Token {
             [] => None,
             pin => unwrap(stored, &record.serial, user, pin)?,
         };
-        match opened {
-            Some(key) => {
-                if stored.failed_attempts != 0 {
-                    self.count(user, |_| 0)?;
-                }
-                Ok((record.login == LoginMode::Pin).then(|| Arc::new(TokenKey(key))))
-            }
-            None => {
-                self.count(user, |failed| failed.saturating_add(1))?;
-                Err(Cause::PinIncorrect.into())
-            }
+        let Some(key) = opened else {
+            self.count(user, |failed| failed.saturating_add(1))?;
+            return Err(Cause::PinIncorrect.into());
+        };
+        // Another process may have locked the PIN while this one computed.
+        let now = self.fresh_record()?.ok_or(Cause::TokenNotRecognized)?;
+        let failed = pin_of(&now, user).map_or(0, |pin| pin.failed_attempts);
+        if self.flags_of(pin_of(&now, user)).locked {
+            return Err(Cause::PinLocked.into());
         }
+        if failed != 0 {
+            self.count(user, |_| 0)?;
+        }
+        Ok((record.login == LoginMode::Pin).then(|| Arc::new(TokenKey { key, serial: record.serial.clone() })))
     }
 
     /// Sets the count of wrong tries. A store that cannot be written cannot count; that is no reason to
@@ -152,16 +160,19 @@ impl Token {
         }
     }
 
-    /// `C_InitPIN`: the security officer, who holds `key`, sets the user's PIN.
+    /// `C_InitPIN`: the security officer, whose login holds the token key, sets the user's PIN.
     pub fn init_user_pin(&self, pin: &[u8]) -> Result<()> {
         check_length(pin)?;
         let record = self.fresh_record()?.ok_or(Cause::TokenNotRecognized)?;
         if record.login == LoginMode::None {
             return Err(Cause::FunctionNotSupported.with("a token with login = \"none\" has no user PIN"));
         }
-        let key = self.held_key().ok_or(Cause::UserNotLoggedIn)?;
-        let wrapped = wrap(&key.0, &record.serial, User::User, pin)?;
+        let key = self.token_key(&record)?;
+        let wrapped = wrap(&key.key, &record.serial, User::User, pin)?;
         self.change_record(|record| {
+            if record.serial != key.serial {
+                return Err(Cause::UserNotLoggedIn.with("the token was initialised anew"));
+            }
             record.user_pin = Some(wrapped.clone());
             Ok(())
         })
@@ -175,11 +186,10 @@ impl Token {
         }
         let key = self.check_pin(user, old)?;
         check_length(new)?;
-        let key = match key {
-            Some(key) => key,
-            None => Arc::new(TokenKey(new_key()?)),
+        let wrapped = match key {
+            Some(key) => wrap(&key.key, &record.serial, user, new)?,
+            None => wrap(&new_key()?, &record.serial, user, new)?,
         };
-        let wrapped = wrap(&key.0, &record.serial, user, new)?;
         let unchanged = pin_of(&record, user).map(|pin| pin.salt);
         self.change_record(|record| {
             // Whoever changed the PIN meanwhile knew it too; this change was made for the old one.
@@ -196,26 +206,27 @@ impl Token {
 
     /// Keeps the token key of a login, until [`Token::forget_secrets`].
     pub fn hold_key(&self, key: Option<Arc<TokenKey>>) {
-        *self.key.write().unwrap_or_else(PoisonError::into_inner) = key;
+        *write(&self.key) = key;
     }
 
     fn held_key(&self) -> Option<Arc<TokenKey>> {
-        self.key.read().unwrap_or_else(PoisonError::into_inner).clone()
+        read(&self.key).clone()
     }
 
-    /// The token key: that of the login, or unsealed by KMS once per process.
+    /// The token key: that of the login, or unsealed by KMS once per process. A key of a token that was
+    /// initialised anew since is none.
     pub(super) fn token_key(&self, record: &TokenRecord) -> Result<Arc<TokenKey>> {
-        if let Some(key) = self.held_key() {
+        if let Some(key) = self.held_key().filter(|key| key.serial == record.serial) {
             return Ok(key);
         }
-        if record.login == LoginMode::Pin {
-            return Err(Cause::UserNotLoggedIn.into());
+        match record.login {
+            LoginMode::Pin => Err(Cause::UserNotLoggedIn.into()),
+            // One caller asks KMS, the others wait for its answer.
+            LoginMode::None => self.unseal.run((), || self.unseal_token_key(record)).0,
         }
-        // One caller asks KMS, the others wait for it: the mutex guards nothing else.
-        let _alone = self.unseal.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(key) = self.held_key() {
-            return Ok(key);
-        }
+    }
+
+    fn unseal_token_key(&self, record: &TokenRecord) -> Result<Arc<TokenKey>> {
         let sealed = record.sealed_token_key.as_ref().ok_or(Cause::RecordCorrupt)?;
         if sealed.context_version != CONTEXT_VERSION {
             return Err(Cause::SealBroken.with("the token key: an unknown version of the encryption context"));
@@ -225,7 +236,7 @@ impl Token {
         if opened.plaintext.len() != 32 {
             return Err(Cause::SealKeyMalformed.with("the token key"));
         }
-        let key = Arc::new(TokenKey(opened.plaintext));
+        let key = Arc::new(TokenKey { key: opened.plaintext, serial: record.serial.clone() });
         self.hold_key(Some(Arc::clone(&key)));
         Ok(key)
     }
@@ -276,12 +287,12 @@ impl Token {
 impl TokenKey {
     /// Encrypts a blob of the object `id`.
     pub(super) fn seal(&self, id: &[u8], blob: &[u8]) -> Result<Vec<u8>> {
-        seal_box::seal(&self.0, id, blob)
+        seal_box::seal(&self.key, id, blob)
     }
 
     /// Decrypts a blob of the object `id`; `SealTokenKey` if it was altered or belongs to another.
     pub(super) fn open(&self, id: &[u8], blob: &[u8]) -> Result<Secret> {
-        seal_box::open(&self.0, id, blob)
+        seal_box::open(&self.key, id, blob)
     }
 }
 

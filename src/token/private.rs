@@ -1,31 +1,29 @@
 //! The use of a private key: unwrap, check, cache.
 
 use super::Token;
-use crate::config::LoginMode;
-use crate::crypto::PrivateKey;
 use crate::error::{Cause, Result};
+use crate::host::protected;
 use crate::kms::EncryptionContext;
 use crate::object::{Look, keypair, policy};
 use crate::store::{ObjectRecord, SealedKey};
-use crate::unwrap;
+use crate::unwrap::{self, Opened, Use};
 use cryptoki_sys::{CKA_ALWAYS_AUTHENTICATE, CKA_ID, CKA_LABEL, CKA_PUBLIC_KEY_INFO, CKA_UNIQUE_ID};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 impl Token {
     /// The private key of an object, ready to use; counts as one use.
     ///
     /// One KMS `Decrypt` unless the key is cached under the same `seal_tag`
     /// ([`policy::seal_tag`]). A key with `CKA_ALWAYS_AUTHENTICATE` never is.
-    pub fn private_key(&self, object: &ObjectRecord, seal_tag: u64) -> Result<Arc<PrivateKey>> {
+    pub fn private_key(&self, object: &ObjectRecord, seal_tag: u64) -> Result<Use> {
         let unwrap = || self.unwrap(object).map_err(|error| error.context(describe(object)));
         if object.attributes.is(CKA_ALWAYS_AUTHENTICATE) {
-            return unwrap().map(Arc::new);
+            return unwrap().map(Use::from);
         }
-        Ok(self.cache.key(object.id, seal_tag, unwrap)?.key)
+        self.cache.key(object.id, seal_tag, unwrap)
     }
 
-    fn unwrap(&self, object: &ObjectRecord) -> Result<PrivateKey> {
+    fn unwrap(&self, object: &ObjectRecord) -> Result<Opened> {
         let record = self.initialised()?;
         let attributes = &object.attributes;
         let sealed =
@@ -42,20 +40,14 @@ impl Token {
         let blob = key.open(object.id.as_bytes(), &sealed.blob)?;
         let opened = self.kms.decrypt(blob.expose(), &context)?;
         tracing::info!(object = %object.id, request_id = opened.request_id.as_deref().unwrap_or("-"), "unwrapped a private key");
+        if protected::take_lock_warning() {
+            tracing::warn!("key memory cannot be locked (RLIMIT_MEMLOCK): private keys in use may be swapped out");
+        }
         let private = unwrap::checked_key(&opened.plaintext, attributes.bytes(CKA_PUBLIC_KEY_INFO))?;
         if !keypair::describes(attributes, private.public_key())? {
             return Err(Cause::SealKeyMismatch.with("the object's attributes describe another public key"));
         }
-        Ok(private)
-    }
-
-    /// Whether the module may use private keys at all now: without it they are not even looked for.
-    pub fn is_unlocked(&self) -> Result<bool> {
-        Ok(self.initialised()?.login == LoginMode::None || self.held_key_is_there())
-    }
-
-    fn held_key_is_there(&self) -> bool {
-        self.key.read().is_ok_and(|key| key.is_some())
+        Ok(Opened { key: private, request_id: opened.request_id })
     }
 }
 

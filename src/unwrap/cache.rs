@@ -7,11 +7,12 @@
 use super::flight::Flights;
 use crate::crypto::PrivateKey;
 use crate::error::{Cause, Error, Result};
+use crate::host::lock::{lock, read, write};
 use crate::host::signals;
 use crate::store::ObjectId;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 /// How long and how often a key may be used after one unwrap.
@@ -33,11 +34,14 @@ struct Shared {
     /// When the first key will be too old, in milliseconds since `born`; for hosts without threads.
     due: AtomicU64,
     sweeper: Mutex<bool>,
+    /// The same as `sweeper` says, for those who only want to know whether to sweep themselves.
+    swept_by_thread: AtomicBool,
     wake: Condvar,
 }
 
 struct Entry {
     key: Arc<PrivateKey>,
+    request_id: Option<String>,
     tag: u64,
     unwrapped: Instant,
     uses: AtomicU64,
@@ -45,12 +49,32 @@ struct Entry {
     refreshing: AtomicBool,
 }
 
-/// A key and where it came from.
+/// What an unwrap gives.
+pub struct Opened {
+    /// The key.
+    pub key: PrivateKey,
+    /// The id that KMS gave the request, for the audit.
+    pub request_id: Option<String>,
+}
+
+/// A key for one use, and where it came from.
 pub struct Use {
     /// The key.
     pub key: Arc<PrivateKey>,
     /// Whether it took no unwrap.
     pub cached: bool,
+    /// The id of the request that opened it.
+    pub request_id: Option<String>,
+}
+
+/// A moment in a cache's life: a key that was asked for before keys were dropped is not kept after.
+#[derive(Clone, Copy)]
+pub struct Epoch(u64);
+
+impl Entry {
+    fn used(&self, cached: bool) -> Use {
+        Use { key: Arc::clone(&self.key), cached, request_id: self.request_id.clone() }
+    }
 }
 
 impl Cache {
@@ -64,19 +88,18 @@ impl Cache {
             born: Instant::now(),
             due: AtomicU64::new(u64::MAX),
             sweeper: Mutex::new(false),
+            swept_by_thread: AtomicBool::new(false),
             wake: Condvar::new(),
         };
         Self { shared: Arc::new(shared), threads_allowed }
     }
 
     /// The key of the object as `tag` knows it, from the cache or by `unwrap`; counts as one use.
-    pub fn key(&self, id: ObjectId, tag: u64, unwrap: impl Fn() -> Result<PrivateKey>) -> Result<Use> {
+    pub fn key(&self, id: ObjectId, tag: u64, unwrap: impl Fn() -> Result<Opened>) -> Result<Use> {
         if self.shared.rules.max_age.is_zero() {
-            return unwrap().map(|key| Use { key: Arc::new(key), cached: false });
+            return unwrap().map(Use::from);
         }
-        if !self.threads_allowed && self.shared.now() >= self.shared.due.load(Ordering::Relaxed) {
-            self.shared.sweep(Instant::now());
-        }
+        self.wipe_expired();
         if let Some(entry) = self.shared.usable(id, tag) {
             return self.refreshed(id, entry, unwrap);
         }
@@ -84,24 +107,24 @@ impl Cache {
         loop {
             let (result, worked) = self.shared.flights.run((id, tag), || self.insert(id, tag, self.epoch(), &unwrap));
             let entry = result?;
-            if self.shared.take_use(&entry) {
-                return Ok(Use { key: Arc::clone(&entry.key), cached: !worked });
+            if self.shared.take_use(id, &entry) {
+                return Ok(entry.used(!worked));
             }
         }
     }
 
     /// Uses a cached key, and unwraps it anew first if it is nearly old: one caller does, the others go
     /// on with the old one. A denial ends the old one at once; an outage lets it live to its end.
-    fn refreshed(&self, id: ObjectId, entry: Arc<Entry>, unwrap: impl Fn() -> Result<PrivateKey>) -> Result<Use> {
-        let hit = Use { key: Arc::clone(&entry.key), cached: true };
+    fn refreshed(&self, id: ObjectId, entry: Arc<Entry>, unwrap: impl Fn() -> Result<Opened>) -> Result<Use> {
+        let hit = entry.used(true);
         let nearly_old = entry.unwrapped.elapsed() >= self.shared.rules.max_age.mul_f32(0.9);
         if !nearly_old || entry.refreshing.swap(true, Ordering::AcqRel) {
             return Ok(hit);
         }
         match self.insert(id, entry.tag, self.epoch(), &unwrap) {
             Ok(fresh) => {
-                self.shared.take_use(&fresh);
-                Ok(Use { key: Arc::clone(&fresh.key), cached: false })
+                self.shared.take_use(id, &fresh);
+                Ok(fresh.used(false))
             }
             Err(error) if is_denial(&error) => Err(error),
             Err(error) => {
@@ -111,32 +134,35 @@ impl Cache {
         }
     }
 
-    /// Keeps the key of an object that was just made, whose plaintext came with it.
-    pub fn put(&self, id: ObjectId, tag: u64, key: PrivateKey) {
+    /// Keeps the key of an object that was just made, whose plaintext came with it; `epoch` is when it
+    /// was asked for.
+    pub fn put(&self, id: ObjectId, tag: u64, opened: Opened, epoch: Epoch) {
         if !self.shared.rules.max_age.is_zero() {
             // A fresh key cannot be refused, so there is nothing to report.
-            let _ = self.insert(id, tag, self.epoch(), || Ok(key));
+            let _ = self.insert(id, tag, epoch, || Ok(opened));
         }
     }
 
-    fn epoch(&self) -> u64 {
-        self.shared.epoch.load(Ordering::Acquire)
+    /// Now.
+    pub fn epoch(&self) -> Epoch {
+        Epoch(self.shared.epoch.load(Ordering::Acquire))
     }
 
     fn insert(
         &self,
         id: ObjectId,
         tag: u64,
-        epoch: u64,
-        unwrap: impl FnOnce() -> Result<PrivateKey>,
+        epoch: Epoch,
+        unwrap: impl FnOnce() -> Result<Opened>,
     ) -> Result<Arc<Entry>> {
-        let key = unwrap().inspect_err(|error| {
+        let opened = unwrap().inspect_err(|error| {
             if is_denial(error) {
                 self.remove(id);
             }
         })?;
         let entry = Arc::new(Entry {
-            key: Arc::new(key),
+            key: Arc::new(opened.key),
+            request_id: opened.request_id,
             tag,
             unwrapped: Instant::now(),
             uses: AtomicU64::new(0),
@@ -145,7 +171,7 @@ impl Cache {
         });
         {
             let mut entries = self.shared.write();
-            if self.epoch() != epoch {
+            if self.epoch().0 != epoch.0 {
                 return Ok(entry);
             }
             entries.insert(id, Arc::clone(&entry));
@@ -163,8 +189,20 @@ impl Cache {
         Ok(entry)
     }
 
-    /// Drops one key.
+    /// Drops what is too old, where no thread does it. Cheap while nothing is.
+    pub fn wipe_expired(&self) {
+        if self.shared.swept_by_thread.load(Ordering::Relaxed) {
+            return;
+        }
+        let due = self.shared.due.load(Ordering::Relaxed);
+        if due != u64::MAX && self.shared.now() >= due {
+            self.shared.sweep(Instant::now());
+        }
+    }
+
+    /// Drops one key, also if it is being unwrapped now.
     pub fn remove(&self, id: ObjectId) {
+        self.shared.epoch.fetch_add(1, Ordering::AcqRel);
         self.shared.write().remove(&id);
     }
 
@@ -176,15 +214,11 @@ impl Cache {
         let _sweeper = lock(&self.shared.sweeper);
         self.shared.wake.notify_all();
     }
+}
 
-    /// How many keys there are.
-    pub fn len(&self) -> usize {
-        self.shared.read().len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+impl From<Opened> for Use {
+    fn from(opened: Opened) -> Self {
+        Self { key: Arc::new(opened.key), cached: false, request_id: opened.request_id }
     }
 }
 
@@ -221,13 +255,20 @@ impl Shared {
     fn usable(&self, id: ObjectId, tag: u64) -> Option<Arc<Entry>> {
         let entry = Arc::clone(self.read().get(&id)?);
         let good = entry.tag == tag && entry.unwrapped.elapsed() < self.rules.max_age;
-        (good && self.take_use(&entry)).then_some(entry)
+        (good && self.take_use(id, &entry)).then_some(entry)
     }
 
-    /// Counts a use, before it happens; false if there are none left.
-    fn take_use(&self, entry: &Entry) -> bool {
+    /// Counts a use, before it happens; false if there are none left. With its last use a key is dropped.
+    fn take_use(&self, id: ObjectId, entry: &Arc<Entry>) -> bool {
         entry.last_use.store(self.now(), Ordering::Relaxed);
-        entry.uses.fetch_add(1, Ordering::Relaxed) < self.rules.max_uses
+        let before = entry.uses.fetch_add(1, Ordering::Relaxed);
+        if before + 1 == self.rules.max_uses {
+            let mut entries = self.write();
+            if entries.get(&id).is_some_and(|present| Arc::ptr_eq(present, entry)) {
+                entries.remove(&id);
+            }
+        }
+        before < self.rules.max_uses
     }
 
     /// Drops what is too old, and tells when the next key will be.
@@ -250,6 +291,7 @@ impl Shared {
         let shared = Arc::clone(this);
         // Without the thread (RLIMIT_NPROC, say) the next call wipes what is too old.
         *running = signals::spawn_quiet("datakey-wipe", move || shared.keep_sweeping()).is_ok();
+        this.swept_by_thread.store(*running, Ordering::Relaxed);
     }
 
     fn keep_sweeping(&self) {
@@ -261,17 +303,14 @@ impl Shared {
             running = self.wake.wait_timeout(running, wait).unwrap_or_else(PoisonError::into_inner).0;
         }
         *running = false;
+        self.swept_by_thread.store(false, Ordering::Relaxed);
     }
 
     fn read(&self) -> RwLockReadGuard<'_, HashMap<ObjectId, Arc<Entry>>> {
-        self.entries.read().unwrap_or_else(PoisonError::into_inner)
+        read(&self.entries)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, HashMap<ObjectId, Arc<Entry>>> {
-        self.entries.write().unwrap_or_else(PoisonError::into_inner)
+        write(&self.entries)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,20 +1,28 @@
 //! Single flight: of all who want the same cold key at once, one asks KMS and the others wait for it.
 
 use crate::error::{Cause, Error, Result};
+use crate::host::lock::lock;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 /// Work in progress, by key.
-pub(super) struct Flights<K, V>(Mutex<HashMap<K, Arc<Flight<V>>>>);
+pub struct Flights<K, V>(Mutex<HashMap<K, Arc<Flight<V>>>>);
 
 struct Flight<V> {
     landed: Mutex<Option<Result<V>>>,
     arrival: Condvar,
 }
 
+impl<K: Eq + Hash + Clone, V: Clone> Default for Flights<K, V> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<K: Eq + Hash + Clone, V: Clone> Flights<K, V> {
-    pub(super) fn new() -> Self {
+    /// No work in progress.
+    pub fn new() -> Self {
         Self(Mutex::new(HashMap::new()))
     }
 
@@ -22,7 +30,7 @@ impl<K: Eq + Hash + Clone, V: Clone> Flights<K, V> {
     /// whether this caller ran it.
     ///
     /// `work` has its own deadline, so waiting for it needs none.
-    pub(super) fn run(&self, key: K, work: impl FnOnce() -> Result<V>) -> (Result<V>, bool) {
+    pub fn run(&self, key: K, work: impl FnOnce() -> Result<V>) -> (Result<V>, bool) {
         let (flight, first) = {
             let mut flights = lock(&self.0);
             match flights.get(&key) {
@@ -68,11 +76,6 @@ impl<K: Eq + Hash + Clone, V: Clone> Drop for Landing<'_, K, V> {
         *lock(&self.flight.landed) = Some(self.result.clone());
         self.flight.arrival.notify_all();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // What these locks guard is whole at every instant, so a panic elsewhere does not taint it.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@
 mod cache;
 mod flight;
 
-pub use cache::{Cache, Rules};
+pub use cache::{Cache, Epoch, Opened, Rules, Use};
+pub use flight::Flights;
 
 use crate::crypto::{PrivateKey, Secret};
 use crate::error::{Cause, Result};

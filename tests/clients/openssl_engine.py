@@ -63,7 +63,6 @@ def run(suite, report):
         cms(token, report, kind, key_id)
     for kind, key_id in KEYS[:2]:
         padding(token, report, kind, key_id)
-    derive(token, report)
     refusals(token, report)
 
 
@@ -151,19 +150,6 @@ def padding(token, report, kind, key_id):
             t.run([*words, *choice, "-out", encrypted], env=PLAIN)
             result = t.run(["openssl", "pkeyutl", "-decrypt", *USE, "-inkey", uri, "-in", encrypted, *choice])
             t.same("plaintext", result.raw, plain)
-
-
-def derive(token, report):
-    for kind, key_id in KEYS[2:]:
-        with report.test(f"pkeyutl -derive (ECDH): {kind}") as t:
-            peer, peer_public = token.path("peer.pem"), token.path("peer.pub")
-            t.run(["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:" + kind[3:], "-out", peer])
-            t.run(["openssl", "pkey", "-in", peer, "-pubout", "-out", peer_public])
-            ours = token.path("ours.pem")
-            t.run(["openssl", "pkey", "-pubin", "-inform", "DER", "-out", ours], stdin=public_der(token, t, key_id))
-            wanted = t.run(["openssl", "pkeyutl", "-derive", "-inkey", peer, "-peerkey", ours], env=PLAIN).raw
-            uri = token.uri("private", key_id)
-            t.same("secret", t.run(["openssl", "pkeyutl", "-derive", *USE, "-inkey", uri, "-peerkey", peer_public]).raw, wanted)
 
 
 def refusals(token, report):

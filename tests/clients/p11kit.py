@@ -115,7 +115,8 @@ def object_listings(token, report):
 def certify(token, report, key_id, label, lack):
     template, uri = token.path("template"), token.uri("private", key_id)
     write(template, f"cn = {label}\nca\ncert_signing_key\nexpiration_days = 30\nserial = 1\n")
-    for hash_name in ("SHA256", "SHA512"):
+    # Ed25519 signs with its own SHA-512, and GnuTLS refuses any other name for it.
+    for hash_name in ("SHA512",) if label == "five" else ("SHA256", "SHA512"):
         with report.test(f"certtool: request and certificate by {label}, {hash_name}", lack) as t:
             request, certificate = token.path("request.pem"), token.path(f"{label}.crt")
             words = ["certtool", "--load-privkey", uri, "--template", template, f"--hash={hash_name}", "--outfile"]

@@ -11,7 +11,7 @@ TEST_EC = ("--test-ec", "--session-rw", "--id", "90", "--label", "x", "--key-typ
 # What a thread of --test-threads does: IN C_Initialize(NULL), IL with locking, GI C_GetInfo, SL slots, Tn C_GetTokenInfo.
 RACES = (
     ("four times with locking", ("ILGISLT0",) * 4, ("--use-locking",)),
-    ("sixteen times with locking", ("ILGISLT0",) * 16, ("--use-locking",)),
+    ("ten times with locking", ("ILGISLT0",) * 10, ("--use-locking",)),
     ("with and without locking", ("INGISLT0", "ILGISLT0", "INGI", "ILSL"), ("--use-locking",)),
     ("readers of a library that is initialised by another thread", ("GISLT0",) * 3 + ("ILSLT0",), ()),
 )
@@ -79,13 +79,13 @@ def judged(token, reference, t, words, contains, **options):
 
 
 def self_test(token, reference, report):
-    said = (r"^C_SeedRandom\(\) and C_GenerateRandom\(\):\n  seems to be OK", "all 4 digest functions seem to work",
+    said = (r"^C_SeedRandom\(\) and C_GenerateRandom\(\):\n(  seeding \(C_SeedRandom\) not supported\n)?  seems to be OK", "all 4 digest functions seem to work",
             "SHA-1: OK", "SHA256: OK")
     with report.test("--test: random numbers and digests") as t:
         judged(token, reference, t, ("--test",), said, code=None)
     with report.test("--test --allow-sw: signatures, verification, decryption", "OAEP with SHA-1 only") as t:
         rsa = [rf"^    {name}: OK$" for name in ("RSA-X-509", "RSA-PKCS", "SHA1-RSA-PKCS", "SHA256-RSA-PKCS")]
-        oaep = r"^    RSA-PKCS-OAEP: .*OK$|RSA-PKCS-OAEP: OK"
+        oaep = r"^    RSA-PKCS-OAEP: (mgf not set, defaulting to MGF1-SHA256\n)?OK$"
         judged(token, reference, t, ("--test", "--allow-sw"), (*said, "all 4 signature functions seem to work", *rsa, oaep,
                                                                "^No errors$"))
 

@@ -1,6 +1,6 @@
 //! A host for the module, as its tests need one: loads the shared library and calls it through its
 //! function list, like any other program.
-#![allow(dead_code, reason = "each test program uses its own part of this")]
+#![allow(dead_code, unused_imports, reason = "each test program uses its own part of this")]
 
 pub(crate) mod steps;
 

@@ -1,6 +1,7 @@
 //! AES-256-GCM.
 
 use super::{check, check_or};
+use crate::crypto::stack::{SIGN, WipedAfter};
 use crate::error::{Cause, Result};
 use aws_lc_sys::*;
 use std::mem::MaybeUninit;
@@ -8,27 +9,29 @@ use std::mem::MaybeUninit;
 pub(in crate::crypto) const NONCE_LEN: usize = 12;
 pub(in crate::crypto) const TAG_LEN: usize = 16;
 
-/// A key schedule, held in place and wiped when dropped.
+/// A key schedule, wiped when dropped. It is filled where it lies: one that is moved leaves a copy of the key
+/// where it was.
 struct Context(MaybeUninit<EVP_AEAD_CTX>);
 
 impl Context {
-    /// Fails with [`Cause::CryptoLibrary`] if the key has not 32 bytes.
-    fn with_key(key: &[u8]) -> Result<Self> {
-        let mut context = Self(MaybeUninit::zeroed());
-        let pointer = context.0.as_mut_ptr();
-        // SAFETY: EVP_AEAD_CTX_zero initialises the context, so that dropping it is valid even if
-        // EVP_AEAD_CTX_init fails.
+    /// Without a key. All zeros is what EVP_AEAD_CTX_zero makes, and may be cleaned up.
+    fn new() -> Self {
+        Self(MaybeUninit::zeroed())
+    }
+
+    /// To be called once. Fails with [`Cause::CryptoLibrary`] if the key has not 32 bytes.
+    fn set_key(&mut self, key: &[u8]) -> Result<()> {
+        let none = std::ptr::null_mut();
+        // SAFETY: the context is zero, the slice valid; a failure leaves the context such that it may be cleaned up.
         check(unsafe {
-            EVP_AEAD_CTX_zero(pointer);
-            EVP_AEAD_CTX_init(pointer, EVP_aead_aes_256_gcm(), key.as_ptr(), key.len(), TAG_LEN, std::ptr::null_mut())
-        })?;
-        Ok(context)
+            EVP_AEAD_CTX_init(self.0.as_mut_ptr(), EVP_aead_aes_256_gcm(), key.as_ptr(), key.len(), TAG_LEN, none)
+        })
     }
 }
 
 impl Drop for Context {
     fn drop(&mut self) {
-        // SAFETY: initialised by `with_key`; the second call wipes the schedule that is held in place.
+        // SAFETY: zero or initialised; the second call wipes the schedule that is held in place.
         unsafe {
             EVP_AEAD_CTX_cleanup(self.0.as_mut_ptr());
             OPENSSL_cleanse(self.0.as_mut_ptr().cast(), size_of::<EVP_AEAD_CTX>());
@@ -44,7 +47,9 @@ pub(in crate::crypto) fn seal(
     plaintext: &[u8],
     out: &mut [u8],
 ) -> Result<()> {
-    let context = Context::with_key(key)?;
+    let _wiped = WipedAfter::<SIGN>;
+    let mut context = Context::new();
+    context.set_key(key)?;
     let mut len = 0;
     // SAFETY: all slices are valid for their lengths; `out` is written no further than its length.
     check(unsafe {
@@ -72,7 +77,9 @@ pub(in crate::crypto) fn open(
     sealed: &[u8],
     out: &mut [u8],
 ) -> Result<()> {
-    let context = Context::with_key(key)?;
+    let _wiped = WipedAfter::<SIGN>;
+    let mut context = Context::new();
+    context.set_key(key)?;
     let mut len = 0;
     // SAFETY: as in `seal`.
     let opened = unsafe {

@@ -4,6 +4,7 @@ use super::exception::Exception;
 use super::keyfile::KeyFile;
 use super::request::Request;
 use super::{Trouble, data, manage};
+use crate::crypto::WipedAfter;
 use serde_json::Value;
 
 type Run = fn(&KeyFile, &Request) -> Result<Value, Trouble>;
@@ -53,8 +54,19 @@ const OPERATIONS: &[Operation] = &[
     operation("CancelKeyDeletion", &["KeyId"], manage::cancel_deletion),
 ];
 
-/// Runs one operation.
+/// How much of the stack an operation may have left plaintext in: AES deciphers a kilobyte at a time there,
+/// and the numbers of a new key are drawn there.
+const STACK: usize = 32 * 1024;
+
+/// Runs one operation. It leaves nothing of a key on the stack: in a host, that is the caller's.
 pub(super) fn run(file: &KeyFile, name: &str, body: &[u8]) -> Result<Value, Trouble> {
+    let _wiped = WipedAfter::<STACK>;
+    run_below(file, name, body)
+}
+
+/// In a frame of its own, which is part of what is wiped.
+#[inline(never)]
+fn run_below(file: &KeyFile, name: &str, body: &[u8]) -> Result<Value, Trouble> {
     let Some(operation) = OPERATIONS.iter().find(|operation| operation.name == name) else {
         return Err(Exception::new("UnknownOperationException", "").into());
     };

@@ -3,8 +3,8 @@
 //! SQLite keeps mutexes, a heap and a table of open files per process, and a forked child inherits them
 //! as they were at that instant. Three things make that harmless:
 //!
-//! 1. A gate. Every call into SQLite happens [`inside`] it, and a fork waits (briefly) until nobody is,
-//!    so that a child inherits no mutex that is held by a thread it does not have.
+//! 1. The gate. Every call into SQLite happens [`inside`] it, so that a child inherits no mutex that is
+//!    held by a thread it does not have.
 //! 2. Salted inodes. SQLite recognises a file that it has open already by device and inode, to share the
 //!    POSIX locks of the process between its connections. A child has none of its parent's locks, yet
 //!    inherits the table that says it has. SQLite's `fstat` and `stat` are replaced by ones that alter
@@ -15,9 +15,9 @@
 #![allow(unsafe_code)]
 
 use crate::error::{Cause, Result};
-use crate::host::fork;
+pub(super) use crate::host::gate::inside;
+use crate::host::{fork, gate};
 use rusqlite::{Connection, ffi};
-use std::cell::Cell;
 use std::ffi::{CString, c_char, c_int};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -25,14 +25,10 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use std::{io, mem, ptr, thread};
 
-/// How long a fork waits for threads inside SQLite, and a thread for a fork under way.
-const PATIENCE: Duration = Duration::from_secs(1);
-const FORK: u64 = 1 << 32;
-const THREADS: u64 = FORK - 1;
+/// How long a thread waits for another that sets SQLite up.
+const PATIENCE: Duration = gate::PATIENCE;
 
-/// Forks under way (upper half) and threads inside (lower half).
-static GATE: AtomicU64 = AtomicU64::new(0);
-/// Whether this process, or one it was forked from, was forked with a thread inside.
+/// Whether this process was forked while SQLite was being set up.
 static DIRTY: AtomicBool = AtomicBool::new(false);
 /// What inode numbers are altered by: 0 in the first process, another value in each generation.
 static SALT: AtomicU64 = AtomicU64::new(0);
@@ -40,75 +36,10 @@ static SALT: AtomicU64 = AtomicU64::new(0);
 static SETUP: AtomicU8 = AtomicU8::new(0);
 static CURRENT: AtomicPtr<Process> = AtomicPtr::new(ptr::null_mut());
 
-thread_local! {
-    /// How many times this thread is inside. Constant initialiser and no destructor: usable at any time
-    /// in a thread's life, also around a fork.
-    static DEPTH: Cell<u32> = const { Cell::new(0) };
-}
-
-/// Runs `work`, which calls SQLite, so that no fork happens meanwhile. It must be short and must not
-/// sleep or wait for anything but the disk.
-pub(super) fn inside<T>(work: impl FnOnce() -> T) -> T {
-    let _inside = Inside::enter();
-    work()
-}
-
-struct Inside {
-    generation: u64,
-}
-
-impl Inside {
-    fn enter() -> Self {
-        let nested = DEPTH.get() > 0;
-        DEPTH.set(DEPTH.get() + 1);
-        let mut since = None;
-        let mut state = GATE.load(Ordering::Relaxed);
-        loop {
-            // A fork that stays under way for long waits for a lock of somebody else's, which the caller
-            // of this thread may hold. Going in then costs the child its store, not the host its life.
-            if state >= FORK && !nested && since.get_or_insert_with(Instant::now).elapsed() < PATIENCE {
-                thread::sleep(Duration::from_micros(50));
-                state = GATE.load(Ordering::Relaxed);
-                continue;
-            }
-            match GATE.compare_exchange_weak(state, state + 1, Ordering::SeqCst, Ordering::Relaxed) {
-                Ok(_) => return Self { generation: fork::generation() },
-                Err(now) => state = now,
-            }
-        }
-    }
-}
-
-impl Drop for Inside {
-    fn drop(&mut self) {
-        DEPTH.set(DEPTH.get().saturating_sub(1));
-        // A fork from a signal handler inside: the child's count was reset, so there is nothing to leave.
-        if self.generation == fork::generation() {
-            GATE.fetch_sub(1, Ordering::SeqCst);
-        }
-    }
-}
-
-static HANDLERS: fork::Handlers = fork::Handlers { prepare, parent, child };
-
-fn prepare() {
-    GATE.fetch_add(FORK, Ordering::SeqCst);
-    if DEPTH.get() > 0 {
-        return;
-    }
-    let since = Instant::now();
-    while GATE.load(Ordering::SeqCst) & THREADS != 0 && since.elapsed() < PATIENCE {
-        thread::sleep(Duration::from_micros(20));
-    }
-}
-
-fn parent() {
-    GATE.fetch_sub(FORK, Ordering::SeqCst);
-}
+static HANDLERS: fork::Handlers = fork::Handlers { prepare: || (), parent: || (), child };
 
 fn child() {
-    let busy = GATE.swap(0, Ordering::SeqCst) & THREADS != 0;
-    if busy || SETUP.load(Ordering::SeqCst) == 1 {
+    if SETUP.load(Ordering::SeqCst) == 1 {
         DIRTY.store(true, Ordering::SeqCst);
     }
     // An odd factor: no two generations have the same salt.
@@ -127,7 +58,7 @@ impl Process {
     pub(super) fn current() -> Result<&'static Self> {
         set_up()?;
         let refused = |why: &'static str| Err(Cause::ForkedWhileBusy.with(why));
-        if DIRTY.load(Ordering::SeqCst) {
+        if DIRTY.load(Ordering::SeqCst) || gate::was_dirty() {
             return refused("a thread was inside SQLite");
         }
         let generation = fork::generation();
@@ -152,11 +83,20 @@ impl Process {
 }
 
 fn set_up() -> Result<()> {
+    if SETUP.load(Ordering::Acquire) == 2 {
+        return Ok(());
+    }
+    gate::install();
+    // Inside, so that no fork finds it half done.
+    inside(set_up_inside)
+}
+
+fn set_up_inside() -> Result<()> {
     let since = Instant::now();
     loop {
         match SETUP.compare_exchange(0, 1, Ordering::SeqCst, Ordering::SeqCst) {
             Ok(_) => {
-                let done = fork::at_fork(&HANDLERS) && inside(salt_inodes);
+                let done = fork::at_fork(&HANDLERS) && salt_inodes();
                 SETUP.store(if done { 2 } else { 0 }, Ordering::SeqCst);
                 return if done { Ok(()) } else { Err(Cause::StoreUnavailable.with("SQLite cannot be set up")) };
             }

@@ -1,0 +1,95 @@
+//! A private key in use by an operation: the login that it belongs to, and its audit.
+
+use super::handles::Object;
+use super::slot::Slot;
+use crate::crypto::PrivateKey;
+use crate::error::{Cause, Error, Result};
+use crate::host::log;
+use crate::mechanism::Mechanism;
+use crate::object::Look;
+use crate::unwrap::Use;
+use cryptoki_sys::CKA_ALWAYS_AUTHENTICATE;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// A private key that an operation was started with.
+pub(super) struct UseOfKey {
+    object: Arc<Object>,
+    mechanism: &'static Mechanism,
+    /// The login in which the operation was started; it does not go on in another.
+    epoch: u64,
+    /// Operations count up, so that a login for one of them finds the last.
+    started: u64,
+    logged_in: bool,
+}
+
+static STARTED: AtomicU64 = AtomicU64::new(0);
+
+impl UseOfKey {
+    /// Starts the use. `UserNotLoggedIn` unless the user is, or the token needs no login: also a key that
+    /// everybody may see is encrypted under the token key.
+    pub(super) fn new(slot: &Slot, object: Arc<Object>, mechanism: &'static Mechanism) -> Result<Self> {
+        let epoch = slot.login_epoch();
+        if !slot.sees_private()? {
+            return Err(Cause::UserNotLoggedIn.into());
+        }
+        let logged_in = !object.record.attributes.is(CKA_ALWAYS_AUTHENTICATE);
+        Ok(Self { object, mechanism, epoch, started: STARTED.fetch_add(1, Ordering::Relaxed), logged_in })
+    }
+
+    /// Since when it waits for a context-specific login, if it does.
+    pub(super) fn waits_since(&self) -> Option<u64> {
+        (!self.logged_in).then_some(self.started)
+    }
+
+    /// The user logged in for this operation.
+    pub(super) fn log_in(&mut self) {
+        self.logged_in = true;
+    }
+
+    /// Does `work` with the key itself.
+    pub(super) fn run<T>(&self, slot: &Slot, work: impl FnOnce(&PrivateKey) -> Result<T>) -> Result<T> {
+        if self.epoch != slot.login_epoch() {
+            return Err(Cause::UserNotLoggedIn.with("the login in which the operation was started has ended"));
+        }
+        if !self.logged_in {
+            return Err(Cause::UserNotLoggedIn.with("CKA_ALWAYS_AUTHENTICATE: C_Login with CKU_CONTEXT_SPECIFIC first"));
+        }
+        if !log::auditing() {
+            return work(&slot.token.private_key(&self.object.record, self.object.seal_tag())?.key);
+        }
+        let since = Instant::now();
+        let used = slot.token.private_key(&self.object.record, self.object.seal_tag());
+        let (used, result) = match used {
+            Ok(used) => {
+                let result = work(&used.key);
+                (Some(used), result)
+            }
+            Err(error) => (None, Err(error)),
+        };
+        self.audit(used.as_ref(), since.elapsed(), result.as_ref().err());
+        result
+    }
+
+    /// One line of JSON. All its strings are of known form: UUIDs, names of constants, ids of requests.
+    fn audit(&self, used: Option<&Use>, took: Duration, error: Option<&Error>) {
+        let cached = used.is_some_and(|used| used.cached);
+        let request: String = used
+            .and_then(|used| used.request_id.as_deref())
+            .unwrap_or_default()
+            .chars()
+            .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
+            .collect();
+        let result = error.map_or("CKR_OK", |error| error.cause().ckr_name());
+        let device_error = error.map_or(0, |error| error.cause().device_error());
+        log::audit(&format!(
+            "{{\"object\":\"{}\",\"mechanism\":\"{}\",\"cached\":{cached},\"request_id\":\"{request}\",\"microseconds\":{},\"result\":\"{result}\",\"device_error\":{device_error},\"time\":{},\"pid\":{}}}",
+            self.object.record.id,
+            self.mechanism.name,
+            took.as_micros(),
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+            std::process::id(),
+        ));
+    }
+}

@@ -1,0 +1,128 @@
+//! KMS in trouble, seen through the module: the right code and number, the deadline kept, nothing lost, and
+//! the next good call works.
+
+mod host;
+
+use cryptoki_sys::*;
+use datakey::kms::embedded::{self, FaultKind, Server};
+use host::{Kind, Module, Place, alone, ok};
+use std::ptr::null_mut;
+use std::time::{Duration, Instant};
+
+struct Scene {
+    server: Server,
+    module: Module,
+    session: CK_SESSION_HANDLE,
+    _place: Place,
+    _keys: tempfile::TempDir,
+}
+
+/// A token whose every use of a key is a call, with short deadlines.
+fn scene() -> Scene {
+    let keys = tempfile::tempdir().unwrap();
+    let server = embedded::serve(([127, 0, 0, 1], 0).into(), &keys.path().join("keys.json"), true).unwrap();
+    let more = "cache = { max_age = \"0\" }\ntimeouts = { attempt = \"400ms\", total = \"1500ms\", generate_attempt = \"400ms\", generate_total = \"1500ms\" }";
+    let place = Place::at(&server.url(), embedded::DEFAULT_ALIAS, more);
+    let module = Module::start(&place.configuration());
+    module.make_token(true);
+    let session = module.open(true);
+    module.login(session);
+    Scene { server, module, session, _place: place, _keys: keys }
+}
+
+impl Scene {
+    /// Orders the same fault for more requests than any call makes.
+    fn always(&self, fault: impl Fn() -> FaultKind) {
+        (0..200).for_each(|_| self.server.control().inject_any(fault()));
+    }
+
+    fn error(code: &str) -> FaultKind {
+        FaultKind::Error { code: code.to_owned(), status: None, message: String::new() }
+    }
+}
+
+#[test]
+fn each_failure_has_its_code_and_number_and_leaves_the_key_usable() {
+    if !alone("each_failure_has_its_code_and_number_and_leaves_the_key_usable") {
+        return;
+    }
+    let scene = scene();
+    let (module, session) = (scene.module, scene.session);
+    let (_, key) = module.generate(session, Kind::P256, b"1");
+    let cases: [(&str, CK_RV, CK_ULONG); 9] = [
+        ("ThrottlingException", CKR_FUNCTION_FAILED, 0x101),
+        ("AccessDeniedException", CKR_DEVICE_ERROR, 0x104),
+        ("NotFoundException", CKR_DEVICE_ERROR, 0x105),
+        ("DisabledException", CKR_DEVICE_ERROR, 0x106),
+        ("KMSInvalidStateException", CKR_DEVICE_ERROR, 0x107),
+        ("KMSInternalException", CKR_DEVICE_ERROR, 0x10C),
+        ("ExpiredTokenException", CKR_DEVICE_ERROR, 0x111),
+        ("InvalidCiphertextException", CKR_DEVICE_ERROR, 0x201),
+        ("IncorrectKeyException", CKR_DEVICE_ERROR, 0x202),
+    ];
+    for (code, rv, number) in cases {
+        scene.always(|| Scene::error(code));
+        let started = Instant::now();
+        assert_eq!(module.sign(session, key, CKM_ECDSA_SHA256, b"data"), Err(rv), "{code}");
+        assert_eq!(module.device_error(session), number, "{code}");
+        assert!(started.elapsed() < Duration::from_secs(5), "{code}: {:?}", started.elapsed());
+        scene.server.control().clear_faults();
+        module.sign(session, key, CKM_ECDSA_SHA256, b"data").unwrap_or_else(|rv| panic!("after {code}: {rv:#x}"));
+    }
+
+    // What passes is survived.
+    for fault in [FaultKind::Reset, FaultKind::Hang, Scene::error("ThrottlingException")] {
+        scene.server.control().inject_any(fault);
+        module.sign(session, key, CKM_ECDSA_SHA256, b"data").unwrap();
+    }
+
+    // What hangs ends at the deadline.
+    scene.always(|| FaultKind::Hang);
+    let started = Instant::now();
+    assert_eq!(module.sign(session, key, CKM_ECDSA_SHA256, b"data"), Err(CKR_DEVICE_ERROR));
+    assert_eq!(module.device_error(session), 0x102);
+    assert!(started.elapsed() < Duration::from_secs(6), "{:?}", started.elapsed());
+    scene.server.control().clear_faults();
+    module.sign(session, key, CKM_ECDSA_SHA256, b"data").unwrap();
+    ok!(module, C_Finalize, null_mut());
+}
+
+#[test]
+fn a_generation_that_fails_leaves_nothing() {
+    if !alone("a_generation_that_fails_leaves_nothing") {
+        return;
+    }
+    let scene = scene();
+    let (module, session) = (scene.module, scene.session);
+    for fault in ["AccessDeniedException", "ThrottlingException", "LimitExceededException"] {
+        scene.always(|| Scene::error(fault));
+        let rv = module.try_generate(session, Kind::P256, b"1", &mut (0, 0));
+        assert!([CKR_DEVICE_ERROR, CKR_FUNCTION_FAILED].contains(&rv), "{fault}: {rv:#x}");
+        scene.server.control().clear_faults();
+        assert_eq!(module.find(session, &[]).len(), 0, "{fault}");
+    }
+    module.generate(session, Kind::P256, b"1");
+    assert_eq!(module.find(session, &[]).len(), 2);
+    ok!(module, C_Finalize, null_mut());
+}
+
+#[test]
+fn finalise_does_not_wait_for_kms() {
+    if !alone("finalise_does_not_wait_for_kms") {
+        return;
+    }
+    let scene = scene();
+    let (module, session) = (scene.module, scene.session);
+    let (_, key) = module.generate(session, Kind::P256, b"1");
+    scene.always(|| FaultKind::Hang);
+    std::thread::scope(|scope| {
+        let signing = scope.spawn(move || module.sign(session, key, CKM_ECDSA_SHA256, b"data"));
+        std::thread::sleep(Duration::from_millis(200));
+        let started = Instant::now();
+        ok!(module, C_Finalize, null_mut());
+        assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+        assert_eq!(signing.join().unwrap(), Err(CKR_CRYPTOKI_NOT_INITIALIZED));
+    });
+    module.initialise();
+    ok!(module, C_Finalize, null_mut());
+}

@@ -1,0 +1,191 @@
+/* A host that does what it is told: one command a line, one answer a line, "RV DATA". What it was told is
+ * wiped at once, so that a PIN in its memory is the module's doing. Usage: host MODULE */
+#define _GNU_SOURCE
+#include "p11.h"
+#include <signal.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+static ulong_t session;
+
+struct kind { const char *name; ulong_t generation, attribute; byte_t value[12]; ulong_t length, signs; };
+static const struct kind kinds[] = {
+    {"rsa2048", RSA_KEY_PAIR_GEN, MODULUS_BITS, {0, 8}, 8, SHA256_RSA_PKCS},
+    {"rsa4096", RSA_KEY_PAIR_GEN, MODULUS_BITS, {0, 16}, 8, SHA256_RSA_PKCS},
+    {"p256", EC_KEY_PAIR_GEN, EC_PARAMS, {6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7}, 10, ECDSA_SHA256},
+    {"p384", EC_KEY_PAIR_GEN, EC_PARAMS, {6, 5, 0x2b, 0x81, 4, 0, 34}, 7, ECDSA_SHA256},
+    {"p521", EC_KEY_PAIR_GEN, EC_PARAMS, {6, 5, 0x2b, 0x81, 4, 0, 35}, 7, ECDSA_SHA256},
+    {"secp256k1", EC_KEY_PAIR_GEN, EC_PARAMS, {6, 5, 0x2b, 0x81, 4, 0, 10}, 7, ECDSA_SHA256},
+    {"ed25519", EDWARDS_KEY_PAIR_GEN, EC_PARAMS, {6, 3, 0x2b, 0x65, 0x70}, 5, EDDSA},
+};
+
+static const struct kind *kind_of(const char *name)
+{
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (strcmp(kinds[i].name, name) == 0)
+            return &kinds[i];
+    fprintf(stderr, "no kind %s\n", name);
+    exit(2);
+}
+
+static ulong_t generate(const char *name, const char *id)
+{
+    const struct kind *kind = kind_of(name);
+    struct mechanism mechanism = {kind->generation, 0, 0};
+    byte_t yes = 1;
+    struct attribute public[] = {
+        {TOKEN, &yes, 1}, {ID, (void *)id, strlen(id)}, {kind->attribute, (void *)kind->value, kind->length}};
+    struct attribute private[] = {{TOKEN, &yes, 1}, {ID, (void *)id, strlen(id)}};
+    ulong_t pair[2];
+    return call("C_GenerateKeyPair", session, P(&mechanism), P(public), 3, P(private), 2, P(&pair[0]), P(&pair[1]));
+}
+
+/* Signs and verifies, with the two halves of a pair. */
+static ulong_t use(const char *name, const char *id)
+{
+    ulong_t type = kind_of(name)->signs, key, public, rv;
+    byte_t signature[1024];
+    ulong_t length = sizeof signature;
+    struct mechanism mechanism = {type, 0, 0};
+    if ((rv = find_one(session, PRIVATE_KEY, id, strlen(id), &key)) ||
+        (rv = find_one(session, PUBLIC_KEY, id, strlen(id), &public)))
+        return rv;
+    if ((rv = sign(session, key, type, "data", 4, signature, &length)) ||
+        (rv = CALL3("C_VerifyInit", session, &mechanism, public)))
+        return rv;
+    return CALL5("C_Verify", session, "data", 4, signature, length);
+}
+
+/* Encrypts and decrypts with an RSA pair. */
+static ulong_t decrypt(const char *id)
+{
+    ulong_t key, public, rv, length = 1024, back = 1024;
+    byte_t encrypted[1024], data[1024];
+    struct mechanism mechanism = {RSA_PKCS, 0, 0};
+    if ((rv = find_one(session, PRIVATE_KEY, id, strlen(id), &key)) ||
+        (rv = find_one(session, PUBLIC_KEY, id, strlen(id), &public)) ||
+        (rv = CALL3("C_EncryptInit", session, &mechanism, public)) ||
+        (rv = CALL5("C_Encrypt", session, "data", 4, encrypted, &length)) ||
+        (rv = CALL3("C_DecryptInit", session, &mechanism, key)) ||
+        (rv = CALL5("C_Decrypt", session, encrypted, length, data, &back)))
+        return rv;
+    return back == 4 && memcmp(data, "data", 4) == 0 ? OK : 1;
+}
+
+static ulong_t destroy(ulong_t class, const char *id)
+{
+    ulong_t object, rv = find_one(session, class, id, strlen(id), &object);
+    return rv ? rv : CALL2("C_DestroyObject", session, object);
+}
+
+/* Every object as CLASS:ID, then the result. An object that another process destroyed meanwhile is left out. */
+static ulong_t list(void)
+{
+    static ulong_t found[8192];
+    ulong_t count, rv = find(session, 0, 0, found, 8192, &count);
+    for (ulong_t i = 0; rv == OK && i < count; i++) {
+        ulong_t class = 0;
+        char id[64];
+        struct attribute wanted[] = {{CLASS, &class, sizeof class}, {ID, id, sizeof id}};
+        ulong_t got = CALL4("C_GetAttributeValue", session, found[i], wanted, 2);
+        if (got == 0x82)
+            continue;
+        if (got)
+            return got;
+        printf("%lu:%.*s ", class, (int)wanted[1].length, id);
+    }
+    return rv;
+}
+
+static ulong_t random_numbers(void)
+{
+    byte_t bytes[32];
+    ulong_t rv = CALL3("C_GenerateRandom", session, bytes, sizeof bytes);
+    for (size_t i = 0; rv == OK && i < sizeof bytes; i++)
+        printf("%02x", bytes[i]);
+    return rv;
+}
+
+/* A child that does nothing; its process id. */
+static ulong_t fork_child(void)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        for (;;)
+            pause();
+    }
+    printf("%d", (int)child);
+    return child > 0 ? OK : 1;
+}
+
+static ulong_t pin(const char *function, ulong_t first, const char *pin)
+{
+    return CALL4(function, session, first, pin, strlen(pin));
+}
+
+static ulong_t obey(char **word)
+{
+    const char *what = word[0], *one = word[1] ? word[1] : "", *two = word[2] ? word[2] : "";
+    if (!strcmp(what, "initialise"))
+        return initialize(strcmp(one, "no-threads") ? 0 : CANT_CREATE_OS_THREADS);
+    if (!strcmp(what, "finalise"))
+        return CALL1("C_Finalize", 0);
+    if (!strcmp(what, "init-token"))
+        return CALL4("C_InitToken", 0, one, strlen(one), "test                            ");
+    if (!strcmp(what, "open"))
+        return open_session(RW_SESSION, &session);
+    if (!strcmp(what, "close"))
+        return CALL1("C_CloseSession", session);
+    if (!strcmp(what, "login"))
+        return pin("C_Login", USER, one);
+    if (!strcmp(what, "login-so"))
+        return pin("C_Login", USER_SO, one);
+    if (!strcmp(what, "logout"))
+        return CALL1("C_Logout", session);
+    if (!strcmp(what, "init-pin"))
+        return CALL3("C_InitPIN", session, one, strlen(one));
+    if (!strcmp(what, "set-pin"))
+        return CALL5("C_SetPIN", session, one, strlen(one), two, strlen(two));
+    if (!strcmp(what, "generate"))
+        return generate(one, two);
+    if (!strcmp(what, "use"))
+        return use(one, two);
+    if (!strcmp(what, "decrypt"))
+        return decrypt(one);
+    if (!strcmp(what, "destroy"))
+        return destroy(strtoul(one, 0, 10), two);
+    if (!strcmp(what, "list"))
+        return list();
+    if (!strcmp(what, "random"))
+        return random_numbers();
+    if (!strcmp(what, "fork"))
+        return fork_child();
+    fprintf(stderr, "no command %s\n", what);
+    exit(2);
+}
+
+int main(int argc, char **argv)
+{
+    static char line[512], answer[1 << 16];
+    setvbuf(stdout, answer, _IOFBF, sizeof answer);
+    if (argc != 2)
+        return 2;
+    load(argv[1]);
+    for (;;) {
+        size_t length = 0;
+        while (length < sizeof line - 1 && read(0, line + length, 1) == 1 && line[length] != '\n')
+            length++;
+        if (length == 0)
+            return 0;
+        line[length] = 0;
+        char *word[4] = {0};
+        size_t words = 0;
+        for (char *rest = line; words < 3 && (word[words] = strsep(&rest, " ")); words++)
+            ;
+        ulong_t rv = obey(word);
+        explicit_bzero(line, sizeof line);
+        printf(" %lx\n", rv);
+        fflush(stdout);
+    }
+}

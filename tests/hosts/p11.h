@@ -1,0 +1,124 @@
+/* As much of PKCS#11 as the C hosts of the tests need. They find every function by its symbol, as a host
+ * does that was written for version 2.40, and before they start threads: a child that is forked while
+ * another thread is in dlsym might wait for its lock for ever, which would not be the module's doing. */
+#ifndef TESTS_P11_H
+#define TESTS_P11_H
+
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef unsigned long ulong_t;
+typedef unsigned char byte_t;
+
+struct attribute { ulong_t type; void *value; ulong_t length; };
+struct mechanism { ulong_t mechanism; void *parameter; ulong_t length; };
+struct initialize_args { void *create, *destroy, *lock, *unlock; ulong_t flags; void *reserved; };
+
+enum {
+    OK = 0, BUFFER_TOO_SMALL = 0x150, NOT_INITIALIZED = 0x190,
+    CANT_CREATE_OS_THREADS = 1, OS_LOCKING_OK = 2, RW_SESSION = 2, SERIAL_SESSION = 4,
+    USER_SO = 0, USER = 1,
+    CLASS = 0, TOKEN = 1, ID = 0x102, MODULUS_BITS = 0x121, EC_PARAMS = 0x180,
+    PUBLIC_KEY = 2, PRIVATE_KEY = 3,
+    RSA_KEY_PAIR_GEN = 0, RSA_PKCS = 1, SHA256_RSA_PKCS = 0x40, EC_KEY_PAIR_GEN = 0x1040, ECDSA_SHA256 = 0x1044,
+    EDWARDS_KEY_PAIR_GEN = 0x1055, EDDSA = 0x1057,
+};
+
+typedef ulong_t (*function_t)(ulong_t, ulong_t, ulong_t, ulong_t, ulong_t, ulong_t, ulong_t, ulong_t);
+
+static struct { const char *name; function_t function; } functions[] = {
+#define F(name) {#name, 0}
+    F(C_CloseSession), F(C_Decrypt), F(C_DecryptInit), F(C_DestroyObject), F(C_Encrypt), F(C_EncryptInit),
+    F(C_Finalize), F(C_FindObjects), F(C_FindObjectsFinal), F(C_FindObjectsInit), F(C_GenerateKeyPair),
+    F(C_GenerateRandom), F(C_GetAttributeValue), F(C_GetFunctionList), F(C_GetInterface), F(C_GetInterfaceList),
+    F(C_InitPIN), F(C_InitToken), F(C_Initialize), F(C_Login), F(C_Logout), F(C_OpenSession), F(C_SetPIN), F(C_Sign),
+    F(C_SignInit), F(C_Verify), F(C_VerifyInit),
+#undef F
+};
+
+static function_t function(const char *name)
+{
+    for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
+        if (strcmp(functions[i].name, name) == 0)
+            return functions[i].function;
+    fprintf(stderr, "%s is not in the list\n", name);
+    abort();
+}
+
+/* Calls a function. One that takes fewer arguments does not look at the others, in the C ABIs of Linux. */
+static ulong_t call(const char *name, ulong_t a, ulong_t b, ulong_t c, ulong_t d, ulong_t e, ulong_t f, ulong_t g,
+                    ulong_t h)
+{
+    return function(name)(a, b, c, d, e, f, g, h);
+}
+
+#define P(pointer) ((ulong_t)(pointer))
+#define CALL1(name, a) call(name, (ulong_t)(a), 0, 0, 0, 0, 0, 0, 0)
+#define CALL2(name, a, b) call(name, (ulong_t)(a), (ulong_t)(b), 0, 0, 0, 0, 0, 0)
+#define CALL3(name, a, b, c) call(name, (ulong_t)(a), (ulong_t)(b), (ulong_t)(c), 0, 0, 0, 0, 0)
+#define CALL4(name, a, b, c, d) call(name, (ulong_t)(a), (ulong_t)(b), (ulong_t)(c), (ulong_t)(d), 0, 0, 0, 0)
+#define CALL5(name, a, b, c, d, e) \
+    call(name, (ulong_t)(a), (ulong_t)(b), (ulong_t)(c), (ulong_t)(d), (ulong_t)(e), 0, 0, 0)
+
+static void load(const char *path)
+{
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    for (size_t i = 0; library && i < sizeof functions / sizeof *functions; i++)
+        if (!(*(void **)&functions[i].function = dlsym(library, functions[i].name)))
+            library = 0;
+    if (!library) {
+        fprintf(stderr, "%s\n", dlerror());
+        exit(2);
+    }
+}
+
+static ulong_t initialize(ulong_t more_flags)
+{
+    struct initialize_args arguments = {0};
+    arguments.flags = OS_LOCKING_OK | more_flags;
+    return CALL1("C_Initialize", &arguments);
+}
+
+static ulong_t open_session(ulong_t flags, ulong_t *session)
+{
+    return CALL5("C_OpenSession", 0, SERIAL_SESSION | flags, 0, 0, session);
+}
+
+/* Up to `most` handles of the objects that match; how many in `count`. */
+static ulong_t find(ulong_t session, struct attribute *template, ulong_t attributes, ulong_t *found, ulong_t most,
+                    ulong_t *count)
+{
+    ulong_t rv = CALL3("C_FindObjectsInit", session, template, attributes);
+    *count = 0;
+    while (rv == OK && *count < most) {
+        ulong_t page = 0;
+        rv = CALL4("C_FindObjects", session, found + *count, most - *count, &page);
+        *count += page;
+        if (page == 0)
+            break;
+    }
+    if (rv == OK)
+        rv = CALL1("C_FindObjectsFinal", session);
+    return rv;
+}
+
+/* The object of a class with an id; a handle of 0 if there is none. */
+static ulong_t find_one(ulong_t session, ulong_t class, const void *id, ulong_t id_length, ulong_t *object)
+{
+    struct attribute template[] = {{CLASS, &class, sizeof class}, {ID, (void *)id, id_length}};
+    ulong_t count = 0;
+    *object = 0;
+    return find(session, template, 2, object, 1, &count);
+}
+
+static ulong_t sign(ulong_t session, ulong_t key, ulong_t type, const void *data, ulong_t length, byte_t *signature,
+                    ulong_t *signature_length)
+{
+    struct mechanism mechanism = {type, 0, 0};
+    ulong_t rv = CALL3("C_SignInit", session, &mechanism, key);
+    return rv ? rv : CALL5("C_Sign", session, data, length, signature, signature_length);
+}
+
+#endif

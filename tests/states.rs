@@ -165,11 +165,7 @@ fn every_list_obeys_it_too() {
 }
 
 impl Object<'_> {
-    fn create(
-        &self,
-        session: CK_SESSION_HANDLE,
-        template: &[(CK_ATTRIBUTE_TYPE, &[u8])],
-    ) -> Result<CK_OBJECT_HANDLE, CK_RV> {
+    fn create(&self, session: CK_SESSION_HANDLE, template: Given<'_>) -> Result<CK_OBJECT_HANDLE, CK_RV> {
         let mut template: Vec<_> = template.iter().map(|(attribute, value)| attr(*attribute, value)).collect();
         let mut object = 0;
         let count = template.len() as CK_ULONG;
@@ -192,6 +188,9 @@ impl Object<'_> {
     }
 }
 
+/// A template as the tests write it.
+type Given<'a> = &'a [(CK_ATTRIBUTE_TYPE, &'a [u8])];
+
 /// The module, for what is done to objects.
 struct Object<'a>(&'a Module);
 
@@ -206,7 +205,7 @@ fn templates_are_judged() {
     }
     let (_place, module, session) = scene("");
     let object = Object(&module);
-    let refused: &[(&str, CK_RV, &[(CK_ATTRIBUTE_TYPE, &[u8])])] = &[
+    let refused: &[(&str, CK_RV, Given<'_>)] = &[
         ("nothing", CKR_TEMPLATE_INCOMPLETE, &[]),
         ("no class", CKR_TEMPLATE_INCOMPLETE, &[(CKA_LABEL, b"x")]),
         ("an identity", CKR_ATTRIBUTE_READ_ONLY, &[DATA, (CKA_UNIQUE_ID, b"x")]),
@@ -233,8 +232,7 @@ fn templates_are_judged() {
     let p256: &[u8] = &[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
     let brainpool: &[u8] = &[6, 9, 0x2b, 0x24, 3, 3, 2, 8, 1, 1, 7];
     let bits = 1024_u64.to_ne_bytes();
-    type Pair<'a> = [&'a [(CK_ATTRIBUTE_TYPE, &'a [u8])]; 2];
-    let refused: &[(CK_RV, CK_MECHANISM_TYPE, Pair<'_>)] = &[
+    let refused: &[(CK_RV, CK_MECHANISM_TYPE, [Given<'_>; 2])] = &[
         (CKR_TEMPLATE_INCOMPLETE, CKM_EC_KEY_PAIR_GEN, [&[], &[]]),
         (CKR_TEMPLATE_INCOMPLETE, CKM_RSA_PKCS_KEY_PAIR_GEN, [&[], &[]]),
         (CKR_CURVE_NOT_SUPPORTED, CKM_EC_KEY_PAIR_GEN, [&[(CKA_EC_PARAMS, brainpool)], &[]]),
@@ -251,7 +249,7 @@ fn templates_are_judged() {
         ),
     ];
     for (index, (rv, id, [public, private])) in refused.iter().enumerate() {
-        let template = |half: &[(CK_ATTRIBUTE_TYPE, &[u8])]| -> Vec<CK_ATTRIBUTE> {
+        let template = |half: Given<'_>| -> Vec<CK_ATTRIBUTE> {
             let on_token = [(CKA_TOKEN, YES)];
             half.iter().chain(&on_token).map(|(attribute, value)| attr(*attribute, value)).collect()
         };

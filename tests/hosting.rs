@@ -7,8 +7,8 @@ use cryptoki_sys::*;
 use datakey::kms::embedded::{self, FaultKind};
 use host::{Kind, Module, Place, alone, call, ok};
 use hosts::{Host, SO_PIN, command, compile};
-use std::io::Read;
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -121,21 +121,55 @@ fn slammer() -> String {
     std::thread::spawn(move || {
         for (number, stream) in listener.incoming().flatten().enumerate() {
             let mut stream = stream;
-            let _ = stream.read(&mut vec![0; if number % 2 == 0 { 1 } else { 4096 }]);
-            if number % 3 == 0 {
-                let _ = std::io::Write::write_all(&mut stream, b"HTTP/1.1 200 OK\r\ncontent-length: 400\r\n\r\n{");
+            // Often at once, so that the request is written to a connection that is gone already.
+            if number % 2 == 1 {
+                let _ = stream.read(&mut vec![0; if number % 4 == 1 { 1 } else { 4096 }]);
             }
-            let reset = libc::linger { l_onoff: 1, l_linger: 0 };
-            // SAFETY: the descriptor is open and the option's value is of its type and length.
-            unsafe {
-                libc::setsockopt(
-                    stream.as_raw_fd(),
-                    libc::SOL_SOCKET,
-                    libc::SO_LINGER,
-                    (&raw const reset).cast(),
-                    size_of::<libc::linger>() as libc::socklen_t,
-                )
-            };
+            if number % 6 == 1 {
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 400\r\n\r\n{");
+            }
+            reset(&stream);
+        }
+    });
+    url
+}
+
+fn reset(stream: &TcpStream) {
+    let option = libc::linger { l_onoff: 1, l_linger: 0 };
+    let len = size_of::<libc::linger>() as libc::socklen_t;
+    // SAFETY: the descriptor is open and the option's value is of its type and length.
+    unsafe { libc::setsockopt(stream.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, (&raw const option).cast(), len) };
+}
+
+/// Stands before KMS and lets one answer pass on each connection, as if it would be kept. Then it closes it
+/// and resets it: who writes to it next gets EPIPE, and SIGPIPE where that is not prevented.
+fn impatient(upstream: SocketAddr) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut client in listener.incoming().flatten() {
+            std::thread::spawn(move || -> std::io::Result<()> {
+                let mut kms = TcpStream::connect(upstream)?;
+                let mut buffer = vec![0; 1 << 16];
+                kms.set_read_timeout(Some(Duration::from_millis(5)))?;
+                client.set_read_timeout(Some(Duration::from_millis(5)))?;
+                // What is short comes in one piece, or nearly so.
+                for _ in 0..2000 {
+                    if let Ok(len @ 1..) = client.read(&mut buffer) {
+                        kms.write_all(&buffer[..len])?;
+                    }
+                    if let Ok(len @ 1..) = kms.read(&mut buffer) {
+                        client.write_all(&buffer[..len])?;
+                        break;
+                    }
+                }
+                // Not before the client has left the call: there it would see the end coming.
+                std::thread::sleep(Duration::from_millis(20));
+                client.shutdown(std::net::Shutdown::Write)?;
+                std::thread::sleep(Duration::from_millis(2));
+                reset(&client);
+                Ok(())
+            });
         }
     });
     url
@@ -157,7 +191,11 @@ fn connections_that_are_reset_raise_no_signal() {
     assert_eq!(odd(&compile("odd"), &place, &["signals"]), expected);
 
     let text = std::fs::read_to_string(place.configuration()).unwrap();
-    std::fs::write(place.configuration(), text.replace(&server.url(), &slammer())).unwrap();
+    let at = |url: &str| std::fs::write(place.configuration(), text.replace(&server.url(), url)).unwrap();
+    at(&impatient(server.address()));
+    assert_eq!(odd(&compile("odd"), &place, &["signals", "100000"]), expected);
+
+    at(&slammer());
     expected[..20].fill("sign 30");
     assert_eq!(odd(&compile("odd"), &place, &["signals"]), expected);
 }

@@ -182,7 +182,7 @@ static void few_descriptors(void)
     say("failed", failed);
 }
 
-/* SIGPIPE has its default effect; the signal mask and the handler are the host's before and after. */
+/* SIGPIPE has its default effect, and so many microseconds pass between two calls; the signal mask and the handler are the host's before and after. */
 static void signals(void)
 {
     sigset_t before, after, pending;
@@ -193,8 +193,10 @@ static void signals(void)
     sigprocmask(SIG_SETMASK, &before, 0);
     load(module);
     must("begin", begin());
-    for (int i = 0; i < 20; i++)
+    for (int i = 0; i < 20; i++) {
         say("sign", sign_with(session));
+        usleep(atoi(argument));
+    }
     must("C_Finalize", CALL1("C_Finalize", 0));
     sigprocmask(SIG_SETMASK, 0, &after);
     sigpending(&pending);

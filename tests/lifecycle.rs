@@ -48,13 +48,13 @@ fn initialize_takes_what_it_can_honour() {
         (all, CKR_CANT_LOCK),
         (CK_C_INITIALIZE_ARGS { LockMutex: None, ..all }, CKR_ARGUMENTS_BAD),
         // A wild pointer, which must not be read.
-        (CK_C_INITIALIZE_ARGS { pReserved: std::ptr::without_provenance_mut(1), ..nothing }, CKR_ARGUMENTS_BAD),
+        (CK_C_INITIALIZE_ARGS { pReserved: std::ptr::dangling_mut(), ..nothing }, CKR_ARGUMENTS_BAD),
     ];
     for (index, (mut arguments, expected)) in cases.into_iter().enumerate() {
         assert_eq!(call!(module, C_Initialize, (&raw mut arguments).cast()), expected, "case {index}");
         if expected == CKR_OK {
             assert_eq!(call!(module, C_Initialize, null_mut()), CKR_CRYPTOKI_ALREADY_INITIALIZED);
-            assert_eq!(call!(module, C_Finalize, std::ptr::without_provenance_mut(1)), CKR_ARGUMENTS_BAD);
+            assert_eq!(call!(module, C_Finalize, std::ptr::dangling_mut()), CKR_ARGUMENTS_BAD);
             ok!(module, C_Finalize, null_mut());
         }
         assert_eq!(call!(module, C_Finalize, null_mut()), CKR_CRYPTOKI_NOT_INITIALIZED);

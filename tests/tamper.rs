@@ -354,8 +354,8 @@ fn tokens(victim: &mut Victim, foreign: &dyn Fn(&[u8], &EncryptionContext) -> Ve
         let so = token.so_pin.clone();
         victim.edit_token("the other user's PIN", Refuse(CKR_PIN_INCORRECT), |token| token.user_pin = so);
         victim.edit_token("no PIN", Refuse(CKR_USER_PIN_NOT_INITIALIZED), |token| token.user_pin = None);
-        // Without PINs the token key would have to be sealed by KMS.
-        victim.edit_token("the login mode", CORRUPT, |token| token.login = LoginMode::None);
+        // The configuration says that there are PINs; no session is opened, so none can tell the number.
+        victim.edit_token("the login mode", Refuse(CKR_DEVICE_ERROR), |token| token.login = LoginMode::None);
     } else {
         let key = |token: &mut datakey::store::TokenRecord, change: &dyn Fn(&mut SealedKey)| {
             change(token.sealed_token_key.as_mut().unwrap());

@@ -29,11 +29,11 @@ impl Default for Cost {
 }
 
 /// The most memory that a stored cost may demand: a record is data, and must not exhaust the host.
-const MOST_MEMORY_KIB: u32 = 1024 * 1024;
+const MOST_MEMORY_KIB: u32 = 256 * 1024;
 /// The most passes, likewise: a login must end.
-const MOST_ITERATIONS: u32 = 100;
+const MOST_ITERATIONS: u32 = 10;
 
-/// A key of 32 bytes from `pin` and `salt`. A cost outside Argon2's limits, or over 1 GiB or 100 passes, is
+/// A key of 32 bytes from `pin` and `salt`. A cost outside Argon2's limits, or over 256 MiB or 10 passes, is
 /// [`Cause::RecordCorrupt`], as costs come from records; [`Cause::HostMemory`] if there is not enough memory.
 pub fn derive(pin: &[u8], salt: &[u8; 16], cost: Cost) -> Result<Secret> {
     let _wiped = WipedAfter::<LOAD>;
@@ -46,7 +46,7 @@ pub fn derive(pin: &[u8], salt: &[u8; 16], cost: Cost) -> Result<Secret> {
 fn derive_below(pin: &[u8], salt: &[u8; 16], cost: Cost) -> Result<Secret> {
     let mut key = Secret::zeroed(32);
     if cost.memory_kib > MOST_MEMORY_KIB || cost.iterations > MOST_ITERATIONS {
-        return Err(Cause::RecordCorrupt.with("Argon2 over 1 GiB or 100 passes"));
+        return Err(Cause::RecordCorrupt.with("Argon2 over 256 MiB or 10 passes"));
     }
     let params = Params::new(cost.memory_kib, cost.iterations, cost.lanes, Some(key.len()))
         .map_err(|_| Cause::RecordCorrupt.with("Argon2 cost out of range"))?;

@@ -84,7 +84,7 @@ impl Kms {
     /// Here and in all calls below: the causes 0x1xx and 0x2xx, and `NotInitialized` after
     /// [`Kms::cancel`].
     pub fn generate_data_key_pair(&self, spec: KeyPairSpec, context: &EncryptionContext) -> Result<DataKeyPair> {
-        let answer = self.call("GenerateDataKeyPair", self.generation(), |kms| {
+        let answer = self.call_for_secret("GenerateDataKeyPair", self.generation(), |kms| {
             kms.generate_data_key_pair()
                 .key_id(&self.key_id)
                 .key_pair_spec(spec.to_sdk())
@@ -132,7 +132,7 @@ impl Kms {
 
     /// `GenerateDataKey` of an AES-256 key.
     pub fn generate_data_key(&self, context: &EncryptionContext) -> Result<DataKey> {
-        let answer = self.call("GenerateDataKey", self.generation(), |kms| {
+        let answer = self.call_for_secret("GenerateDataKey", self.generation(), |kms| {
             kms.generate_data_key()
                 .key_id(&self.key_id)
                 .key_spec(DataKeySpec::Aes256)
@@ -204,7 +204,7 @@ impl Kms {
     /// or a context that was changed is `SealBroken`.
     pub fn decrypt(&self, sealed: &[u8], context: &EncryptionContext) -> Result<Opened> {
         self.check_sealed(sealed)?;
-        let answer = self.call("Decrypt", self.use_of_key(), |kms| {
+        let answer = self.call_for_secret("Decrypt", self.use_of_key(), |kms| {
             kms.decrypt()
                 .key_id(&self.key_id)
                 .ciphertext_blob(Blob::new(sealed))
@@ -261,6 +261,11 @@ impl Kms {
         self.embedded.as_deref().map(Embedded::control)
     }
 
+    fn uses_tls(&self) -> bool {
+        let plain = |url: &String| url.to_ascii_lowercase().starts_with("http://");
+        self.embedded.is_none() && !self.config.endpoint_url.as_ref().is_some_and(plain)
+    }
+
     fn generation(&self) -> Limits {
         let limits = &self.config.timeouts;
         Limits { attempt: limits.generate_attempt, total: limits.generate_total }
@@ -292,9 +297,29 @@ impl Kms {
             let session = call::within(deadline, name, self.session()).await??;
             call::until_answered(name, limits, deadline, &session, send).await
         };
-        warm::once()?;
+        warm::once(self.uses_tls())?;
         let driver = self.driver()?;
         driver.block_on(call::unless(self.cancelled.subscribe(), work), self.rules.threads_allowed)?
+    }
+
+    /// A call whose answer holds plaintext. The connection that brought it is closed at once: its buffers
+    /// (of TLS most of all) keep what they held until something else is read into them.
+    fn call_for_secret<T, E, F>(
+        &self,
+        operation: &'static str,
+        limits: Limits,
+        send: impl Fn(Client) -> F + Send,
+    ) -> Result<T>
+    where
+        F: Future<Output = std::result::Result<T, SdkError<E, HttpResponse>>> + Send,
+        E: ProvideErrorMetadata + std::error::Error + Send + 'static,
+        T: Send,
+    {
+        let answer = self.call(operation, limits, send);
+        if self.embedded.is_none() {
+            self.forget_connections();
+        }
+        answer
     }
 
     fn driver(&self) -> Result<Arc<Driver>> {

@@ -175,6 +175,16 @@ impl Inner {
     }
 }
 
+/// Makes a connector for TLS and drops it: with the first of them come things of the whole process.
+pub(super) fn make_tls() {
+    let context = TlsContext::builder().with_trust_store(TrustStore::default()).build();
+    let builder: ConnectorBuilder = Connector::builder();
+    let builder = builder.tls_provider(Provider::rustls(CryptoMode::AwsLc));
+    if let Ok(context) = context {
+        drop(builder.tls_context(context).build());
+    }
+}
+
 impl HttpClient for Transport {
     fn http_connector(&self, settings: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
         SharedHttpConnector::new(Attempt {

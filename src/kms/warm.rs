@@ -5,8 +5,8 @@
 //! leave its child waiting there for ever.
 
 use super::driver::Driver;
-use super::setup;
-use crate::error::Result;
+use super::{setup, transport};
+use crate::error::{Cause, Result};
 use crate::host::gate;
 use crate::host::lock::lock;
 use aws_credential_types::provider::ProvideCredentials;
@@ -22,16 +22,23 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 static DONE: AtomicBool = AtomicBool::new(false);
+static TLS_DONE: AtomicBool = AtomicBool::new(false);
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// Makes it, unless it is made. Some milliseconds, once.
-pub(super) fn once() -> Result<()> {
-    if DONE.load(Ordering::Acquire) {
+/// Makes it, unless it is made: some milliseconds, once. With `tls`, also what the first TLS connection
+/// makes, the system's root certificates above all.
+pub(super) fn once(tls: bool) -> Result<()> {
+    let is_done = || DONE.load(Ordering::Acquire) && (!tls || TLS_DONE.load(Ordering::Acquire));
+    if is_done() {
         return Ok(());
+    }
+    // Whatever was being made at that fork will never be finished here.
+    if gate::was_dirty() {
+        return Err(Cause::ForkedWhileBusy.into());
     }
     gate::inside(|| {
         let _alone = lock(&ALONE);
-        if DONE.load(Ordering::Acquire) {
+        if is_done() {
             return Ok(());
         }
         let client = setup::stand_in(Nobody);
@@ -41,10 +48,14 @@ pub(super) fn once() -> Result<()> {
                 drop(setup::stand_in_role(Nobody).await.provide_credentials().await);
                 drop(client.decrypt().ciphertext_blob(vec![0].into()).key_id("none").send().await);
                 drop(client.generate_data_key_pair().key_id("none").send().await);
+                if tls {
+                    transport::make_tls();
+                }
             },
             false,
         )?;
         DONE.store(true, Ordering::Release);
+        TLS_DONE.fetch_or(tls, Ordering::AcqRel);
         Ok(())
     })
 }

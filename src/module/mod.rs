@@ -55,6 +55,13 @@ pub fn initialise(threads_allowed: bool) -> Result<()> {
     if process.module.read().unwrap_or_else(PoisonError::into_inner).is_some() {
         return Err(Cause::AlreadyInitialized.into());
     }
+    // Rust's own way to report a panic writes past the log. This copy of Rust's library is the module's
+    // alone, so no other's panics are concerned.
+    #[cfg(not(test))]
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!("a defect of this module at {place}; please report it");
+    }));
     host::fork::watch();
     host::gate::install();
     let module = Module::from_configuration(threads_allowed).inspect_err(|error| {

@@ -42,21 +42,28 @@ pub fn encryption_context(
         .with(EncryptionContext::POLICY, STANDARD.encode(Hash::Sha256.digest(&canonical_policy(class, object)))))
 }
 
-/// A number that stays the same as long as unwrapping the object gives the same key under the same
+/// What [`seal_tag`] makes.
+pub type SealTag = [u8; 32];
+
+/// A digest that stays the same as long as unwrapping the object gives the same key under the same
 /// checks: it moves with the blob and with everything that is bound, and not with names.
-pub fn seal_tag(object: &Attributes, blob: &[u8]) -> u64 {
+pub fn seal_tag(object: &Attributes, blob: &[u8]) -> SealTag {
     let mut digester = Digester::new(Hash::Sha256);
-    digester.update(blob);
+    // Each part with its length, so that nothing can move from one to the next.
+    let mut part = |part: &[u8]| {
+        digester.update(&(part.len() as u64).to_be_bytes());
+        digester.update(part);
+    };
+    part(blob);
     if let Ok(class) = object.class() {
-        digester.update(usage(class, object).as_bytes());
-        digester.update(&canonical_policy(class, object));
+        part(usage(class, object).as_bytes());
+        part(&canonical_policy(class, object));
     }
     for attribute in [CKA_UNIQUE_ID, CKA_PUBLIC_KEY_INFO, CKA_MODULUS, CKA_PUBLIC_EXPONENT, CKA_EC_PARAMS] {
-        digester.update(&attribute.to_be_bytes());
-        digester.update(object.bytes(attribute));
+        part(object.bytes(attribute));
     }
     let digest = digester.finish();
-    digest.first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
+    digest.first_chunk().copied().unwrap_or_default()
 }
 
 /// The usages that the key has, sorted and joined by commas; `none` for a key without any, because KMS

@@ -17,7 +17,7 @@ pub struct Object {
     /// The object.
     pub record: ObjectRecord,
     public_key: OnceCell<PublicKey>,
-    seal_tag: OnceCell<u64>,
+    seal_tag: OnceCell<policy::SealTag>,
 }
 
 impl Object {
@@ -35,7 +35,7 @@ impl Object {
     }
 
     /// [`policy::seal_tag`], computed once.
-    pub fn seal_tag(&self) -> u64 {
+    pub fn seal_tag(&self) -> policy::SealTag {
         let blob = self.record.sealed.as_ref().map_or(&[][..], |sealed| &sealed.blob);
         *self.seal_tag.get_or_init(|| policy::seal_tag(&self.record.attributes, blob))
     }

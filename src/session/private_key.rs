@@ -83,13 +83,16 @@ impl UseOfKey {
             .collect();
         let result = error.map_or("CKR_OK", |error| error.cause().ckr_name());
         let device_error = error.map_or(0, |error| error.cause().device_error());
-        log::audit(&format!(
+        let line = format!(
             "{{\"object\":\"{}\",\"mechanism\":\"{}\",\"cached\":{cached},\"request_id\":\"{request}\",\"microseconds\":{},\"result\":\"{result}\",\"device_error\":{device_error},\"time\":{},\"pid\":{}}}",
             self.object.record.id,
             self.mechanism.name,
             took.as_micros(),
             std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs()),
             std::process::id(),
-        ));
+        );
+        if !log::audit(&line) {
+            tracing::error!("the use of a private key could not be written to the audit file: {line}");
+        }
     }
 }

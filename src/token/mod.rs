@@ -33,7 +33,7 @@ pub struct Token {
     kms: Kms,
     cache: Cache,
     key: RwLock<Option<Arc<TokenKey>>>,
-    unseal: Flights<(), Arc<TokenKey>>,
+    unseal: Flights<String, Arc<TokenKey>>,
     /// PINs are tried one at a time, so that no two tries see the same count.
     trying: Mutex<()>,
     seen: RwLock<Option<(Instant, Option<Arc<TokenRecord>>)>>,
@@ -92,6 +92,15 @@ impl Token {
     /// The token's own record as it is now.
     fn fresh_record(&self) -> Result<Option<Arc<TokenRecord>>> {
         let record = self.store()?.token()?.map(Arc::new);
+        // The record itself is not sealed. Who can write it must not be able to turn a token with PINs into one
+        // whose token key he made himself.
+        if let Some(record) = &record
+            && self.config.login == LoginMode::Pin
+            && record.login == LoginMode::None
+        {
+            return Err(Cause::SealBroken
+                .with("the token says that it has no PINs, the configuration says login = \"pin\" (the default)"));
+        }
         *write(&self.seen) = Some((Instant::now(), record.clone()));
         Ok(record)
     }

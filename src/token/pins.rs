@@ -56,7 +56,7 @@ impl Token {
     /// otherwise.
     pub fn initialise(&self, so_pin: &[u8], label: &str) -> Result<()> {
         let before = self.fresh_record()?;
-        if before.as_ref().is_some_and(|before| before.so_pin.is_some()) {
+        if before.as_ref().is_some_and(|before| before.so_pin.is_some() || before.login == LoginMode::Pin) {
             self.check_pin(User::So, so_pin)?;
         }
         // The PIN was checked for the token as it was then. Tries that are counted may have moved its
@@ -125,11 +125,11 @@ impl Token {
         if self.flags_of(Some(stored)).locked {
             return Err(Cause::PinLocked.into());
         }
-        let opened = match pin {
-            [] => None,
-            pin => unwrap(stored, &record.serial, user, pin)?,
-        };
-        let Some(key) = opened else {
+        if pin.is_empty() {
+            // Never right, so it is no guess to be counted.
+            return Err(Cause::PinIncorrect.into());
+        }
+        let Some(key) = unwrap(stored, &record.serial, user, pin)? else {
             self.count(user, |failed| failed.saturating_add(1))?;
             return Err(Cause::PinIncorrect.into());
         };
@@ -222,7 +222,7 @@ impl Token {
         match record.login {
             LoginMode::Pin => Err(Cause::UserNotLoggedIn.into()),
             // One caller asks KMS, the others wait for its answer.
-            LoginMode::None => self.unseal.run((), || self.unseal_token_key(record)).0,
+            LoginMode::None => self.unseal.run(record.serial.clone(), || self.unseal_token_key(record)).0,
         }
     }
 
@@ -253,7 +253,7 @@ impl Token {
         PinFlags {
             initialised: pin.is_some(),
             count_low: failed > 0,
-            final_try: most != 0 && failed + 1 == most,
+            final_try: most != 0 && failed.saturating_add(1) == most,
             locked: most != 0 && failed >= most,
         }
     }

@@ -15,7 +15,7 @@ impl Token {
     ///
     /// One KMS `Decrypt` unless the key is cached under the same `seal_tag`
     /// ([`policy::seal_tag`]). A key with `CKA_ALWAYS_AUTHENTICATE` never is.
-    pub fn private_key(&self, object: &ObjectRecord, seal_tag: u64) -> Result<Use> {
+    pub fn private_key(&self, object: &ObjectRecord, seal_tag: policy::SealTag) -> Result<Use> {
         let unwrap = || self.unwrap(object).map_err(|error| error.context(describe(object)));
         if object.attributes.is(CKA_ALWAYS_AUTHENTICATE) {
             return unwrap().map(Use::from);

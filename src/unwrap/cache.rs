@@ -15,6 +15,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
+/// What tells one state of an object from the next: a digest of all that its unwrap depends on.
+pub type Tag = [u8; 32];
+
 /// How long and how often a key may be used after one unwrap.
 pub use crate::config::CacheConfig as Rules;
 
@@ -27,7 +30,7 @@ pub struct Cache {
 struct Shared {
     rules: Rules,
     entries: RwLock<HashMap<ObjectId, Arc<Entry>>>,
-    flights: Flights<(ObjectId, u64), Arc<Entry>>,
+    flights: Flights<(ObjectId, Tag), Arc<Entry>>,
     /// Moves when all keys are dropped, so that an unwrap under way does not bring one back.
     epoch: AtomicU64,
     born: Instant,
@@ -42,7 +45,7 @@ struct Shared {
 struct Entry {
     key: Arc<PrivateKey>,
     request_id: Option<String>,
-    tag: u64,
+    tag: Tag,
     unwrapped: Instant,
     uses: AtomicU64,
     last_use: AtomicU64,
@@ -95,7 +98,7 @@ impl Cache {
     }
 
     /// The key of the object as `tag` knows it, from the cache or by `unwrap`; counts as one use.
-    pub fn key(&self, id: ObjectId, tag: u64, unwrap: impl Fn() -> Result<Opened>) -> Result<Use> {
+    pub fn key(&self, id: ObjectId, tag: Tag, unwrap: impl Fn() -> Result<Opened>) -> Result<Use> {
         if self.shared.rules.max_age.is_zero() {
             return unwrap().map(Use::from);
         }
@@ -136,7 +139,7 @@ impl Cache {
 
     /// Keeps the key of an object that was just made, whose plaintext came with it; `epoch` is when it
     /// was asked for.
-    pub fn put(&self, id: ObjectId, tag: u64, opened: Opened, epoch: Epoch) {
+    pub fn put(&self, id: ObjectId, tag: Tag, opened: Opened, epoch: Epoch) {
         if !self.shared.rules.max_age.is_zero() {
             // A fresh key cannot be refused, so there is nothing to report.
             let _ = self.insert(id, tag, epoch, || Ok(opened));
@@ -151,7 +154,7 @@ impl Cache {
     fn insert(
         &self,
         id: ObjectId,
-        tag: u64,
+        tag: Tag,
         epoch: Epoch,
         unwrap: impl FnOnce() -> Result<Opened>,
     ) -> Result<Arc<Entry>> {
@@ -252,7 +255,7 @@ impl Shared {
         self.born.elapsed().as_millis() as u64
     }
 
-    fn usable(&self, id: ObjectId, tag: u64) -> Option<Arc<Entry>> {
+    fn usable(&self, id: ObjectId, tag: Tag) -> Option<Arc<Entry>> {
         let entry = Arc::clone(self.read().get(&id)?);
         let good = entry.tag == tag && entry.unwrapped.elapsed() < self.rules.max_age;
         (good && self.take_use(id, &entry)).then_some(entry)

@@ -4,7 +4,7 @@
 mod cache;
 mod flight;
 
-pub use cache::{Cache, Epoch, Opened, Rules, Use};
+pub use cache::{Cache, Epoch, Opened, Rules, Tag, Use};
 pub use flight::Flights;
 
 use crate::crypto::{PrivateKey, Secret};

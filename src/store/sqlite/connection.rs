@@ -156,6 +156,10 @@ fn open(path: &Path, immutable: bool) -> Outcome<(Connection, bool)> {
     // Else SQLite, built with STAT4, prepares a cached statement anew for each value bound to it.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    // A store is data: what somebody else put in it is not run.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     // The log and its index stay when the last connection closes, so that a process which may not make
     // files there can read the store at any time.
     connection.file_control(None::<&str>, FileControl::PersistWal(&mut 1))?;

@@ -205,7 +205,7 @@ fn a_bad_configuration_is_told_by_file_and_line() {
     let place = Place::embedded("kms_key = \"alias/x\"");
     let mut host = command(&compile("host"), &place.configuration());
     let mut host = host.stdin(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
-    std::io::Write::write_all(&mut host.stdin.take().unwrap(), b"initialise\n").unwrap();
+    host.stdin.take().unwrap().write_all(b"initialise\n").unwrap();
     let output = host.wait_with_output().unwrap();
     let log = String::from_utf8(output.stderr).unwrap();
     let file = place.configuration().display().to_string();

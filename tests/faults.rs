@@ -106,6 +106,107 @@ fn a_generation_that_fails_leaves_nothing() {
     ok!(module, C_Finalize, null_mut());
 }
 
+/// A data key pair as KMS's JSON, made by the listener itself for a client that is not the module.
+fn pair(url: &str) -> serde_json::Value {
+    use base64::Engine;
+    let config = aws_sdk_kms::Config::builder()
+        .behavior_version(aws_config::BehaviorVersion::v2026_01_12())
+        .region(aws_sdk_kms::config::Region::new("us-east-1"))
+        .credentials_provider(aws_credential_types::Credentials::new("test", "test", None, None, "test"))
+        .endpoint_url(url);
+    let client = aws_sdk_kms::Client::from_conf(config.build());
+    let request = client.generate_data_key_pair().key_id(embedded::DEFAULT_ALIAS).key_pair_spec("ECC_NIST_P256".into());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let answer = runtime.block_on(request.send()).expect("GenerateDataKeyPair");
+    let text = |blob: Option<aws_sdk_kms::primitives::Blob>| {
+        base64::engine::general_purpose::STANDARD.encode(blob.expect("a field").into_inner())
+    };
+    serde_json::json!({
+        "KeyId": answer.key_id,
+        "KeyPairSpec": "ECC_NIST_P256",
+        "PublicKey": text(answer.public_key),
+        "PrivateKeyPlaintext": text(answer.private_key_plaintext),
+        "PrivateKeyCiphertextBlob": text(answer.private_key_ciphertext_blob),
+    })
+}
+
+#[test]
+fn answers_that_are_not_kms_s_are_not_believed() {
+    if !alone("answers_that_are_not_kms_s_are_not_believed") {
+        return;
+    }
+    let scene = scene();
+    let (module, session) = (scene.module, scene.session);
+    let (_, key) = module.generate(session, Kind::P256, b"1");
+    let say = |status, text: &str| {
+        let text = text.to_owned();
+        scene.always(move || FaultKind::Body { status, text: text.clone() });
+    };
+    for (status, text, number) in [
+        (200, "<html>Welcome to the hotel's network</html>", 0x10D),
+        (200, "{}", 0x10D),
+        (200, "{\"Plaintext\":\"AAAA\"}", 0x10D),
+        (503, "<html>the proxy is tired</html>", 0x10C),
+        (403, "<html>the proxy says no</html>", 0x104),
+        (400, "{\"__type\":\"SomethingNewException\"}", 0x10E),
+    ] {
+        say(status, text);
+        assert_eq!(module.sign(session, key, CKM_ECDSA_SHA256, b"data"), Err(CKR_DEVICE_ERROR), "{status} {text}");
+        assert_eq!(module.device_error(session), number, "{status} {text}");
+        scene.server.control().clear_faults();
+    }
+
+    // Two halves of two pairs, a half that is missing, and another kind of pair than was asked for.
+    let (one, other) = (pair(&scene.server.url()), pair(&scene.server.url()));
+    let altered = |field: &str, value: serde_json::Value| {
+        let mut answer = one.clone();
+        answer[field] = value;
+        answer.to_string()
+    };
+    for answer in [
+        altered("PublicKey", other["PublicKey"].clone()),
+        altered("PrivateKeyPlaintext", other["PrivateKeyPlaintext"].clone()),
+        altered("PrivateKeyPlaintext", serde_json::Value::Null),
+        altered("PrivateKeyCiphertextBlob", serde_json::Value::Null),
+        altered("PublicKey", "AAAA".into()),
+        altered("KeyPairSpec", "ECC_NIST_P384".into()),
+    ] {
+        say(200, &answer);
+        assert_eq!(module.try_generate(session, Kind::P256, b"2", &mut (0, 0)), CKR_DEVICE_ERROR, "{answer}");
+        assert_eq!(module.device_error(session), 0x10D, "{answer}");
+        scene.server.control().clear_faults();
+        assert_eq!(module.find(session, &[(CKA_ID, b"2")]), [0; 0], "{answer}");
+    }
+    module.sign(session, key, CKM_ECDSA_SHA256, b"data").unwrap();
+    module.generate(session, Kind::P256, b"2");
+}
+
+#[test]
+fn without_kms_nothing_hangs_and_what_needs_no_kms_works() {
+    if !alone("without_kms_nothing_hangs_and_what_needs_no_kms_works") {
+        return;
+    }
+    let Scene { server, module, session, _place, _keys } = scene();
+    let (public, key) = module.generate(session, Kind::P256, b"1");
+    let signature = module.sign(session, key, CKM_ECDSA_SHA256, b"data").unwrap();
+    let address = server.address();
+    drop(server);
+    let started = Instant::now();
+    assert_eq!(module.sign(session, key, CKM_ECDSA_SHA256, b"data"), Err(CKR_DEVICE_ERROR));
+    assert_eq!(module.device_error(session), 0x103);
+    assert_eq!(module.try_generate(session, Kind::P256, b"2", &mut (0, 0)), CKR_DEVICE_ERROR);
+    assert_eq!(module.device_error(session), 0x103);
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    assert_eq!(module.find(session, &[]).len(), 2);
+    assert_eq!(module.verify(session, public, CKM_ECDSA_SHA256, b"data", &signature), CKR_OK);
+    ok!(module, C_Logout, session);
+    module.login(session);
+    let key = module.private_key(session, b"1");
+    // It comes back at the same address: nothing has to be opened anew.
+    let _server = embedded::serve(address, &_keys.path().join("keys.json"), true).expect("the port is still free");
+    module.sign(session, key, CKM_ECDSA_SHA256, b"data").unwrap();
+}
+
 #[test]
 fn finalise_does_not_wait_for_kms() {
     if !alone("finalise_does_not_wait_for_kms") {

@@ -7,7 +7,8 @@ use crate::module::{self, Module};
 use cryptoki_sys::*;
 use std::ffi::{CStr, c_void};
 
-const MANUFACTURER: &str = "datakey-pkcs11";
+/// Who made library, slots and tokens.
+pub(super) const MANUFACTURER: &str = "datakey-pkcs11";
 const DESCRIPTION: &str = "AWS KMS data key pairs";
 
 /// The version of this library, from Cargo's.

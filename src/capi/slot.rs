@@ -8,8 +8,6 @@ use crate::token::PIN_LEN;
 use cryptoki_sys::*;
 use std::ffi::c_void;
 
-const MANUFACTURER: &str = "datakey-pkcs11";
-
 /// # Safety
 /// `count` is null or good for a number; `slots` is null or good for `*count` numbers.
 pub(super) unsafe fn list(
@@ -29,7 +27,7 @@ pub(super) unsafe fn info(module: &Module, slot: CK_SLOT_ID, info: *mut CK_SLOT_
     let slot = module.slot(slot)?;
     let answer = CK_SLOT_INFO {
         slotDescription: output::padded(&format!("datakey-pkcs11 slot {}: {}", slot.id, slot.token.config().label)),
-        manufacturerID: output::padded(MANUFACTURER),
+        manufacturerID: output::padded(general::MANUFACTURER),
         flags: CKF_TOKEN_PRESENT,
         hardwareVersion: CK_VERSION { major: 0, minor: 0 },
         firmwareVersion: general::LIBRARY_VERSION,
@@ -47,7 +45,7 @@ pub(super) unsafe fn token_info(module: &Module, slot: CK_SLOT_ID, info: *mut CK
     let token = module.slot(slot)?.token_info()?;
     let answer = CK_TOKEN_INFO {
         label: output::padded(&token.label),
-        manufacturerID: output::padded(MANUFACTURER),
+        manufacturerID: output::padded(general::MANUFACTURER),
         model: output::padded(token.model),
         serialNumber: output::padded(&token.serial),
         flags: token.flags,

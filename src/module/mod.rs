@@ -4,6 +4,7 @@
 use crate::config::{self, Environment};
 use crate::error::{Cause, Error, Result};
 use crate::host::fork::PerProcess;
+use crate::host::lock::{lock, read, write};
 use crate::host::{self, log};
 use crate::kms::HostRules;
 use crate::session::{Sessions, Slot};
@@ -38,7 +39,7 @@ pub fn current() -> Result<Arc<Module>> {
     if host::has_ended() {
         return Err(Cause::NotInitialized.into());
     }
-    let module = PROCESS.get().module.read().unwrap_or_else(PoisonError::into_inner);
+    let module = read(&PROCESS.get().module);
     module.clone().ok_or_else(|| Cause::NotInitialized.into())
 }
 
@@ -51,8 +52,8 @@ pub fn initialise(threads_allowed: bool) -> Result<()> {
         return Err(Cause::NotInitialized.into());
     }
     let process = PROCESS.get();
-    let _alone = process.starting.lock().unwrap_or_else(PoisonError::into_inner);
-    if process.module.read().unwrap_or_else(PoisonError::into_inner).is_some() {
+    let _alone = lock(&process.starting);
+    if read(&process.module).is_some() {
         return Err(Cause::AlreadyInitialized.into());
     }
     // Rust's own way to report a panic writes past the log. This copy of Rust's library is the module's
@@ -67,7 +68,7 @@ pub fn initialise(threads_allowed: bool) -> Result<()> {
     let module = Module::from_configuration(threads_allowed).inspect_err(|error| {
         log::init_failure(&format!("C_Initialize: {}: {error}", error.cause().ckr_name()));
     })?;
-    *process.module.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(module));
+    *write(&process.module) = Some(Arc::new(module));
     Ok(())
 }
 
@@ -77,7 +78,7 @@ pub fn finalise() -> Result<()> {
     if host::has_ended() {
         return Err(Cause::NotInitialized.into());
     }
-    let module = PROCESS.get().module.write().unwrap_or_else(PoisonError::into_inner).take();
+    let module = write(&PROCESS.get().module).take();
     module.ok_or_else(|| Error::from(Cause::NotInitialized))?.finish();
     Ok(())
 }
@@ -114,7 +115,7 @@ impl Module {
 
     /// Blocks until `C_Finalize`, as `C_WaitForSlotEvent` does on tokens that never come or go.
     pub fn wait_for_end(&self) -> Result<()> {
-        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ended = lock(&self.ended);
         while !*ended {
             ended = self.end.wait(ended).unwrap_or_else(PoisonError::into_inner);
         }
@@ -126,7 +127,7 @@ impl Module {
             slot.token.kms().cancel();
             slot.token.forget_secrets();
         }
-        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        *lock(&self.ended) = true;
         self.end.notify_all();
     }
 }

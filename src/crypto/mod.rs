@@ -1,7 +1,8 @@
 //! The maths: the only floor that names a crypto library.
 //!
 //! AWS-LC does the work; [`aws_lc`] is the only folder that calls it, and says `unsafe` so that
-//! nothing else has to. What callers see are values: [`PublicKey`], [`PrivateKey`], [`Hash`], [`Curve`].
+//! nothing else has to. What callers see are values: [`PublicKey`], [`PrivateKey`], [`SecretKey`], [`Hash`],
+//! [`Curve`].
 
 mod aws_lc;
 mod curve;
@@ -16,6 +17,7 @@ mod public;
 pub mod random;
 pub mod seal_box;
 mod secret;
+mod secret_key;
 mod stack;
 
 #[cfg(test)]
@@ -28,4 +30,5 @@ pub use hash::Hash;
 pub use private::PrivateKey;
 pub use public::{PublicKey, PublicParts};
 pub use secret::Secret;
+pub use secret_key::SecretKey;
 pub(crate) use stack::WipedAfter;

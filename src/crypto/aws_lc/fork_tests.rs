@@ -1,6 +1,6 @@
 //! What a forked child gets: random numbers of its own, and no key.
 
-use crate::crypto::{Hash, PrivateKey, random};
+use crate::crypto::{Hash, PrivateKey, SecretKey, random};
 use crate::error::Cause;
 use ed25519_dalek::pkcs8::EncodePrivateKey;
 
@@ -67,4 +67,16 @@ fn a_child_can_neither_use_nor_harm_its_parents_keys() {
         assert_eq!(status, 0, "{:?}", key.kind());
         assert!(sign(&key).is_ok());
     }
+}
+
+#[test]
+fn a_child_gets_no_secret_key() {
+    let key = SecretKey::new(&[7; 32]).unwrap();
+    let status = in_child(|| {
+        let refused = key.expose().is_err_and(|error| error.cause() == Cause::NotInitialized);
+        let own = SecretKey::new(&[8; 32]).is_ok_and(|own| own.expose().is_ok_and(|bytes| bytes == [8; 32]));
+        u8::from(!refused) + 2 * u8::from(!own)
+    });
+    assert_eq!(status, 0);
+    assert_eq!(key.expose().unwrap(), [7; 32]);
 }

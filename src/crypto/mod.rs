@@ -4,11 +4,13 @@
 //! nothing else has to. What callers see are values: [`PublicKey`], [`PrivateKey`], [`SecretKey`], [`Hash`],
 //! [`Curve`].
 
+mod aes;
 mod aws_lc;
 mod curve;
 mod digest;
 mod hash;
 pub mod mac;
+mod ours;
 pub mod password;
 mod pkcs1;
 mod pkcs8;
@@ -23,6 +25,7 @@ mod stack;
 #[cfg(test)]
 mod tests;
 
+pub use aes::{AES_BLOCK_LEN, Aes, AesMode, AesStream, Direction};
 pub use aws_lc::digest::Digester;
 pub use curve::{Curve, EdVariant, KeyKind};
 pub use digest::Digest;

@@ -1,6 +1,8 @@
 //! The crypto floor against RustCrypto, in both directions, and against tampering.
 #![forbid(unsafe_code)]
 
+mod aes_modes;
+mod aes_streams;
 mod ec;
 mod ed25519;
 mod parse;
@@ -32,6 +34,15 @@ fn new_rsa_pair(bits: usize) -> RsaPair {
     let theirs = rsa::PrivateKey::new_unchecked(&mut SysRng, bits).unwrap();
     let pkcs8 = theirs.to_pkcs8_der().unwrap().as_bytes().to_vec();
     RsaPair { ours: PrivateKey::from_pkcs8(&pkcs8).unwrap(), theirs, pkcs8 }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digits: String = text.split_whitespace().collect();
+    (0..digits.len()).step_by(2).map(|i| u8::from_str_radix(&digits[i..i + 2], 16).unwrap()).collect()
 }
 
 fn random_bytes(len: usize) -> Vec<u8> {

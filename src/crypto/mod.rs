@@ -9,6 +9,7 @@ mod aws_lc;
 mod curve;
 mod digest;
 mod hash;
+pub mod kdf;
 pub mod mac;
 mod ours;
 pub mod password;
@@ -20,6 +21,7 @@ pub mod random;
 pub mod seal_box;
 mod secret;
 mod secret_key;
+pub mod sp800_108;
 mod stack;
 
 #[cfg(test)]
@@ -30,6 +32,7 @@ pub use aws_lc::digest::Digester;
 pub use curve::{Curve, EdVariant, KeyKind};
 pub use digest::Digest;
 pub use hash::Hash;
+pub use mac::{Mac, MacAlgorithm};
 pub use private::PrivateKey;
 pub use public::{PublicKey, PublicParts};
 pub use secret::Secret;

@@ -6,10 +6,13 @@
 pub(super) mod aead;
 pub(super) mod ccm;
 pub(super) mod cipher;
+pub(super) mod cmac;
 pub(super) mod digest;
 pub(super) mod ec;
 pub(super) mod ed25519;
 pub(super) mod gcm;
+pub(super) mod hmac;
+pub(super) mod kdf;
 pub(super) mod key_wrap;
 pub(super) mod mac;
 mod memory;

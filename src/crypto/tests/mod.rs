@@ -5,6 +5,8 @@ mod aes_modes;
 mod aes_streams;
 mod ec;
 mod ed25519;
+mod kdf;
+mod mac;
 mod parse;
 mod process;
 mod rsa_oracle;

@@ -12,7 +12,7 @@ use datakey::config::{KmsBackend, KmsConfig, Timeouts};
 use datakey::crypto::Secret;
 use datakey::error::{Cause, Result};
 use datakey::kms::embedded::{self, Embedded, InProcess};
-use datakey::kms::{EncryptionContext, HostRules, KeyPairSpec, Kms};
+use datakey::kms::{DataKeySize, EncryptionContext, HostRules, KeyPairSpec, Kms};
 use ed25519_dalek::pkcs8::DecodePrivateKey;
 use rsa::pkcs8::EncodePublicKey;
 use std::collections::BTreeMap;
@@ -157,8 +157,23 @@ impl Subject {
 
     fn secrets(&self, kms: &Kms) {
         let here = context(kms, "here");
-        let key = kms.generate_data_key(&here).unwrap();
-        assert_eq!(kms.decrypt(&key.sealed, &here).unwrap().plaintext.expose(), key.plaintext.expose());
+        let sizes = [DataKeySize::aes(16), DataKeySize::aes(24), DataKeySize::aes(32)];
+        for size in sizes.into_iter().chain([1, 20, 64, 1024].map(DataKeySize::bytes)).map(Result::unwrap) {
+            let key = kms.generate_data_key(size, &here).unwrap();
+            let plaintext = key.plaintext.expect("the plaintext was asked for");
+            assert_eq!(plaintext.len(), size.len());
+            let opened = kms.decrypt(&key.sealed, &here).unwrap();
+            assert_eq!(opened.plaintext.expose(), plaintext.expose(), "{size:?}");
+            assert_eq!(opened.kms_key_arn, key.kms_key_arn);
+            if size.len() >= 16 {
+                let another = kms.generate_data_key(size, &here).unwrap().plaintext.unwrap();
+                assert_ne!(another.expose(), plaintext.expose(), "{size:?}");
+            }
+
+            let key = kms.generate_data_key_without_plaintext(size, &here).unwrap();
+            assert!(key.plaintext.is_none());
+            assert_eq!(kms.decrypt(&key.sealed, &here).unwrap().plaintext.len(), size.len());
+        }
 
         for len in [1, 2400, 4096] {
             let secret = Secret::new((0..len).map(|i| i as u8).collect());
@@ -174,8 +189,9 @@ impl Subject {
 
         if self.re_encrypts {
             let there = context(kms, "there");
+            let key = kms.generate_data_key(DataKeySize::AES_256, &here).unwrap();
             let moved = kms.re_encrypt(&key.sealed, &here, &there).unwrap().sealed;
-            assert_eq!(kms.decrypt(&moved, &there).unwrap().plaintext.expose(), key.plaintext.expose());
+            assert_eq!(kms.decrypt(&moved, &there).unwrap().plaintext.expose(), key.plaintext.unwrap().expose());
             assert!(kms.decrypt(&moved, &here).is_err(), "{}: the old context still opens", self.name);
         } else {
             println!("{}: ReEncrypt: not counted: not tried", self.name);
@@ -184,7 +200,7 @@ impl Subject {
 
     fn refusals(&self, kms: &Kms, other_key_id: Option<&str>, report: &mut Report) {
         let here = context(kms, "here");
-        let sealed = kms.generate_data_key(&here).unwrap().sealed;
+        let sealed = kms.generate_data_key(DataKeySize::AES_256, &here).unwrap().sealed;
 
         let wrong = [
             here.clone().with(EncryptionContext::OBJECT, "there"),
@@ -226,7 +242,7 @@ impl Subject {
                 report.probe("RSA key as wrapping key", [pair], Cause::KmsInvalidKeyUsage);
                 let doomed = admin.create_key(None);
                 let kms = self.kms(&doomed);
-                let sealed = kms.generate_data_key(&here).unwrap().sealed;
+                let sealed = kms.generate_data_key(DataKeySize::AES_256, &here).unwrap().sealed;
                 admin.disable(&doomed);
                 report.probe("disabled key", [kms.decrypt(&sealed, &here)], Cause::KmsKeyDisabled);
                 admin.enable(&doomed);

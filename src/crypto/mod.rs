@@ -3,6 +3,7 @@
 //! AWS-LC does the work; [`aws_lc`] is the only folder that calls it, and says `unsafe` so that
 //! nothing else has to. What callers see are values: [`PublicKey`], [`PrivateKey`], [`Hash`], [`Curve`].
 
+mod agree;
 mod aws_lc;
 mod curve;
 mod digest;
@@ -21,6 +22,7 @@ mod stack;
 #[cfg(test)]
 mod tests;
 
+pub use agree::SharedSecretKdf;
 pub use aws_lc::digest::Digester;
 pub use curve::{Curve, EdVariant, KeyKind};
 pub use digest::Digest;

@@ -24,7 +24,7 @@ pub struct PrivateKey {
     stamp: Stamp,
 }
 
-enum Key {
+pub(super) enum Key {
     Rsa {
         rsa: Rsa,
         /// SHA-256 of the private exponent, padded to the modulus' length: where implicit rejection begins.
@@ -68,7 +68,7 @@ impl PrivateKey {
     }
 
     /// The key, if it is not a parent process's.
-    fn key(&self) -> Result<&Key> {
+    pub(super) fn key(&self) -> Result<&Key> {
         let ours = self.key.as_ref().filter(|_| self.stamp.is_ours());
         ours.ok_or_else(|| Cause::NotInitialized.with("the key was inherited over a fork"))
     }

@@ -1,7 +1,7 @@
 //! Malformed, tampered and unusual keys: refused or understood, never a panic.
 
 use super::super::{Curve, KeyKind, PrivateKey, PublicKey};
-use super::{assert_fails, random_bytes, rsa_pair};
+use super::{assert_fails, random_bytes, rsa_pair, unhex};
 use crate::error::Cause;
 use getrandom::SysRng;
 use p256::elliptic_curve::Generate;
@@ -209,9 +209,7 @@ fn malformed_spki_is_refused_and_never_panics() {
     // A point of P-224 that AWS-LC knows: its generator.
     let generator = "04b70e0cbd6bb4bf7f321390b94a03c1d356c21122343280d6115c1d21\
                      bd376388b5f723fb4c22dfe6cd4375a05a07476444d5819985007e34";
-    let generator: Vec<u8> =
-        (0..generator.len()).step_by(2).map(|i| u8::from_str_radix(&generator[i..i + 2], 16).unwrap()).collect();
-    let spki = tlv(SEQUENCE, &[&p224, &tlv(BITS, &[&[0], &generator])]);
+    let spki = tlv(SEQUENCE, &[&p224, &tlv(BITS, &[&[0], &unhex(generator)])]);
     assert_fails(PublicKey::from_spki(&spki), Cause::CurveNotSupported);
     let x25519 = tlv(SEQUENCE, &[&tlv(SEQUENCE, &[X25519]), &tlv(BITS, &[&[0; 33]])]);
     assert_fails(PublicKey::from_spki(&x25519), Cause::AttributeValueInvalid);

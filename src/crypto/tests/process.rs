@@ -4,7 +4,7 @@
 //! masked: whatever of them is found in its memory, AWS-LC or we put there.
 
 use super::super::{EdVariant, Hash, KeyKind, PrivateKey};
-use super::random_bytes;
+use super::{random_bytes, unhex};
 use crate::host::protected::live_blocks;
 use getrandom::SysRng;
 use rsa::pkcs8::EncodePrivateKey;
@@ -38,9 +38,6 @@ impl Case {
     }
 
     fn read(text: &str) -> Self {
-        let unhex = |text: &str| -> Vec<u8> {
-            (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect()
-        };
         let mut parts = text.split(',').map(unhex);
         Self { pkcs8: parts.next().unwrap(), secrets: parts.collect() }
     }
@@ -120,7 +117,11 @@ fn use_key(key: &PrivateKey) {
                 key.decrypt_oaep(Hash::Sha1, Hash::Sha1, b"", &ciphertext).unwrap();
                 key.raw_private(b"number").unwrap();
             }
-            KeyKind::Ec(_) => drop(key.ecdsa_sign(&digest).unwrap()),
+            KeyKind::Ec(_) => {
+                key.ecdsa_sign(&digest).unwrap();
+                let (point, shared) = public.ecdh_ephemeral().unwrap();
+                assert_eq!(key.ecdh(&point).unwrap().expose(), shared.expose());
+            }
             KeyKind::Ed25519 => {
                 for variant in [EdVariant::Pure, EdVariant::Ctx(b"context"), EdVariant::Ph(b"")] {
                     key.ed25519_sign(variant, b"message").unwrap();

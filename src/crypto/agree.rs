@@ -1,10 +1,10 @@
 //! Key agreement: Diffie-Hellman on our curves, and the key derivation functions that belong to it.
 #![forbid(unsafe_code)]
 
-use super::aws_lc::{self, digest::Digester, ec::EcKey};
-use super::private::Key;
+use super::aws_lc::{self, digest::Digester, ec::EcKey, x25519};
+use super::private::{Key, array};
 use super::stack::{AGREE, SIGN, SIGN_GENERIC, WipedAfter};
-use super::{Curve, Hash, PrivateKey, PublicKey, PublicParts, Secret};
+use super::{Curve, Hash, PrivateKey, PublicKey, PublicParts, Secret, random};
 use crate::error::{Cause, Error, Result};
 use zeroize::Zeroizing;
 
@@ -12,11 +12,15 @@ impl PrivateKey {
     /// The secret shared with whoever has the private key of `peer`: the x-coordinate of the common point (SEC 1,
     /// section 3.3.1), as long as the field. No curve here has a cofactor, so it is the cofactor variant's too.
     ///
-    /// `peer` is an encoded point, uncompressed or compressed, not wrapped in an OCTET STRING;
-    /// [`Cause::MechanismParamInvalid`] if it is none of the key's curve, or the point at infinity.
+    /// `peer` is an encoded point, uncompressed or compressed, not wrapped in an OCTET STRING; of X25519, 32 bytes.
+    /// [`Cause::MechanismParamInvalid`] if it is none of the key's curve, or of small order.
     pub fn ecdh(&self, peer: &[u8]) -> Result<Secret> {
         match self.key()? {
             Key::Ec(curve, key) => ec(*curve, key, &EcKey::from_point(*curve, peer).map_err(of_peer)?),
+            Key::X25519(private) => {
+                let peer = peer.try_into().map_err(|_| Cause::MechanismParamInvalid.with("X25519 point length"))?;
+                x25519_secret(array(private)?, peer)
+            }
             _ => Err(Cause::KeyTypeInconsistent.into()),
         }
     }
@@ -35,6 +39,12 @@ impl PublicKey {
                 let ephemeral = ephemeral?;
                 Ok((ephemeral.point(curve)?, ec(curve, &ephemeral, &peer)?))
             }
+            PublicParts::X25519 { point } => {
+                let mut ephemeral = Zeroizing::new([0; 32]);
+                random::fill(ephemeral.as_mut_slice())?;
+                let secret = x25519_secret(&ephemeral, &point)?;
+                Ok((x25519::public_of(&ephemeral).to_vec(), secret))
+            }
             _ => Err(Cause::KeyTypeInconsistent.into()),
         }
     }
@@ -48,6 +58,13 @@ fn ec(curve: Curve, key: &EcKey, peer: &EcKey) -> Result<Secret> {
         Curve::P256 | Curve::P384 | Curve::P521 => drop(WipedAfter::<AGREE>),
     }
     agreed.map(|()| shared)
+}
+
+fn x25519_secret(private: &[u8; 32], peer: &[u8; 32]) -> Result<Secret> {
+    let _wiped = WipedAfter::<SIGN>;
+    let mut shared = Zeroizing::new([0; 32]);
+    x25519::agree(private, peer, &mut shared)?;
+    Ok(Secret::new(shared.to_vec()))
 }
 
 /// The peer's public key is a parameter of the mechanism.

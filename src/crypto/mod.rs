@@ -8,6 +8,7 @@ mod aws_lc;
 mod curve;
 mod digest;
 mod hash;
+mod load;
 pub mod mac;
 pub mod password;
 mod pkcs1;

@@ -1,6 +1,6 @@
 //! Key agreement against RustCrypto's arithmetic and published vectors.
 
-use super::super::{Curve, Hash, PrivateKey, PublicKey, PublicParts, SharedSecretKdf};
+use super::super::{Curve, Hash, KeyKind, PrivateKey, PublicKey, PublicParts, SharedSecretKdf};
 use super::{assert_fails, random_bytes, rsa_pair, unhex, with_theirs};
 use crate::error::Cause;
 use getrandom::SysRng;
@@ -86,6 +86,52 @@ fn an_ephemeral_key_agrees_with_the_private_one_and_is_new_each_time() {
         assert_ne!(point, again);
         assert_ne!(secret.expose(), other.expose());
     });
+}
+
+fn x25519(private: &[u8]) -> PrivateKey {
+    PrivateKey::from_pkcs8(&[&unhex("302e020100300506032b656e04220420"), private].concat()).unwrap()
+}
+
+/// RFC 7748, section 6.1.
+#[test]
+fn x25519_is_that_of_the_standard() {
+    let alice = x25519(&unhex("77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a"));
+    let bob = x25519(&unhex("5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb"));
+    assert_eq!(alice.kind(), KeyKind::X25519);
+    let point = unhex("de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f");
+    let shared = unhex("4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742");
+    assert_eq!(alice.ecdh(&point).unwrap().expose(), shared);
+    let parts = PublicParts::X25519 { point: point.try_into().unwrap() };
+    assert_eq!(bob.public_key().parts().unwrap(), parts);
+}
+
+#[test]
+fn x25519_agrees_with_curve25519_dalek() {
+    for _ in 0..50 {
+        let private = random_bytes(32);
+        let ours = x25519(&private);
+        let theirs = ed25519_dalek::SigningKey::from_bytes(random_bytes(32).as_slice().try_into().unwrap());
+        let peer = theirs.verifying_key().to_montgomery();
+        let expected = peer.mul_clamped(private.as_slice().try_into().unwrap());
+        assert_eq!(ours.ecdh(peer.as_bytes()).unwrap().expose(), expected.as_bytes());
+        let theirs = x25519(&theirs.to_scalar_bytes());
+        assert_eq!(theirs.public_key(), &PublicKey::from_x25519(peer.as_bytes()).unwrap());
+        assert_eq!(PublicKey::from_spki(theirs.public_key().spki_der()).unwrap(), *theirs.public_key());
+
+        let (point, secret) = ours.public_key().ecdh_ephemeral().unwrap();
+        assert_eq!(ours.ecdh(&point).unwrap().expose(), secret.expose());
+    }
+}
+
+#[test]
+fn x25519_with_points_of_small_order_or_another_length_is_refused() {
+    let ours = x25519(&random_bytes(32));
+    let order_8 = unhex("e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800");
+    for wrong in [vec![0; 32], [&[1][..], &[0; 31]].concat(), order_8, vec![], vec![9; 31], vec![9; 33]] {
+        assert_fails(ours.ecdh(&wrong), Cause::MechanismParamInvalid);
+    }
+    assert_fails(ours.ecdsa_sign(b"digest"), Cause::KeyTypeInconsistent);
+    assert_fails(ours.public_key().verify_ecdsa(b"digest", &[0; 64]), Cause::KeyTypeInconsistent);
 }
 
 #[test]

@@ -109,7 +109,13 @@ fn ed25519_keys_come_in_both_versions_and_no_other() {
     assert_malformed(&pkcs8(1, &[ED25519], &inner, &tlv(0x81, &[&[1], point])));
     assert_malformed(&pkcs8(0, &[ED25519], &inner, &tlv(0x81, &[&[0], point])));
     assert_malformed(&pkcs8(0, &[ED25519, NULL], &inner, &[]));
-    assert_malformed(&pkcs8(0, &[X25519], &inner, &[]));
+    // The same bytes are a key of X25519 if they say so, but never the same key.
+    let agreeing = PrivateKey::from_pkcs8(&pkcs8(0, &[X25519], &inner, &[])).unwrap();
+    assert_eq!(agreeing.kind(), KeyKind::X25519);
+    assert_ne!(agreeing.public_key(), key.public_key());
+    assert_malformed(&pkcs8(0, &[X25519, NULL], &inner, &[]));
+    assert_malformed(&pkcs8(1, &[X25519], &inner, &tlv(0x81, &[&[0], point])));
+    assert_malformed(&pkcs8(0, &[X25519], &tlv(OCTETS, &[&seed[1..]]), &[]));
     assert_malformed(&pkcs8(0, &[ED25519], &seed, &[]));
     assert_malformed(&pkcs8(0, &[ED25519], &tlv(OCTETS, &[&seed[1..]]), &[]));
     assert_malformed(&pkcs8(0, &[ED25519], &[&inner[..], &[0]].concat(), &[]));
@@ -211,8 +217,8 @@ fn malformed_spki_is_refused_and_never_panics() {
                      bd376388b5f723fb4c22dfe6cd4375a05a07476444d5819985007e34";
     let spki = tlv(SEQUENCE, &[&p224, &tlv(BITS, &[&[0], &unhex(generator)])]);
     assert_fails(PublicKey::from_spki(&spki), Cause::CurveNotSupported);
-    let x25519 = tlv(SEQUENCE, &[&tlv(SEQUENCE, &[X25519]), &tlv(BITS, &[&[0; 33]])]);
-    assert_fails(PublicKey::from_spki(&x25519), Cause::AttributeValueInvalid);
+    let x448 = tlv(SEQUENCE, &[&tlv(SEQUENCE, &[&[6, 3, 0x2b, 0x65, 0x6f]]), &tlv(BITS, &[&[0; 57]])]);
+    assert_fails(PublicKey::from_spki(&x448), Cause::AttributeValueInvalid);
 }
 
 #[test]

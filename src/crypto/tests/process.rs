@@ -122,6 +122,10 @@ fn use_key(key: &PrivateKey) {
                 let (point, shared) = public.ecdh_ephemeral().unwrap();
                 assert_eq!(key.ecdh(&point).unwrap().expose(), shared.expose());
             }
+            KeyKind::X25519 => {
+                let (point, shared) = public.ecdh_ephemeral().unwrap();
+                assert_eq!(key.ecdh(&point).unwrap().expose(), shared.expose());
+            }
             KeyKind::Ed25519 => {
                 for variant in [EdVariant::Pure, EdVariant::Ctx(b"context"), EdVariant::Ph(b"")] {
                     key.ed25519_sign(variant, b"message").unwrap();
@@ -160,6 +164,8 @@ fn keys_leave_nothing_in_memory() {
     let seed = random_bytes(32);
     let key = ed25519_dalek::SigningKey::from_bytes(seed.as_slice().try_into().unwrap());
     cases.push(Case::new(key.to_pkcs8_der().unwrap().as_bytes(), &[seed]));
+    let scalar = random_bytes(32);
+    cases.push(Case::new(&[&unhex("302e020100300506032b656e04220420"), &scalar[..]].concat(), &[scalar]));
 
     let cases: Vec<_> = cases.iter().map(Case::write).collect();
     let output = std::process::Command::new(std::env::current_exe().unwrap())

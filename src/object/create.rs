@@ -1,21 +1,21 @@
 //! `C_CreateObject`: data, certificates and public keys.
 
-use super::attribute::{boolean, ulong};
 use super::certificate::Certificate;
 use super::engine::{Origin, build};
+use super::history::{Past, settle};
 use super::keypair::describe_public;
 use super::rules::Class;
 use super::{Look, Template, attribute, ec_params};
 use crate::crypto::{Hash, PublicKey};
 use crate::error::{Cause, Result};
-use crate::store::{Attributes, ObjectId};
+use crate::store::Attributes;
 use cryptoki_sys::*;
 
-/// The attributes of a new object that is complete in its template.
+/// The attributes of a new object that is complete in its template, all but `CKA_UNIQUE_ID`.
 ///
 /// Errors beside those of templates: `AttributeValueInvalid` for a class that cannot be created this
 /// way, and for a certificate, point or modulus that is none.
-pub fn new_object(template: &Template, id: ObjectId, so: bool) -> Result<Attributes> {
+pub fn new_object(template: &Template, so: bool) -> Result<Attributes> {
     let class = template.number(CKA_CLASS).ok_or_else(|| Cause::TemplateIncomplete.with("CKA_CLASS"))?;
     let kind_attribute = Class::kind_attribute(class);
     let kind = match kind_attribute {
@@ -25,7 +25,7 @@ pub fn new_object(template: &Template, id: ObjectId, so: bool) -> Result<Attribu
         }
     };
     let row = Class::of(class, kind)
-        .filter(|row| row.class != CKO_PRIVATE_KEY)
+        .filter(|row| !matches!(row.class, CKO_PRIVATE_KEY | CKO_SECRET_KEY))
         .ok_or_else(|| Cause::AttributeValueInvalid.with(format!("objects of class {class:#x} cannot be created")))?;
 
     let mut object = build(row, template, Origin::Create, so)?;
@@ -34,7 +34,6 @@ pub fn new_object(template: &Template, id: ObjectId, so: bool) -> Result<Attribu
         CKO_PUBLIC_KEY => complete_public_key(&mut object, template)?,
         _ => {}
     }
-    object.insert(CKA_UNIQUE_ID, id.to_string().into_bytes());
     Ok(object)
 }
 
@@ -87,9 +86,7 @@ fn complete_public_key(object: &mut Attributes, template: &Template) -> Result<(
         return Err(Cause::AttributeValueInvalid.with("CKA_PUBLIC_KEY_INFO is not of this key"));
     }
     describe_public(object, &key)?;
-    object.insert(CKA_LOCAL, boolean(false));
-    object.insert(CKA_KEY_GEN_MECHANISM, ulong(attribute::UNAVAILABLE));
-    Ok(())
+    settle(object, Past::Imported)
 }
 
 /// The public key that a public-key object holds. `RecordCorrupt` if a stored one does not parse.

@@ -7,7 +7,9 @@ pub mod certificate;
 pub mod create;
 pub mod ec_params;
 pub mod engine;
+pub mod history;
 pub mod keypair;
+mod opened;
 pub mod policy;
 pub mod rules;
 pub mod template;
@@ -15,6 +17,7 @@ pub mod template;
 pub use create::new_object;
 pub use engine::{read, with_changes};
 pub use keypair::NewKeyPair;
+pub use opened::opened_key;
 pub use template::Template;
 
 use crate::error::{Cause, Result};

@@ -7,7 +7,7 @@ macro_rules! specs {
     ($($(#[$doc:meta])* $variant:ident $name:literal $sdk:ident;)*) => {
         /// A `KeyPairSpec` of `GenerateDataKeyPair`.
         ///
-        /// SM2 exists in China Regions only and ML-KEM is no signing or agreement key: neither is here.
+        /// SM2 is not here: it exists in China Regions only.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum KeyPairSpec { $($(#[$doc])* $variant,)* }
 
@@ -45,6 +45,12 @@ specs! {
     EccSecgP256k1 "ECC_SECG_P256K1" EccSecgP256K1;
     /// Ed25519.
     EccNistEdwards25519 "ECC_NIST_EDWARDS25519" EccNistEdwards25519;
+    /// ML-KEM-512; not in China Regions.
+    MlKem512 "ML_KEM_512" MlKem512;
+    /// ML-KEM-768; not in China Regions.
+    MlKem768 "ML_KEM_768" MlKem768;
+    /// ML-KEM-1024; not in China Regions.
+    MlKem1024 "ML_KEM_1024" MlKem1024;
 }
 
 impl KeyPairSpec {

@@ -1,21 +1,29 @@
-//! `C_CreateObject`: data, certificates and public keys.
+//! `C_CreateObject`: an object that is complete in its template.
 
-use super::attribute::{boolean, ulong};
 use super::certificate::Certificate;
 use super::engine::{Origin, build};
+use super::history::{Past, settle};
 use super::keypair::describe_public;
 use super::rules::Class;
-use super::{Look, Template, attribute, ec_params};
-use crate::crypto::{Hash, PublicKey};
+use super::{Look, Template, attribute, ec_params, secret_key};
+use crate::crypto::{Hash, PublicKey, Secret};
 use crate::error::{Cause, Result};
-use crate::store::{Attributes, ObjectId};
+use crate::store::Attributes;
 use cryptoki_sys::*;
 
-/// The attributes of a new object that is complete in its template.
+/// An object that is complete in its template.
+pub struct NewObject {
+    /// All but `CKA_UNIQUE_ID`.
+    pub attributes: Attributes,
+    /// Of a key with a secret part, that part: the bytes of `CKA_VALUE` of a secret key.
+    pub plaintext: Option<Secret>,
+}
+
+/// The new object that a template describes. `so` tells whether the security officer is logged in.
 ///
 /// Errors beside those of templates: `AttributeValueInvalid` for a class that cannot be created this
-/// way, and for a certificate, point or modulus that is none.
-pub fn new_object(template: &Template, id: ObjectId, so: bool) -> Result<Attributes> {
+/// way, and for a certificate, point, modulus or key that is none.
+pub fn new_object(template: &Template, so: bool) -> Result<NewObject> {
     let class = template.number(CKA_CLASS).ok_or_else(|| Cause::TemplateIncomplete.with("CKA_CLASS"))?;
     let kind_attribute = Class::kind_attribute(class);
     let kind = match kind_attribute {
@@ -28,14 +36,20 @@ pub fn new_object(template: &Template, id: ObjectId, so: bool) -> Result<Attribu
         .filter(|row| row.class != CKO_PRIVATE_KEY)
         .ok_or_else(|| Cause::AttributeValueInvalid.with(format!("objects of class {class:#x} cannot be created")))?;
 
-    let mut object = build(row, template, Origin::Create, so)?;
+    let mut attributes = build(row, template, Origin::Create, so)?;
+    let mut plaintext = None;
     match class {
-        CKO_CERTIFICATE => complete_certificate(&mut object, template)?,
-        CKO_PUBLIC_KEY => complete_public_key(&mut object, template)?,
+        CKO_CERTIFICATE => complete_certificate(&mut attributes, template)?,
+        CKO_PUBLIC_KEY => complete_public_key(&mut attributes, template)?,
+        CKO_SECRET_KEY => {
+            let value = Secret::new(template.get(CKA_VALUE).unwrap_or_default().to_vec());
+            secret_key::complete(&mut attributes, &value)?;
+            settle(&mut attributes, Past::Imported)?;
+            plaintext = Some(value);
+        }
         _ => {}
     }
-    object.insert(CKA_UNIQUE_ID, id.to_string().into_bytes());
-    Ok(object)
+    Ok(NewObject { attributes, plaintext })
 }
 
 fn complete_certificate(object: &mut Attributes, template: &Template) -> Result<()> {
@@ -87,9 +101,7 @@ fn complete_public_key(object: &mut Attributes, template: &Template) -> Result<(
         return Err(Cause::AttributeValueInvalid.with("CKA_PUBLIC_KEY_INFO is not of this key"));
     }
     describe_public(object, &key)?;
-    object.insert(CKA_LOCAL, boolean(false));
-    object.insert(CKA_KEY_GEN_MECHANISM, ulong(attribute::UNAVAILABLE));
-    Ok(())
+    settle(object, Past::Imported)
 }
 
 /// The public key that a public-key object holds. `RecordCorrupt` if a stored one does not parse.

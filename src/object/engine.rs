@@ -13,12 +13,14 @@ use cryptoki_sys::*;
 pub enum Origin {
     /// By `C_CreateObject`.
     Create,
-    /// By `C_GenerateKeyPair`.
+    /// By `C_GenerateKey` or `C_GenerateKeyPair`.
     Generate,
+    /// By `C_UnwrapKey`, `C_DeriveKey`, `C_EncapsulateKey` or `C_DecapsulateKey`.
+    Arrive,
 }
 
 /// The attributes of a new object as far as template and rules decide them: what is computed from the
-/// object itself is added by the caller.
+/// object itself is added by the caller. Secret values stay in the template.
 ///
 /// `so` tells whether the security officer is logged in, who alone may set `CKA_TRUSTED`.
 /// Errors: `TemplateInconsistent`, `AttributeReadOnly`, `TemplateIncomplete` (section 4.1.1).
@@ -27,6 +29,7 @@ pub fn build(class: &Class, template: &Template, origin: Origin, so: bool) -> Re
     let says = |rule: &Rule| match origin {
         Origin::Create => rule.create,
         Origin::Generate => rule.generate,
+        Origin::Arrive => rule.arrive,
     };
     for (attribute, value) in template.iter() {
         let rule = class.rule(attribute).ok_or_else(|| about(Cause::TemplateInconsistent, attribute))?;
@@ -38,6 +41,7 @@ pub fn build(class: &Class, template: &Template, origin: Origin, so: bool) -> Re
     let mut attributes = Attributes::new();
     for rule in class.rules() {
         let value = match (template.get(rule.attribute), rule.default) {
+            (Some(_), _) if rule.secret => continue,
             (Some(value), _) => value.to_vec(),
             (None, _) if says(rule) == Say::Must => return Err(about(Cause::TemplateIncomplete, rule.attribute)),
             (None, Unsaid::True) => boolean(true),
@@ -95,7 +99,7 @@ pub fn with_changes(object: &Attributes, template: &Template) -> Result<Option<A
         }
         // A bound attribute of a sealed key only changes together with its seal, which this version
         // cannot do.
-        let sealed = class.class == CKO_PRIVATE_KEY && rule.bound != Bound::No;
+        let sealed = matches!(class.class, CKO_PRIVATE_KEY | CKO_SECRET_KEY) && rule.bound != Bound::No;
         if rule.change == Change::Never || rule.secret || sealed {
             return Err(Cause::AttributeReadOnly.with(attribute::name(attribute)));
         }

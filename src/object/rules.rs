@@ -50,8 +50,10 @@ pub struct Rule {
     pub attribute: CK_ATTRIBUTE_TYPE,
     /// In a template of `C_CreateObject`.
     pub create: Say,
-    /// In a template of `C_GenerateKeyPair`.
+    /// In a template of `C_GenerateKey` or `C_GenerateKeyPair`.
     pub generate: Say,
+    /// In a template of `C_UnwrapKey`, `C_DeriveKey` and their kin: the key arrives by a mechanism.
+    pub arrive: Say,
     /// Without a template's word.
     pub default: Unsaid,
     /// Later.
@@ -73,8 +75,10 @@ pub enum Bound {
     Usage(&'static str),
 }
 
+/// A key that arrives by a mechanism may say what a created one must: the mechanism often knows it.
 const fn rule(attribute: CK_ATTRIBUTE_TYPE, create: Say, generate: Say, default: Unsaid, change: Change) -> Rule {
-    Rule { attribute, create, generate, default, change, secret: false, bound: Bound::No }
+    let arrive = if matches!(create, Must) { May } else { create };
+    Rule { attribute, create, generate, arrive, default, change, secret: false, bound: Bound::No }
 }
 
 impl Rule {
@@ -85,6 +89,11 @@ impl Rule {
 
     const fn usage(mut self, word: &'static str) -> Self {
         self.bound = Bound::Usage(word);
+        self
+    }
+
+    const fn arriving(mut self, arrive: Say) -> Self {
+        self.arrive = arrive;
         self
     }
 
@@ -237,6 +246,49 @@ const EC_PUBLIC: &[Rule] =
 /// Elliptic-curve private keys of every kind (sections 6.3.4 and 6.3.6).
 const EC_PRIVATE: &[Rule] = &[rule(CKA_EC_PARAMS, Never, May, Computed, Fixed), Rule::secret(CKA_VALUE)];
 
+/// Every secret key (section 4.10).
+const SECRET: &[Rule] = &[
+    rule(CKA_SENSITIVE, May, May, True, Fixed).policy(),
+    rule(CKA_EXTRACTABLE, May, May, False, Fixed).policy(),
+    rule(CKA_ALWAYS_SENSITIVE, Never, Never, Computed, Fixed).policy(),
+    rule(CKA_NEVER_EXTRACTABLE, Never, Never, Computed, Fixed).policy(),
+    rule(CKA_WRAP_WITH_TRUSTED, May, May, False, Fixed).policy(),
+    rule(CKA_TRUSTED, May, May, False, Fixed).policy(),
+    rule(CKA_WRAP_TEMPLATE, May, May, Empty, Fixed).policy(),
+    rule(CKA_UNWRAP_TEMPLATE, May, May, Empty, Fixed).policy(),
+    rule(CKA_DERIVE_TEMPLATE, May, May, Empty, Fixed).policy(),
+    rule(CKA_CHECK_VALUE, May, May, Absent, Fixed),
+    rule(CKA_VALUE_LEN, Never, Must, Computed, Fixed).arriving(May),
+    Rule { create: Must, ..Rule::secret(CKA_VALUE) },
+];
+
+/// The usages of a secret key, each true for the key types that allow it.
+const fn secret_usages(ciphers: bool, macs: bool, derives: bool) -> [Rule; 7] {
+    [
+        rule(CKA_ENCRYPT, May, May, on(ciphers), Free).usage("encrypt"),
+        rule(CKA_DECRYPT, May, May, on(ciphers), Free).usage("decrypt"),
+        rule(CKA_SIGN, May, May, on(macs), Free).usage("sign"),
+        rule(CKA_VERIFY, May, May, on(macs), Free).usage("verify"),
+        rule(CKA_WRAP, May, May, on(ciphers), Free).usage("wrap"),
+        rule(CKA_UNWRAP, May, May, on(ciphers), Free).usage("unwrap"),
+        rule(CKA_DERIVE, May, May, on(derives), Free).usage("derive"),
+    ]
+}
+
+static AES_USAGES: [Rule; 7] = secret_usages(true, true, true);
+static GENERIC_USAGES: [Rule; 7] = secret_usages(false, true, true);
+static HMAC_USAGES: [Rule; 7] = secret_usages(false, true, false);
+static HKDF_USAGES: [Rule; 7] = secret_usages(false, false, true);
+
+const fn secret_class(kind: CK_KEY_TYPE, groups: &'static [&'static [Rule]]) -> Class {
+    Class { class: CKO_SECRET_KEY, kind: Some(kind), groups }
+}
+
+const AES_SECRET: &[&[Rule]] = &[STORAGE, HIDDEN, KEY, SECRET, &AES_USAGES];
+const GENERIC_SECRET: &[&[Rule]] = &[STORAGE, HIDDEN, KEY, SECRET, &GENERIC_USAGES];
+const HMAC_SECRET: &[&[Rule]] = &[STORAGE, HIDDEN, KEY, SECRET, &HMAC_USAGES];
+const HKDF_SECRET: &[&[Rule]] = &[STORAGE, HIDDEN, KEY, SECRET, &HKDF_USAGES];
+
 /// A class of objects, down to the kind of key or certificate.
 #[derive(Clone, Copy, Debug)]
 pub struct Class {
@@ -281,6 +333,20 @@ pub static CLASSES: &[Class] = &[
         kind: Some(CKK_EC_EDWARDS),
         groups: &[STORAGE, HIDDEN, KEY, PRIVATE, EC_PRIVATE, &EDWARDS_PRIVATE_USAGES],
     },
+    secret_class(CKK_AES, AES_SECRET),
+    secret_class(CKK_GENERIC_SECRET, GENERIC_SECRET),
+    secret_class(CKK_HKDF, HKDF_SECRET),
+    secret_class(CKK_SHA_1_HMAC, HMAC_SECRET),
+    secret_class(CKK_SHA224_HMAC, HMAC_SECRET),
+    secret_class(CKK_SHA256_HMAC, HMAC_SECRET),
+    secret_class(CKK_SHA384_HMAC, HMAC_SECRET),
+    secret_class(CKK_SHA512_HMAC, HMAC_SECRET),
+    secret_class(CKK_SHA512_224_HMAC, HMAC_SECRET),
+    secret_class(CKK_SHA512_256_HMAC, HMAC_SECRET),
+    secret_class(CKK_SHA3_224_HMAC, HMAC_SECRET),
+    secret_class(CKK_SHA3_256_HMAC, HMAC_SECRET),
+    secret_class(CKK_SHA3_384_HMAC, HMAC_SECRET),
+    secret_class(CKK_SHA3_512_HMAC, HMAC_SECRET),
 ];
 
 impl Class {
@@ -326,10 +392,12 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_decides_what_a_private_key_may_do_is_bound() {
+    fn everything_that_decides_what_a_key_may_do_is_bound() {
         let names = [CKA_LABEL, CKA_ID, CKA_SUBJECT, CKA_START_DATE, CKA_END_DATE, CKA_UNIQUE_ID];
-        let follows_from_the_key = [CKA_MODULUS, CKA_PUBLIC_EXPONENT, CKA_EC_PARAMS, CKA_PUBLIC_KEY_INFO];
-        for class in CLASSES.iter().filter(|class| class.class == CKO_PRIVATE_KEY) {
+        let follows_from_the_key =
+            [CKA_MODULUS, CKA_PUBLIC_EXPONENT, CKA_EC_PARAMS, CKA_PUBLIC_KEY_INFO, CKA_VALUE_LEN, CKA_CHECK_VALUE];
+        let is_sealed = |class: &&Class| matches!(class.class, CKO_PRIVATE_KEY | CKO_SECRET_KEY);
+        for class in CLASSES.iter().filter(is_sealed) {
             for rule in class.rules().filter(|rule| !rule.secret && rule.bound == Bound::No) {
                 assert!(
                     names.contains(&rule.attribute) || follows_from_the_key.contains(&rule.attribute),

@@ -8,11 +8,11 @@ mod lifecycle;
 mod login;
 mod objects;
 mod operation;
-mod private_key;
 mod search;
 mod sign;
 mod slot;
 mod table;
+mod use_of_key;
 mod verify;
 
 pub use handles::Object;

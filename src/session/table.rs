@@ -10,7 +10,7 @@ use super::slot::Slot;
 use super::verify::Verifying;
 use crate::error::{Cause, Error, Result};
 use crate::host::lock::{read, write};
-use crate::store::ObjectRecord;
+use crate::token::Made;
 use cryptoki_sys::*;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -67,8 +67,8 @@ impl Session {
 
     /// Gives an object that was just made its handle. If the session was closed meanwhile, its objects end
     /// with it; those on the token stay.
-    pub(super) fn handle_of(&self, record: ObjectRecord, epoch: HandleEpoch) -> Result<CK_OBJECT_HANDLE> {
-        let handle = self.slot.handles.of_new(record, self.handle, epoch);
+    pub(super) fn handle_of(&self, made: Made, epoch: HandleEpoch) -> Result<CK_OBJECT_HANDLE> {
+        let handle = self.slot.handles.of_new(made, self.handle, epoch);
         if self.closed.load(Ordering::Acquire) {
             for id in self.slot.handles.forget_session(self.handle) {
                 self.slot.token.forget_key(id);

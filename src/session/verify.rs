@@ -21,7 +21,7 @@ impl Session {
         given: impl FnOnce() -> Result<Given>,
         key: CK_OBJECT_HANDLE,
     ) -> Result<()> {
-        const DEMAND: Demand = Demand { flag: CKF_VERIFY, class: CKO_PUBLIC_KEY, permission: CKA_VERIFY };
+        const DEMAND: Demand = Demand { flag: CKF_VERIFY, classes: &[CKO_PUBLIC_KEY], permission: CKA_VERIFY };
         self.verifying.check_free()?;
         let (request, object) = self.request(mechanism, given, key, &DEMAND)?;
         let key = object.public_key()?.clone();

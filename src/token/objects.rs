@@ -1,11 +1,28 @@
-//! Objects in the store: create, find, read, change, destroy.
+//! Objects: keep, find, read, change, destroy.
 
 use super::Token;
-use crate::crypto::random;
+use crate::crypto::{Key, Secret, random};
 use crate::error::{Cause, Result};
-use crate::object::{Look, Template, new_object, with_changes};
-use crate::store::{Cursor, ObjectId, ObjectRecord, Page, Query};
-use cryptoki_sys::{CKA_DESTROYABLE, CKA_TOKEN};
+use crate::object::{Look, NewObject, Template, opened_key, with_changes};
+use crate::store::{Attributes, Cursor, ObjectId, ObjectRecord, Page, Query};
+use crate::unwrap::Opened;
+use cryptoki_sys::{CKA_DESTROYABLE, CKA_TOKEN, CKA_UNIQUE_ID};
+use std::sync::Arc;
+
+/// An object that was just made.
+pub struct Made {
+    /// The object, as it is stored if it is on the token.
+    pub record: ObjectRecord,
+    /// The key of an object that belongs to a session and was not made by KMS: it is never sealed, but held
+    /// in protected memory until its session ends.
+    pub held: Option<Arc<Key>>,
+}
+
+impl From<ObjectRecord> for Made {
+    fn from(record: ObjectRecord) -> Self {
+        Self { record, held: None }
+    }
+}
 
 /// A new identity: a random UUID (version 4).
 pub(super) fn new_id() -> Result<ObjectId> {
@@ -16,13 +33,35 @@ pub(super) fn new_id() -> Result<ObjectId> {
 
 impl Token {
     /// `C_CreateObject`. An object that belongs to the session is only returned.
-    pub fn create(&self, template: &Template, so: bool) -> Result<ObjectRecord> {
+    pub fn create(&self, new: NewObject) -> Result<Made> {
+        self.keep(new.attributes, new.plaintext.as_ref())
+    }
+
+    /// Keeps an object with these attributes, complete but for `CKA_UNIQUE_ID`. A key comes with its
+    /// plaintext: PKCS#8 for a private key, the bytes of `CKA_VALUE` for a secret one.
+    ///
+    /// On the token, a key is sealed (one KMS call) and written in one transaction; one of a session is held
+    /// in protected memory, without KMS. A key that is not what the attributes say is `SealKeyMalformed` or
+    /// `SealKeyMismatch`.
+    pub fn keep(&self, mut attributes: Attributes, plaintext: Option<&Secret>) -> Result<Made> {
+        let epoch = self.cache.epoch();
         let id = new_id()?;
-        let object = ObjectRecord { id, version: 1, attributes: new_object(template, id, so)?, sealed: None };
-        if object.attributes.is(CKA_TOKEN) {
-            self.store()?.insert(std::slice::from_ref(&object))?;
+        attributes.insert(CKA_UNIQUE_ID, id.to_string().into_bytes());
+        let key = plaintext.map(|plaintext| opened_key(&attributes, plaintext)).transpose()?;
+        let mut object = ObjectRecord { id, version: 1, attributes, sealed: None };
+        if !object.attributes.is(CKA_TOKEN) {
+            return Ok(Made { record: object, held: key.map(Arc::new) });
         }
-        Ok(object)
+        let record = self.initialised()?;
+        if let Some(plaintext) = plaintext {
+            let token_key = self.token_key(&record)?;
+            object.sealed = Some(self.seal(&record, &token_key, id, &object.attributes, plaintext)?);
+        }
+        self.insert(&record, std::slice::from_ref(&object))?;
+        if let Some(key) = key {
+            self.cache_new(&object, Opened { key, request_id: None }, epoch);
+        }
+        Ok(object.into())
     }
 
     /// A page of the objects on the token that match.

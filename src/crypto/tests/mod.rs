@@ -3,6 +3,7 @@
 
 mod aes_modes;
 mod aes_streams;
+mod agree;
 mod ec;
 mod ed25519;
 mod kdf;

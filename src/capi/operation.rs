@@ -111,6 +111,14 @@ operations! {
     take      verify_final;
 }
 
+/// `C_DigestKey`, which takes a key instead of data.
+///
+/// # Safety
+/// Always safe: there is no pointer.
+pub(super) unsafe fn digest_key(session: &Session, key: CK_OBJECT_HANDLE) -> Result<()> {
+    session.digest_key(key)
+}
+
 /// `C_DigestInit`, which takes no key.
 ///
 /// # Safety

@@ -9,6 +9,7 @@ pub mod ec_params;
 pub mod engine;
 pub mod history;
 pub mod keypair;
+mod new_secret_key;
 mod opened;
 pub mod policy;
 pub mod rules;
@@ -18,6 +19,7 @@ pub mod template;
 pub use create::{NewObject, new_object};
 pub use engine::{read, with_changes};
 pub use keypair::NewKeyPair;
+pub use new_secret_key::NewSecretKey;
 pub use opened::opened_key;
 pub use template::Template;
 

@@ -3,6 +3,7 @@
 use super::lock;
 use super::slot::{Login, Slot};
 use super::table::{Session, Sessions};
+use super::use_of_key::UseOfKey;
 use crate::error::{Cause, Result};
 use crate::token::User;
 
@@ -29,7 +30,7 @@ impl Session {
 
     fn login_for_operation(&self, pin: &[u8]) -> Result<()> {
         let signing = self.signing.look(|operation| operation.key.waits_since()).flatten();
-        let decrypting = self.decryption.look(|operation| operation.key.waits_since()).flatten();
+        let decrypting = self.decryption.look(|operation| operation.key().and_then(|key| key.waits_since())).flatten();
         if signing.is_none() && decrypting.is_none() {
             return Err(Cause::OperationNotInitialized.into());
         }
@@ -42,7 +43,7 @@ impl Session {
         if signing > decrypting {
             self.signing.look(|operation| operation.key.log_in());
         } else {
-            self.decryption.look(|operation| operation.key.log_in());
+            self.decryption.look(|operation| operation.key().map(UseOfKey::log_in));
         }
         Ok(())
     }
@@ -125,9 +126,15 @@ impl Sessions {
         }
         slot.token.forget_keys();
         // They would answer `UserNotLoggedIn`; ended, they do not stand in the way of new ones.
+        // And what was made of a key on the way goes with them.
         for session in self.of_slot(slot.id) {
             session.signing.cancel();
+            session.verifying.cancel();
+            session.encryption.cancel();
             session.decryption.cancel();
+            if session.digesting.look(|digesting| digesting.has_key) == Some(true) {
+                session.digesting.cancel();
+            }
             session.search.cancel();
         }
         Ok(())

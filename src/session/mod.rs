@@ -6,6 +6,7 @@ mod digest;
 mod handles;
 mod lifecycle;
 mod login;
+mod mac;
 mod objects;
 mod operation;
 mod search;

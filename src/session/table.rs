@@ -1,6 +1,6 @@
 //! The sessions of a process, by handle.
 
-use super::cipher::{Decryption, Encryption};
+use super::cipher::Ciphering;
 use super::digest::Digesting;
 use super::handles::HandleEpoch;
 use super::operation::{Kind, Slot as Operation};
@@ -37,8 +37,8 @@ pub struct Session {
     device_error: AtomicU32,
     closed: AtomicBool,
     pub(super) search: Operation<Search>,
-    pub(super) encryption: Operation<Encryption>,
-    pub(super) decryption: Operation<Decryption>,
+    pub(super) encryption: Operation<Ciphering>,
+    pub(super) decryption: Operation<Ciphering>,
     pub(super) digesting: Operation<Digesting>,
     pub(super) signing: Operation<Signing>,
     pub(super) verifying: Operation<Verifying>,

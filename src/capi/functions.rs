@@ -123,7 +123,7 @@ functions! {
         C_Login(user: CK_USER_TYPE, pin: *mut CK_UTF8CHAR, pin_len: CK_ULONG) = session session::login;
         C_Logout(session: CK_SESSION_HANDLE) = module session::logout;
         C_CreateObject(template: *mut CK_ATTRIBUTE, count: CK_ULONG, object: *mut CK_OBJECT_HANDLE) = session object::create;
-        C_CopyObject(object: CK_OBJECT_HANDLE, template: *mut CK_ATTRIBUTE, count: CK_ULONG, copy: *mut CK_OBJECT_HANDLE) = missing;
+        C_CopyObject(object: CK_OBJECT_HANDLE, template: *mut CK_ATTRIBUTE, count: CK_ULONG, copy: *mut CK_OBJECT_HANDLE) = session object::copy;
         C_DestroyObject(object: CK_OBJECT_HANDLE) = session object::destroy;
         C_GetObjectSize(object: CK_OBJECT_HANDLE, size: *mut CK_ULONG) = session object::size;
         C_GetAttributeValue(object: CK_OBJECT_HANDLE, template: *mut CK_ATTRIBUTE, count: CK_ULONG) = session object::attributes;

@@ -48,6 +48,16 @@ pub enum Room {
     Bytes(usize),
 }
 
+impl Room {
+    /// Whether so many bytes do not fit.
+    pub fn is_less_than(self, len: usize) -> bool {
+        match self {
+            Room::Query => true,
+            Room::Bytes(room) => room < len,
+        }
+    }
+}
+
 /// What came of asking for output.
 pub enum Outcome {
     /// So many bytes are needed; the operation lives on.

@@ -8,7 +8,7 @@
 //! - `session`: the session whose handle is the first argument, which the row leaves out;
 //! - `missing`: nobody yet; the answer is `CKR_FUNCTION_NOT_SUPPORTED`.
 
-use super::{decrypt, digest, encrypt, general, guard, key, object, random, session, sign, slot, verify};
+use super::{general, guard, key, object, operation, random, session, slot};
 use cryptoki_sys::*;
 use std::ffi::c_void;
 
@@ -131,29 +131,29 @@ functions! {
         C_FindObjectsInit(template: *mut CK_ATTRIBUTE, count: CK_ULONG) = session object::find_init;
         C_FindObjects(objects: *mut CK_OBJECT_HANDLE, most: CK_ULONG, count: *mut CK_ULONG) = session object::find;
         C_FindObjectsFinal() = session object::find_final;
-        C_EncryptInit(mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE) = session encrypt::init;
-        C_Encrypt(data: *mut CK_BYTE, data_len: CK_ULONG, encrypted: *mut CK_BYTE, encrypted_len: *mut CK_ULONG) = session encrypt::encrypt;
-        C_EncryptUpdate(part: *mut CK_BYTE, part_len: CK_ULONG, encrypted: *mut CK_BYTE, encrypted_len: *mut CK_ULONG) = session encrypt::update;
-        C_EncryptFinal(last: *mut CK_BYTE, last_len: *mut CK_ULONG) = session encrypt::finish;
-        C_DecryptInit(mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE) = session decrypt::init;
-        C_Decrypt(encrypted: *mut CK_BYTE, encrypted_len: CK_ULONG, data: *mut CK_BYTE, data_len: *mut CK_ULONG) = session decrypt::decrypt;
-        C_DecryptUpdate(encrypted: *mut CK_BYTE, encrypted_len: CK_ULONG, part: *mut CK_BYTE, part_len: *mut CK_ULONG) = session decrypt::update;
-        C_DecryptFinal(last: *mut CK_BYTE, last_len: *mut CK_ULONG) = session decrypt::finish;
-        C_DigestInit(mechanism: *mut CK_MECHANISM) = session digest::init;
-        C_Digest(data: *mut CK_BYTE, data_len: CK_ULONG, digest: *mut CK_BYTE, digest_len: *mut CK_ULONG) = session digest::digest;
-        C_DigestUpdate(part: *mut CK_BYTE, part_len: CK_ULONG) = session digest::update;
+        C_EncryptInit(mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE) = session operation::encrypt_init;
+        C_Encrypt(data: *mut CK_BYTE, data_len: CK_ULONG, encrypted: *mut CK_BYTE, encrypted_len: *mut CK_ULONG) = session operation::encrypt;
+        C_EncryptUpdate(part: *mut CK_BYTE, part_len: CK_ULONG, encrypted: *mut CK_BYTE, encrypted_len: *mut CK_ULONG) = session operation::encrypt_update;
+        C_EncryptFinal(last: *mut CK_BYTE, last_len: *mut CK_ULONG) = session operation::encrypt_final;
+        C_DecryptInit(mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE) = session operation::decrypt_init;
+        C_Decrypt(encrypted: *mut CK_BYTE, encrypted_len: CK_ULONG, data: *mut CK_BYTE, data_len: *mut CK_ULONG) = session operation::decrypt;
+        C_DecryptUpdate(encrypted: *mut CK_BYTE, encrypted_len: CK_ULONG, part: *mut CK_BYTE, part_len: *mut CK_ULONG) = session operation::decrypt_update;
+        C_DecryptFinal(last: *mut CK_BYTE, last_len: *mut CK_ULONG) = session operation::decrypt_final;
+        C_DigestInit(mechanism: *mut CK_MECHANISM) = session operation::digest_init;
+        C_Digest(data: *mut CK_BYTE, data_len: CK_ULONG, digest: *mut CK_BYTE, digest_len: *mut CK_ULONG) = session operation::digest;
+        C_DigestUpdate(part: *mut CK_BYTE, part_len: CK_ULONG) = session operation::digest_update;
         C_DigestKey(key: CK_OBJECT_HANDLE) = missing;
-        C_DigestFinal(digest: *mut CK_BYTE, digest_len: *mut CK_ULONG) = session digest::finish;
-        C_SignInit(mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE) = session sign::init;
-        C_Sign(data: *mut CK_BYTE, data_len: CK_ULONG, signature: *mut CK_BYTE, signature_len: *mut CK_ULONG) = session sign::sign;
-        C_SignUpdate(part: *mut CK_BYTE, part_len: CK_ULONG) = session sign::update;
-        C_SignFinal(signature: *mut CK_BYTE, signature_len: *mut CK_ULONG) = session sign::finish;
+        C_DigestFinal(digest: *mut CK_BYTE, digest_len: *mut CK_ULONG) = session operation::digest_final;
+        C_SignInit(mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE) = session operation::sign_init;
+        C_Sign(data: *mut CK_BYTE, data_len: CK_ULONG, signature: *mut CK_BYTE, signature_len: *mut CK_ULONG) = session operation::sign;
+        C_SignUpdate(part: *mut CK_BYTE, part_len: CK_ULONG) = session operation::sign_update;
+        C_SignFinal(signature: *mut CK_BYTE, signature_len: *mut CK_ULONG) = session operation::sign_final;
         C_SignRecoverInit(mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE) = missing;
         C_SignRecover(input: *mut CK_BYTE, input_len: CK_ULONG, output: *mut CK_BYTE, output_len: *mut CK_ULONG) = missing;
-        C_VerifyInit(mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE) = session verify::init;
-        C_Verify(data: *mut CK_BYTE, data_len: CK_ULONG, signature: *mut CK_BYTE, signature_len: CK_ULONG) = session verify::verify;
-        C_VerifyUpdate(part: *mut CK_BYTE, part_len: CK_ULONG) = session verify::update;
-        C_VerifyFinal(signature: *mut CK_BYTE, signature_len: CK_ULONG) = session verify::finish;
+        C_VerifyInit(mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE) = session operation::verify_init;
+        C_Verify(data: *mut CK_BYTE, data_len: CK_ULONG, signature: *mut CK_BYTE, signature_len: CK_ULONG) = session operation::verify;
+        C_VerifyUpdate(part: *mut CK_BYTE, part_len: CK_ULONG) = session operation::verify_update;
+        C_VerifyFinal(signature: *mut CK_BYTE, signature_len: CK_ULONG) = session operation::verify_final;
         C_VerifyRecoverInit(mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE) = missing;
         C_VerifyRecover(input: *mut CK_BYTE, input_len: CK_ULONG, output: *mut CK_BYTE, output_len: *mut CK_ULONG) = missing;
         C_DigestEncryptUpdate(input: *mut CK_BYTE, input_len: CK_ULONG, output: *mut CK_BYTE, output_len: *mut CK_ULONG) = missing;

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod attribute;
+pub mod builtin;
 pub mod certificate;
 pub mod change;
 pub mod create;
@@ -19,6 +20,7 @@ pub mod rules;
 pub mod secret_key;
 pub mod template;
 mod trust;
+pub mod vendor;
 
 pub use change::{Changed, copied, with_changes};
 pub use create::{NewObject, new_object};

@@ -85,6 +85,7 @@ impl Session {
         let answer = |(attribute, room)| match object::read(&object.record.attributes, attribute)? {
             Reading::Open(answer) => Ok(answer),
             Reading::Secret => self.secret_part(&object, attribute, room, &parts),
+            Reading::Sealed => self.slot.token.about_seal(&object.record, attribute).map(Answer::Bytes),
         };
         Ok(wanted.into_iter().map(answer).collect())
     }

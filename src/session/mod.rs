@@ -6,14 +6,18 @@ mod digest;
 mod handles;
 mod lifecycle;
 mod login;
+mod message_sign;
+mod message_verify;
 mod objects;
 mod operation;
+mod recover;
 mod search;
 mod sign;
 mod slot;
 mod table;
 mod use_of_key;
 mod verify;
+mod verify_signature;
 
 pub use handles::Object;
 pub use login::Who;

@@ -3,11 +3,16 @@
 use super::cipher::{Decryption, Encryption};
 use super::digest::Digesting;
 use super::handles::HandleEpoch;
+use super::message_sign::MessageSigning;
+use super::message_verify::MessageVerifying;
 use super::operation::{Kind, Slot as Operation};
+use super::recover::{SignRecovery, VerifyRecovery};
 use super::search::Search;
 use super::sign::Signing;
 use super::slot::Slot;
+use super::use_of_key::KeyedSlot;
 use super::verify::Verifying;
+use super::verify_signature::SignatureVerifying;
 use crate::error::{Cause, Error, Result};
 use crate::host::lock::{read, write};
 use crate::token::Made;
@@ -42,6 +47,11 @@ pub struct Session {
     pub(super) digesting: Operation<Digesting>,
     pub(super) signing: Operation<Signing>,
     pub(super) verifying: Operation<Verifying>,
+    pub(super) signature_verifying: Operation<SignatureVerifying>,
+    pub(super) sign_recovery: Operation<SignRecovery>,
+    pub(super) verify_recovery: Operation<VerifyRecovery>,
+    pub(super) message_signing: Operation<MessageSigning>,
+    pub(super) message_verifying: Operation<MessageVerifying>,
 }
 
 impl Session {
@@ -58,6 +68,11 @@ impl Session {
             digesting: Operation::default(),
             signing: Operation::default(),
             verifying: Operation::default(),
+            signature_verifying: Operation::default(),
+            sign_recovery: Operation::default(),
+            verify_recovery: Operation::default(),
+            message_signing: Operation::default(),
+            message_verifying: Operation::default(),
         }
     }
 
@@ -101,7 +116,17 @@ impl Session {
             Kind::Digest => self.digesting.cancel(),
             Kind::Sign => self.signing.cancel(),
             Kind::Verify => self.verifying.cancel(),
+            Kind::VerifySignature => self.signature_verifying.cancel(),
+            Kind::SignRecover => self.sign_recovery.cancel(),
+            Kind::VerifyRecover => self.verify_recovery.cancel(),
+            Kind::MessageSign => self.message_signing.cancel(),
+            Kind::MessageVerify => self.message_verifying.cancel(),
         }
+    }
+
+    /// The slots of all operations that may use a private or secret key.
+    pub(super) fn keyed(&self) -> [&dyn KeyedSlot; 4] {
+        [&self.signing, &self.decryption, &self.sign_recovery, &self.message_signing]
     }
 }
 

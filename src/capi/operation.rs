@@ -128,6 +128,10 @@ operations! {
     end       message_sign_final;
     init      message_verify_init MessageVerify;
     end       message_verify_final;
+    transform digest_encrypt_update Encrypt;
+    transform decrypt_digest_update Decrypt;
+    transform sign_encrypt_update   Encrypt;
+    transform decrypt_verify_update Decrypt;
 }
 
 /// `C_VerifySignatureInit`.

@@ -1,6 +1,7 @@
 //! The login state machine (sections 5.6.6 to 5.6.8).
 
 use super::lock;
+use super::operation::AnySlot;
 use super::slot::{Login, Slot};
 use super::table::{Session, Sessions};
 use super::use_of_key::KeyedSlot;

@@ -3,6 +3,7 @@
 
 mod cipher;
 mod digest;
+mod dual;
 mod handles;
 mod lifecycle;
 mod login;
@@ -10,6 +11,7 @@ mod message_sign;
 mod message_verify;
 mod objects;
 mod operation;
+mod operation_state;
 mod recover;
 mod search;
 mod sign;

@@ -38,6 +38,11 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Whether the specification counts it among the operations whose state can be saved (section 5.6.4).
+    pub(super) fn is_savable(self) -> bool {
+        matches!(self, Kind::Encrypt | Kind::Decrypt | Kind::Digest | Kind::Sign | Kind::Verify | Kind::VerifySignature)
+    }
+
     /// Every kind, with the flag that `C_SessionCancel` names it by.
     pub const FLAGS: &[(CK_FLAGS, Kind)] = &[
         (CKF_FIND_OBJECTS, Kind::Find),
@@ -98,6 +103,25 @@ impl<T> Default for Slot<T> {
     }
 }
 
+/// A slot, whatever its kind of operation.
+pub(super) trait AnySlot {
+    /// Ends the operation, if there is one.
+    fn cancel(&self);
+    /// Whether there is one.
+    fn is_active(&self) -> bool;
+}
+
+impl<T> AnySlot for Slot<T> {
+    fn cancel(&self) {
+        let ended = lock(&self.0).take();
+        drop(ended);
+    }
+
+    fn is_active(&self) -> bool {
+        lock(&self.0).is_some()
+    }
+}
+
 impl<T> Slot<T> {
     /// `OperationActive` if there is one; asked before the arguments of an `Init` are looked at.
     pub(super) fn check_free(&self) -> Result<()> {
@@ -112,12 +136,6 @@ impl<T> Slot<T> {
         }
         *slot = Some(operation);
         Ok(())
-    }
-
-    /// Ends the operation, if there is one.
-    pub(super) fn cancel(&self) {
-        let ended = lock(&self.0).take();
-        drop(ended);
     }
 
     /// Takes the operation out: whatever comes of it, it is over.
@@ -148,11 +166,6 @@ impl<T> Slot<T> {
     /// stays.
     fn put_back(&self, operation: T) {
         lock(&self.0).get_or_insert(operation);
-    }
-
-    /// Whether there is one.
-    pub(super) fn is_active(&self) -> bool {
-        lock(&self.0).is_some()
     }
 
     /// Looks at the operation without ending it, whatever comes of it.

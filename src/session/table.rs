@@ -5,7 +5,7 @@ use super::digest::Digesting;
 use super::handles::HandleEpoch;
 use super::message_sign::MessageSigning;
 use super::message_verify::MessageVerifying;
-use super::operation::{Kind, Slot as Operation};
+use super::operation::{AnySlot, Kind, Slot as Operation};
 use super::recover::{SignRecovery, VerifyRecovery};
 use super::search::Search;
 use super::sign::Signing;
@@ -109,18 +109,27 @@ impl Session {
     /// Ends the operation of one kind, if there is one (`C_SessionCancel`, and `Init` with no
     /// mechanism).
     pub fn cancel(&self, kind: Kind) {
+        self.operation(kind).cancel();
+    }
+
+    /// Whether there is an operation of this kind.
+    pub(super) fn is_active(&self, kind: Kind) -> bool {
+        self.operation(kind).is_active()
+    }
+
+    fn operation(&self, kind: Kind) -> &dyn AnySlot {
         match kind {
-            Kind::Find => self.search.cancel(),
-            Kind::Encrypt => self.encryption.cancel(),
-            Kind::Decrypt => self.decryption.cancel(),
-            Kind::Digest => self.digesting.cancel(),
-            Kind::Sign => self.signing.cancel(),
-            Kind::Verify => self.verifying.cancel(),
-            Kind::VerifySignature => self.signature_verifying.cancel(),
-            Kind::SignRecover => self.sign_recovery.cancel(),
-            Kind::VerifyRecover => self.verify_recovery.cancel(),
-            Kind::MessageSign => self.message_signing.cancel(),
-            Kind::MessageVerify => self.message_verifying.cancel(),
+            Kind::Find => &self.search,
+            Kind::Encrypt => &self.encryption,
+            Kind::Decrypt => &self.decryption,
+            Kind::Digest => &self.digesting,
+            Kind::Sign => &self.signing,
+            Kind::Verify => &self.verifying,
+            Kind::VerifySignature => &self.signature_verifying,
+            Kind::SignRecover => &self.sign_recovery,
+            Kind::VerifyRecover => &self.verify_recovery,
+            Kind::MessageSign => &self.message_signing,
+            Kind::MessageVerify => &self.message_verifying,
         }
     }
 

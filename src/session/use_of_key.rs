@@ -1,7 +1,7 @@
 //! A private or secret key in use by an operation: the login that it belongs to, and its audit.
 
 use super::handles::Object;
-use super::operation::Slot as Operation;
+use super::operation::{AnySlot, Slot as Operation};
 use super::slot::Slot;
 use crate::crypto::Key;
 use crate::error::{Cause, Error, Result};
@@ -83,10 +83,7 @@ impl UseOfKey {
 
     /// The use that the user logged in for is over; the next one needs a login of its own.
     pub(super) fn end_use(&mut self) {
-        if self.object.record.attributes.is(CKA_ALWAYS_AUTHENTICATE) {
-            self.logged_in = false;
-            self.started = STARTED.fetch_add(1, Ordering::Relaxed);
-        }
+        self.logged_in = !self.object.record.attributes.is(CKA_ALWAYS_AUTHENTICATE);
     }
 
     /// Does `work` with the key itself.

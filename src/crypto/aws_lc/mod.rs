@@ -5,6 +5,7 @@
 
 pub(super) mod aead;
 pub(super) mod digest;
+mod digest_state;
 pub(super) mod ec;
 pub(super) mod ed25519;
 pub(super) mod mac;

@@ -1,6 +1,7 @@
 //! The crypto floor against RustCrypto, in both directions, and against tampering.
 #![forbid(unsafe_code)]
 
+mod digest_state;
 mod ec;
 mod ed25519;
 mod parse;

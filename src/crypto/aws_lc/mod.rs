@@ -8,6 +8,7 @@ pub(super) mod ccm;
 pub(super) mod cipher;
 pub(super) mod cmac;
 pub(super) mod digest;
+mod digest_state;
 pub(super) mod ec;
 pub(super) mod ed25519;
 pub(super) mod gcm;

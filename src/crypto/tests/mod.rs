@@ -4,6 +4,7 @@
 mod aes_modes;
 mod aes_streams;
 mod agree;
+mod digest_state;
 mod ec;
 mod ed25519;
 mod kdf;

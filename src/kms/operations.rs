@@ -4,11 +4,15 @@ use super::answer::{self, DataKey, DataKeyPair, KeyDescription, Opened, Sealed};
 use super::call::Limits;
 use super::client::Kms;
 use super::context::EncryptionContext;
+use super::errors::plain;
 use super::spec::{DataKeySize, KeyPairSpec};
 use crate::crypto::Secret;
 use crate::error::{Cause, Result};
 use aws_sdk_kms::operation::RequestId;
 use aws_sdk_kms::primitives::Blob;
+
+/// The longest name of a KMS key, in characters.
+const MAX_KEY_ID: usize = 2048;
 
 impl Kms {
     /// `GenerateDataKeyPair`.
@@ -134,20 +138,40 @@ impl Kms {
 
     /// `ReEncrypt` under the same key: changes the context of a sealed key; the plaintext stays in KMS.
     pub fn re_encrypt(&self, sealed: &[u8], from: &EncryptionContext, to: &EncryptionContext) -> Result<Sealed> {
+        self.re_encrypt_from(&self.key_id, sealed, from, to)
+    }
+
+    /// `ReEncrypt` of what another KMS key sealed, under the configured one. The source is always named, by
+    /// key id, ARN, alias or alias ARN: a blob that was sealed under any other key is `SealWrongKey`.
+    pub fn re_encrypt_from(
+        &self,
+        source_key_id: &str,
+        sealed: &[u8],
+        from: &EncryptionContext,
+        to: &EncryptionContext,
+    ) -> Result<Sealed> {
         check_sealed(sealed)?;
+        if !(1..=MAX_KEY_ID).contains(&source_key_id.len()) {
+            return Err(Cause::KmsRejected.with(format!("a KMS key is named by 1 to {MAX_KEY_ID} characters")));
+        }
         let answer = self.call("ReEncrypt", self.use_of_key(), |kms| {
             kms.re_encrypt()
                 .ciphertext_blob(Blob::new(sealed))
-                .source_key_id(&self.key_id)
+                .source_key_id(source_key_id)
                 .set_source_encryption_context(from.to_sdk())
                 .destination_key_id(&self.key_id)
                 .set_destination_encryption_context(to.to_sdk())
                 .set_grant_tokens(self.grant_tokens.clone())
                 .send()
+        });
+        let answer = answer.map_err(|error| match source_key_id == self.key_id {
+            true => error,
+            false => error.context(format!("from KMS key {}", plain(source_key_id, 200))),
         })?;
         let request_id = answer.request_id().map(str::to_owned);
+        answer::algorithm(answer.source_encryption_algorithm.as_ref())?;
         answer::algorithm(answer.destination_encryption_algorithm.as_ref())?;
-        answer::key_arn(&self.key_id, answer.source_key_id)?;
+        answer::key_arn(source_key_id, answer.source_key_id)?;
         Ok(Sealed {
             sealed: answer::sealed(answer.ciphertext_blob)?,
             kms_key_arn: answer::key_arn(&self.key_id, answer.key_id)?,

@@ -4,6 +4,7 @@
 mod agree;
 mod ec;
 mod ed25519;
+mod kem;
 mod parse;
 mod process;
 mod rsa_oracle;

@@ -5,6 +5,7 @@
 
 mod agree;
 mod aws_lc;
+mod components;
 mod curve;
 mod der_writer;
 mod digest;
@@ -19,6 +20,7 @@ mod pkcs8;
 mod private;
 mod public;
 pub mod random;
+mod rsa_numbers;
 pub mod seal_box;
 mod secret;
 mod secret_key;
@@ -29,6 +31,7 @@ mod tests;
 
 pub use agree::SharedSecretKdf;
 pub use aws_lc::digest::Digester;
+pub use components::{PrivateComponents, RsaComponents};
 pub use curve::{Curve, EdVariant, KeyKind};
 pub use digest::Digest;
 pub use hash::Hash;

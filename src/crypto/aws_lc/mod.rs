@@ -11,6 +11,7 @@ pub(super) mod mac;
 mod memory;
 pub(super) mod ml_kem;
 pub(super) mod rsa;
+pub(super) mod rsa_numbers;
 pub(super) mod spki;
 pub(super) mod x25519;
 

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod agree;
+mod components;
 mod ec;
 mod ed25519;
 mod kem;

@@ -3,7 +3,7 @@
 //! The keys are made in this process and used in another run of the test program, which hears of them only
 //! masked: whatever of them is found in its memory, AWS-LC or we put there.
 
-use super::super::{EdVariant, Hash, KeyKind, PrivateKey};
+use super::super::{EdVariant, Hash, KeyKind, PrivateComponents, PrivateKey, RsaComponents};
 use super::{random_bytes, unhex};
 use crate::host::protected::live_blocks;
 use getrandom::SysRng;
@@ -105,6 +105,13 @@ impl Case {
 }
 
 fn use_key(key: &PrivateKey) {
+    let again = PrivateKey::from_components(&key.components().unwrap()).unwrap();
+    assert_eq!(again.to_pkcs8().unwrap().expose(), key.to_pkcs8().unwrap().expose());
+    if let PrivateComponents::Rsa(rsa) = key.components().unwrap() {
+        let bare = RsaComponents { primes: None, exponent_1: None, exponent_2: None, coefficient: None, ..rsa };
+        drop(PrivateKey::from_components(&PrivateComponents::Rsa(bare)).unwrap());
+    }
+    drop(again);
     let public = key.public_key();
     let digest = Hash::Sha256.digest(b"message");
     for _ in 0..3 {

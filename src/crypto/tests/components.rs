@@ -131,7 +131,7 @@ fn rsa_numbers_that_do_not_belong_together_are_refused() {
         &|rsa| rsa.private_exponent = secret(&[0xff; 2000]),
         &|rsa| rsa.primes = Some((secret(&[3; 64]), secret(&[5; 64]))),
         &|rsa| rsa.primes = Some((secret(&[]), secret(&[]))),
-        &|rsa| rsa.primes = Some((secret(&pair.ours.public_key().modulus()), secret(&[1]))),
+        &|rsa| rsa.primes = Some((secret(pair.ours.public_key().modulus()), secret(&[1]))),
         &|rsa| rsa.primes = Some((secret(&[0xff; 2000]), secret(&[0xff; 2000]))),
         &|rsa| rsa.exponent_1 = Some(odd()),
         &|rsa| rsa.exponent_2 = Some(secret(&[])),

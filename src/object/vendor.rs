@@ -109,6 +109,7 @@ fn key_type(kind: KeyKind) -> CK_KEY_TYPE {
         KeyKind::Ec(_) => CKK_EC,
         KeyKind::Ed25519 => CKK_EC_EDWARDS,
         KeyKind::X25519 => CKK_EC_MONTGOMERY,
+        KeyKind::MlKem(_) => CKK_ML_KEM,
     }
 }
 

@@ -72,7 +72,7 @@ causes! {
     KeyFunctionNotPermitted   CKR_KEY_FUNCTION_NOT_PERMITTED       0 "the key's attributes do not permit this use";
     KeyHandleInvalid          CKR_KEY_HANDLE_INVALID               0 "no key has this handle";
     KeyNotNeeded              CKR_KEY_NOT_NEEDED                   0 "the saved state needs no such key";
-    KeySizeRange              CKR_KEY_SIZE_RANGE                   0 "KMS makes no key pair of this size";
+    KeySizeRange              CKR_KEY_SIZE_RANGE                   0 "KMS makes no key of this size";
     KeyTypeInconsistent       CKR_KEY_TYPE_INCONSISTENT            0 "the key is of another type than the mechanism needs";
     MechanismInvalid          CKR_MECHANISM_INVALID                0 "the mechanism is unknown or not allowed here";
     MechanismParamInvalid     CKR_MECHANISM_PARAM_INVALID          0 "the mechanism's parameter is not valid";

@@ -3,10 +3,12 @@
 //! AWS-LC does the work; [`aws_lc`] is the only folder that calls it, and says `unsafe` so that
 //! nothing else has to. What callers see are values: [`PublicKey`], [`PrivateKey`], [`SecretKey`], [`Hash`], [`Curve`].
 
+mod agree;
 mod aws_lc;
 mod curve;
 mod digest;
 mod hash;
+mod load;
 mod key;
 pub mod mac;
 pub mod password;
@@ -23,6 +25,7 @@ mod stack;
 #[cfg(test)]
 mod tests;
 
+pub use agree::SharedSecretKdf;
 pub use aws_lc::digest::Digester;
 pub use curve::{Curve, EdVariant, KeyKind};
 pub use digest::Digest;

@@ -7,7 +7,7 @@ use super::context::EncryptionContext;
 use super::driver::Driver;
 use super::embedded::{self, Embedded};
 use super::setup::{self, Session};
-use super::spec::KeyPairSpec;
+use super::spec::{DataKeySize, KeyPairSpec};
 use super::warm;
 use crate::config::{KmsBackend, KmsConfig};
 use crate::crypto::Secret;
@@ -17,7 +17,6 @@ use aws_sdk_kms::Client;
 use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kms::operation::RequestId;
 use aws_sdk_kms::primitives::Blob;
-use aws_sdk_kms::types::DataKeySpec;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
@@ -130,23 +129,46 @@ impl Kms {
         })
     }
 
-    /// `GenerateDataKey` of an AES-256 key.
-    pub fn generate_data_key(&self, context: &EncryptionContext) -> Result<DataKey> {
+    /// `GenerateDataKey`: a symmetric key, or a secret for an HMAC.
+    pub fn generate_data_key(&self, size: DataKeySize, context: &EncryptionContext) -> Result<DataKey> {
+        let (key_spec, number_of_bytes) = size.to_sdk();
         let answer = self.call_for_secret("GenerateDataKey", self.generation(), |kms| {
             kms.generate_data_key()
                 .key_id(&self.key_id)
-                .key_spec(DataKeySpec::Aes256)
+                .set_key_spec(key_spec.clone())
+                .set_number_of_bytes(number_of_bytes)
                 .set_encryption_context(context.to_sdk())
                 .set_grant_tokens(self.grant_tokens.clone())
                 .send()
         })?;
         let request_id = answer.request_id().map(str::to_owned);
-        let plaintext = answer::secret("data key", answer.plaintext, answer::DATA_KEY)?;
-        if plaintext.len() != answer::DATA_KEY {
-            return Err(Cause::KmsBadResponse.with(format!("the answer has a data key of {} bytes", plaintext.len())));
-        }
         Ok(DataKey {
-            plaintext,
+            plaintext: Some(answer::data_key(size, answer.plaintext)?),
+            sealed: answer::sealed(answer.ciphertext_blob)?,
+            kms_key_arn: answer::key_arn(&self.key_id, answer.key_id)?,
+            request_id,
+        })
+    }
+
+    /// `GenerateDataKeyWithoutPlaintext`: the key is never in this process.
+    pub fn generate_data_key_without_plaintext(
+        &self,
+        size: DataKeySize,
+        context: &EncryptionContext,
+    ) -> Result<DataKey> {
+        let (key_spec, number_of_bytes) = size.to_sdk();
+        let answer = self.call("GenerateDataKeyWithoutPlaintext", self.generation(), |kms| {
+            kms.generate_data_key_without_plaintext()
+                .key_id(&self.key_id)
+                .set_key_spec(key_spec.clone())
+                .set_number_of_bytes(number_of_bytes)
+                .set_encryption_context(context.to_sdk())
+                .set_grant_tokens(self.grant_tokens.clone())
+                .send()
+        })?;
+        let request_id = answer.request_id().map(str::to_owned);
+        Ok(DataKey {
+            plaintext: None,
             sealed: answer::sealed(answer.ciphertext_blob)?,
             kms_key_arn: answer::key_arn(&self.key_id, answer.key_id)?,
             request_id,

@@ -27,7 +27,7 @@ mod tests;
 pub use answer::{DataKey, DataKeyPair, KeyDescription, MAX_PLAINTEXT, Opened, Sealed};
 pub use client::Kms;
 pub use context::EncryptionContext;
-pub use spec::KeyPairSpec;
+pub use spec::{DataKeySize, KeyPairSpec};
 
 /// What the host lets this floor do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -228,5 +228,7 @@ pub(super) fn output_len(key: KeyKind) -> usize {
         KeyKind::Rsa { bits } => bits.div_ceil(8) as usize,
         KeyKind::Ec(curve) => 2 * curve.field_len(),
         KeyKind::Ed25519 => 64,
+        // Makes none, and no scheme takes it.
+        KeyKind::X25519 => 0,
     }
 }

@@ -1,21 +1,29 @@
-//! `C_CreateObject`: data, certificates and public keys.
+//! `C_CreateObject`: an object that is complete in its template.
 
 use super::certificate::Certificate;
 use super::engine::{Origin, build};
 use super::history::{Past, settle};
 use super::keypair::describe_public;
 use super::rules::Class;
-use super::{Look, Template, attribute, ec_params};
-use crate::crypto::{Hash, PublicKey};
+use super::{Look, Template, attribute, ec_params, secret_key};
+use crate::crypto::{Hash, PublicKey, Secret};
 use crate::error::{Cause, Result};
 use crate::store::Attributes;
 use cryptoki_sys::*;
 
-/// The attributes of a new object that is complete in its template, all but `CKA_UNIQUE_ID`.
+/// An object that is complete in its template.
+pub struct NewObject {
+    /// All but `CKA_UNIQUE_ID`.
+    pub attributes: Attributes,
+    /// Of a key with a secret part, that part: the bytes of `CKA_VALUE` of a secret key.
+    pub plaintext: Option<Secret>,
+}
+
+/// The new object that a template describes. `so` tells whether the security officer is logged in.
 ///
 /// Errors beside those of templates: `AttributeValueInvalid` for a class that cannot be created this
-/// way, and for a certificate, point or modulus that is none.
-pub fn new_object(template: &Template, so: bool) -> Result<Attributes> {
+/// way, and for a certificate, point, modulus or key that is none.
+pub fn new_object(template: &Template, so: bool) -> Result<NewObject> {
     let class = template.number(CKA_CLASS).ok_or_else(|| Cause::TemplateIncomplete.with("CKA_CLASS"))?;
     let kind_attribute = Class::kind_attribute(class);
     let kind = match kind_attribute {
@@ -25,16 +33,23 @@ pub fn new_object(template: &Template, so: bool) -> Result<Attributes> {
         }
     };
     let row = Class::of(class, kind)
-        .filter(|row| !matches!(row.class, CKO_PRIVATE_KEY | CKO_SECRET_KEY))
+        .filter(|row| row.class != CKO_PRIVATE_KEY)
         .ok_or_else(|| Cause::AttributeValueInvalid.with(format!("objects of class {class:#x} cannot be created")))?;
 
-    let mut object = build(row, template, Origin::Create, so)?;
+    let mut attributes = build(row, template, Origin::Create, so)?;
+    let mut plaintext = None;
     match class {
-        CKO_CERTIFICATE => complete_certificate(&mut object, template)?,
-        CKO_PUBLIC_KEY => complete_public_key(&mut object, template)?,
+        CKO_CERTIFICATE => complete_certificate(&mut attributes, template)?,
+        CKO_PUBLIC_KEY => complete_public_key(&mut attributes, template)?,
+        CKO_SECRET_KEY => {
+            let value = Secret::new(template.get(CKA_VALUE).unwrap_or_default().to_vec());
+            secret_key::complete(&mut attributes, &value)?;
+            settle(&mut attributes, Past::Imported)?;
+            plaintext = Some(value);
+        }
         _ => {}
     }
-    Ok(object)
+    Ok(NewObject { attributes, plaintext })
 }
 
 fn complete_certificate(object: &mut Attributes, template: &Template) -> Result<()> {

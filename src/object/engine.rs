@@ -20,7 +20,7 @@ pub enum Origin {
 }
 
 /// The attributes of a new object as far as template and rules decide them: what is computed from the
-/// object itself is added by the caller.
+/// object itself is added by the caller. Secret values stay in the template.
 ///
 /// `so` tells whether the security officer is logged in, who alone may set `CKA_TRUSTED`.
 /// Errors: `TemplateInconsistent`, `AttributeReadOnly`, `TemplateIncomplete` (section 4.1.1).
@@ -41,6 +41,7 @@ pub fn build(class: &Class, template: &Template, origin: Origin, so: bool) -> Re
     let mut attributes = Attributes::new();
     for rule in class.rules() {
         let value = match (template.get(rule.attribute), rule.default) {
+            (Some(_), _) if rule.secret => continue,
             (Some(value), _) => value.to_vec(),
             (None, _) if says(rule) == Say::Must => return Err(about(Cause::TemplateIncomplete, rule.attribute)),
             (None, Unsaid::True) => boolean(true),

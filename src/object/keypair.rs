@@ -132,7 +132,7 @@ pub fn describe_public(object: &mut Attributes, key: &PublicKey) -> Result<()> {
         PublicParts::Ec { point, .. } => {
             object.insert(CKA_EC_POINT, ec_params::wrap_point(&point));
         }
-        PublicParts::Ed25519 { point } => {
+        PublicParts::Ed25519 { point } | PublicParts::X25519 { point } => {
             object.insert(CKA_EC_POINT, ec_params::wrap_point(&point));
         }
     }
@@ -149,7 +149,7 @@ fn describe_private(object: &mut Attributes, key: &PublicKey) -> Result<()> {
         PublicParts::Ec { curve, .. } => {
             object.insert(CKA_EC_PARAMS, curve.oid_der().to_vec());
         }
-        PublicParts::Ed25519 { .. } => {}
+        PublicParts::Ed25519 { .. } | PublicParts::X25519 { .. } => {}
     }
     object.insert(CKA_PUBLIC_KEY_INFO, key.spki_der().to_vec());
     Ok(())

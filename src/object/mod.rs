@@ -12,9 +12,10 @@ pub mod keypair;
 mod opened;
 pub mod policy;
 pub mod rules;
+pub mod secret_key;
 pub mod template;
 
-pub use create::new_object;
+pub use create::{NewObject, new_object};
 pub use engine::{read, with_changes};
 pub use keypair::NewKeyPair;
 pub use opened::opened_key;

@@ -4,13 +4,21 @@ use super::attribute::{self, canonical, kind};
 use crate::error::{Cause, Result};
 use cryptoki_sys::*;
 use std::collections::BTreeMap;
+use std::fmt;
+use zeroize::Zeroizing;
 
 /// An attribute as the caller gave it: type and native value.
 pub type Given<'a> = (CK_ATTRIBUTE_TYPE, &'a [u8]);
 
-/// A checked template.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Template(BTreeMap<CK_ATTRIBUTE_TYPE, Vec<u8>>);
+/// A checked template. Its values may be those of keys: they are wiped when it is dropped, and never shown.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Template(BTreeMap<CK_ATTRIBUTE_TYPE, Zeroizing<Vec<u8>>>);
+
+impl fmt::Debug for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys().map(|attribute| attribute::name(*attribute))).finish()
+    }
+}
 
 impl Template {
     /// Checks a caller's template (section 4.1.1).
@@ -21,7 +29,7 @@ impl Template {
         let mut values = BTreeMap::new();
         for (attribute, value) in given {
             let kind = kind(*attribute).ok_or_else(|| Cause::AttributeTypeInvalid.with(attribute::name(*attribute)))?;
-            let value = canonical(*attribute, kind, value)?;
+            let value = Zeroizing::new(canonical(*attribute, kind, value)?);
             if values.insert(*attribute, value.clone()).is_some_and(|earlier| earlier != value) {
                 return Err(Cause::TemplateInconsistent.with(format!("{} twice", attribute::name(*attribute))));
             }
@@ -43,12 +51,12 @@ impl Template {
 
     /// The attributes that are named, with their canonical values.
     pub fn iter(&self) -> impl Iterator<Item = (CK_ATTRIBUTE_TYPE, &Vec<u8>)> {
-        self.0.iter().map(|(attribute, value)| (*attribute, value))
+        self.0.iter().map(|(attribute, value)| (*attribute, &**value))
     }
 
     /// The canonical value of an attribute, if it is named.
     pub fn get(&self, attribute: CK_ATTRIBUTE_TYPE) -> Option<&[u8]> {
-        self.0.get(&attribute).map(Vec::as_slice)
+        self.0.get(&attribute).map(|value| value.as_slice())
     }
 
     /// A number, if it is named.

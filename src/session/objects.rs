@@ -25,11 +25,10 @@ impl Session {
 
     /// `C_CreateObject`.
     pub fn create_object(&self, given: &[Given<'_>]) -> Result<CK_OBJECT_HANDLE> {
-        let template = Template::parse(given)?;
-        let flag = |attribute| template.boolean(attribute).unwrap_or(false);
-        self.check_writable(flag(CKA_TOKEN), flag(CKA_PRIVATE))?;
+        let new = object::new_object(&Template::parse(given)?, self.is_officer())?;
+        self.check_writable(new.attributes.is(CKA_TOKEN), new.attributes.is(CKA_PRIVATE))?;
         let epoch = self.slot.handles.epoch();
-        let object = self.slot.token.create(&template, self.is_officer())?;
+        let object = self.slot.token.create(new)?;
         self.handle_of(object, epoch)
     }
 

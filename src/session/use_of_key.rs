@@ -60,11 +60,11 @@ impl<T: Keyed> KeyedSlot for Operation<T> {
 static STARTED: AtomicU64 = AtomicU64::new(0);
 
 impl UseOfKey {
-    /// Starts the use. `UserNotLoggedIn` unless the user is, or the token needs no login: also a key that
-    /// everybody may see is encrypted under the token key.
+    /// Starts the use. `UserNotLoggedIn` unless the user is, or the token needs no login: also a sealed key
+    /// that everybody may see is encrypted under the token key. A session's own key is not.
     pub(super) fn new(slot: &Slot, object: Arc<Object>, mechanism: &'static Mechanism) -> Result<Self> {
         let epoch = slot.login_epoch();
-        if !slot.sees_private()? {
+        if object.held().is_none() && !slot.sees_private()? {
             return Err(Cause::UserNotLoggedIn.into());
         }
         let logged_in = !object.record.attributes.is(CKA_ALWAYS_AUTHENTICATE);

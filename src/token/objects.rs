@@ -3,7 +3,7 @@
 use super::Token;
 use crate::crypto::{Key, Secret, random};
 use crate::error::{Cause, Result};
-use crate::object::{Look, Template, new_object, opened_key, with_changes};
+use crate::object::{Look, NewObject, Template, opened_key, with_changes};
 use crate::store::{Attributes, Cursor, ObjectId, ObjectRecord, Page, Query};
 use crate::unwrap::Opened;
 use cryptoki_sys::{CKA_DESTROYABLE, CKA_TOKEN, CKA_UNIQUE_ID};
@@ -33,8 +33,8 @@ pub(super) fn new_id() -> Result<ObjectId> {
 
 impl Token {
     /// `C_CreateObject`. An object that belongs to the session is only returned.
-    pub fn create(&self, template: &Template, so: bool) -> Result<Made> {
-        self.keep(new_object(template, so)?, None)
+    pub fn create(&self, new: NewObject) -> Result<Made> {
+        self.keep(new.attributes, new.plaintext.as_ref())
     }
 
     /// Keeps an object with these attributes, complete but for `CKA_UNIQUE_ID`. A key comes with its

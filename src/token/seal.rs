@@ -6,7 +6,7 @@
 use super::{Token, TokenKey};
 use crate::crypto::{Secret, seal_box};
 use crate::error::{Cause, Result};
-use crate::kms::{EncryptionContext, MAX_PLAINTEXT};
+use crate::kms::{DataKeySize, EncryptionContext, MAX_PLAINTEXT};
 use crate::object::{Look, policy};
 use crate::store::{Attributes, ObjectId, ObjectRecord, SealForm, SealedKey, TokenRecord};
 use cryptoki_sys::CKA_UNIQUE_ID;
@@ -31,8 +31,9 @@ impl Token {
                 (made.sealed, made.kms_key_arn)
             }
             SealForm::Envelope => {
-                let made = self.kms.generate_data_key(&context)?;
-                let body = seal_box::seal(&made.plaintext, id.as_bytes(), plaintext.expose())?;
+                let made = self.kms.generate_data_key(DataKeySize::AES_256, &context)?;
+                let data_key = made.plaintext.ok_or_else(|| Cause::KmsBadResponse.with("no plaintext data key"))?;
+                let body = seal_box::seal(&data_key, id.as_bytes(), plaintext.expose())?;
                 (envelope(&made.sealed, &body), made.kms_key_arn)
             }
         };

@@ -47,13 +47,15 @@ fn a_child_can_neither_use_nor_harm_its_parents_keys() {
     let ed25519 = ed25519_dalek::SigningKey::from_bytes(&[7; 32]).to_pkcs8_der().unwrap();
     let rsa = rsa::PrivateKey::new_unchecked(&mut getrandom::SysRng, 1024).unwrap().to_pkcs8_der().unwrap();
     let ec = p256::SecretKey::from_slice(&[7; 32]).unwrap().to_pkcs8_der().unwrap();
-    for der in [ed25519.as_bytes(), rsa.as_bytes(), ec.as_bytes()] {
+    let x25519 = [&b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x6e\x04\x22\x04\x20"[..], &[7; 32]].concat();
+    for der in [ed25519.as_bytes(), rsa.as_bytes(), ec.as_bytes(), &x25519] {
         let key = PrivateKey::from_pkcs8(der).unwrap();
         let digest = Hash::Sha256.digest(b"message");
         let sign = |key: &PrivateKey| match key.kind() {
             crate::crypto::KeyKind::Rsa { .. } => key.sign_pkcs1(Some(Hash::Sha256), &digest),
             crate::crypto::KeyKind::Ec(_) => key.ecdsa_sign(&digest),
             crate::crypto::KeyKind::Ed25519 => key.ed25519_sign(crate::crypto::EdVariant::Pure, &digest),
+            crate::crypto::KeyKind::X25519 => key.ecdh(&[9; 32]).map(|secret| secret.expose().to_vec()),
         };
         let status = in_child(|| {
             let refused = sign(&key).is_err_and(|error| error.cause() == Cause::NotInitialized);

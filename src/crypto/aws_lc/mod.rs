@@ -12,6 +12,7 @@ pub(super) mod mac;
 mod memory;
 pub(super) mod rsa;
 pub(super) mod spki;
+pub(super) mod x25519;
 
 #[cfg(test)]
 mod fork_tests;

@@ -1,6 +1,7 @@
 //! The crypto floor against RustCrypto, in both directions, and against tampering.
 #![forbid(unsafe_code)]
 
+mod agree;
 mod digest_state;
 mod ec;
 mod ed25519;
@@ -39,6 +40,10 @@ fn random_bytes(len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
     super::random::fill(&mut bytes).unwrap();
     bytes
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect()
 }
 
 #[track_caller]

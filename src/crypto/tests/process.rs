@@ -4,7 +4,7 @@
 //! masked: whatever of them is found in its memory, AWS-LC or we put there.
 
 use super::super::{EdVariant, Hash, KeyKind, PrivateKey};
-use super::random_bytes;
+use super::{random_bytes, unhex};
 use crate::host::protected::live_blocks;
 use getrandom::SysRng;
 use rsa::pkcs8::EncodePrivateKey;
@@ -38,9 +38,6 @@ impl Case {
     }
 
     fn read(text: &str) -> Self {
-        let unhex = |text: &str| -> Vec<u8> {
-            (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect()
-        };
         let mut parts = text.split(',').map(unhex);
         Self { pkcs8: parts.next().unwrap(), secrets: parts.collect() }
     }
@@ -120,7 +117,15 @@ fn use_key(key: &PrivateKey) {
                 key.decrypt_oaep(Hash::Sha1, Hash::Sha1, b"", &ciphertext).unwrap();
                 key.raw_private(b"number").unwrap();
             }
-            KeyKind::Ec(_) => drop(key.ecdsa_sign(&digest).unwrap()),
+            KeyKind::Ec(_) => {
+                key.ecdsa_sign(&digest).unwrap();
+                let (point, shared) = public.ecdh_ephemeral().unwrap();
+                assert_eq!(key.ecdh(&point).unwrap().expose(), shared.expose());
+            }
+            KeyKind::X25519 => {
+                let (point, shared) = public.ecdh_ephemeral().unwrap();
+                assert_eq!(key.ecdh(&point).unwrap().expose(), shared.expose());
+            }
             KeyKind::Ed25519 => {
                 for variant in [EdVariant::Pure, EdVariant::Ctx(b"context"), EdVariant::Ph(b"")] {
                     key.ed25519_sign(variant, b"message").unwrap();
@@ -159,6 +164,8 @@ fn keys_leave_nothing_in_memory() {
     let seed = random_bytes(32);
     let key = ed25519_dalek::SigningKey::from_bytes(seed.as_slice().try_into().unwrap());
     cases.push(Case::new(key.to_pkcs8_der().unwrap().as_bytes(), &[seed]));
+    let scalar = random_bytes(32);
+    cases.push(Case::new(&[&unhex("302e020100300506032b656e04220420"), &scalar[..]].concat(), &[scalar]));
 
     let cases: Vec<_> = cases.iter().map(Case::write).collect();
     let output = std::process::Command::new(std::env::current_exe().unwrap())

@@ -242,11 +242,6 @@ fn templates_are_judged() {
         (CKR_ATTRIBUTE_READ_ONLY, CKM_EC_KEY_PAIR_GEN, [&[(CKA_EC_PARAMS, p256)], &[(CKA_NEVER_EXTRACTABLE, YES)]]),
         (CKR_TEMPLATE_INCONSISTENT, CKM_EC_KEY_PAIR_GEN, [&[(CKA_EC_PARAMS, p256)], &[(CKA_VERIFY, YES)]]),
         (CKR_TEMPLATE_INCONSISTENT, CKM_EC_KEY_PAIR_GEN, [&[(CKA_EC_PARAMS, p256), DATA], &[]]),
-        (
-            CKR_ATTRIBUTE_VALUE_INVALID,
-            CKM_EC_KEY_PAIR_GEN,
-            [&[(CKA_EC_PARAMS, p256)], &[(CKA_SENSITIVE, NO), (CKA_EXTRACTABLE, YES)]],
-        ),
     ];
     for (index, (rv, id, [public, private])) in refused.iter().enumerate() {
         let template = |half: Given<'_>| -> Vec<CK_ATTRIBUTE> {

@@ -3,7 +3,8 @@
 use datakey::config::{LoginMode, StoreLocation};
 use datakey::error::Cause;
 use datakey::store::{
-    Attributes, Cursor, ObjectId, ObjectRecord, Page, PinRecord, Query, SealedKey, Store, TokenRecord, Visibility, open,
+    Attributes, Cursor, ObjectId, ObjectRecord, Page, PinRecord, Query, SealForm, SealedKey, Store, TokenRecord,
+    Visibility, open,
 };
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -62,6 +63,7 @@ fn token() -> TokenRecord {
 
 fn sealed() -> SealedKey {
     SealedKey {
+        form: SealForm::Kms,
         blob: (0..=255).collect(),
         context_version: 1,
         user_context: vec![("app".into(), "web".into()), ("stage".into(), "ünïcode".into())],

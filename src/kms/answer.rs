@@ -9,7 +9,7 @@ use aws_sdk_kms::types::{DataKeyPairSpec, EncryptionAlgorithmSpec};
 /// The longest `CiphertextBlob` that KMS makes or takes, in bytes.
 pub(super) const MAX_SEALED: usize = 6144;
 /// The longest plaintext that KMS encrypts, in bytes.
-pub(super) const MAX_PLAINTEXT: usize = 4096;
+pub const MAX_PLAINTEXT: usize = 4096;
 /// The longest public key that the service model allows, in bytes.
 const MAX_PUBLIC_KEY: usize = 8192;
 

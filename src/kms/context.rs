@@ -24,6 +24,8 @@ impl EncryptionContext {
     pub const SPEC: &'static str = "datakey-pkcs11:spec";
     /// What the key may be used for: sorted, joined by commas.
     pub const USAGE: &'static str = "datakey-pkcs11:usage";
+    /// How a key that is too long for KMS is encrypted; only there with such keys.
+    pub const ENVELOPE: &'static str = "datakey-pkcs11:envelope";
     /// The digest of every other attribute that decides what the key may do.
     pub const POLICY: &'static str = "datakey-pkcs11:policy";
 
@@ -90,7 +92,7 @@ mod tests {
     #[test]
     fn the_module_keys_are_reserved_ones() {
         use EncryptionContext as C;
-        for key in [C::VERSION, C::TOKEN, C::OBJECT, C::SPEC, C::USAGE, C::POLICY] {
+        for key in [C::VERSION, C::TOKEN, C::OBJECT, C::SPEC, C::USAGE, C::POLICY, C::ENVELOPE] {
             assert!(key.starts_with(C::PREFIX));
         }
         assert!(C::default().to_sdk().is_none());

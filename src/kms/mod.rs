@@ -25,7 +25,7 @@ mod warm;
 #[cfg(test)]
 mod tests;
 
-pub use answer::{DataKey, DataKeyPair, KeyDescription, Opened, Sealed};
+pub use answer::{DataKey, DataKeyPair, KeyDescription, MAX_PLAINTEXT, Opened, Sealed};
 pub use client::Kms;
 pub use context::EncryptionContext;
 pub use spec::{DataKeySize, KeyPairSpec};

@@ -62,13 +62,14 @@ pub struct Mechanism {
 
 struct FamilyRow {
     family: Family,
-    key_type: Option<CK_KEY_TYPE>,
+    key_types: &'static [CK_KEY_TYPE],
     needs: Needs,
     flags: CK_FLAGS,
     sizes: (CK_ULONG, CK_ULONG),
 }
 
-const SIGNS: CK_FLAGS = CKF_SIGN | CKF_VERIFY;
+const SIGNS: CK_FLAGS = CKF_SIGN | CKF_VERIFY | CKF_MESSAGE_SIGN | CKF_MESSAGE_VERIFY | CKF_MULTI_MESSAGE;
+const RECOVERS: CK_FLAGS = CKF_SIGN_RECOVER | CKF_VERIFY_RECOVER;
 const CRYPTS: CK_FLAGS = CKF_ENCRYPT | CKF_DECRYPT;
 const CURVES: CK_FLAGS = CKF_EC_F_P | CKF_EC_OID | CKF_EC_NAMEDCURVE | CKF_EC_UNCOMPRESS | CKF_EC_COMPRESS;
 /// Key pairs are made in three sizes; public keys of these are imported as well.
@@ -78,40 +79,40 @@ const EDWARDS: (CK_ULONG, CK_ULONG) = (255, 255);
 
 const fn family(
     family: Family,
-    key_type: Option<CK_KEY_TYPE>,
+    key_types: &'static [CK_KEY_TYPE],
     needs: Needs,
     flags: CK_FLAGS,
     sizes: (CK_ULONG, CK_ULONG),
 ) -> FamilyRow {
-    FamilyRow { family, key_type, needs, flags, sizes }
+    FamilyRow { family, key_types, needs, flags, sizes }
 }
 
 /// What all mechanisms of a family share. Sizes are in bits.
 static FAMILIES: &[FamilyRow] = &[
-    family(Family::RsaKeyPairGen, Some(CKK_RSA), Needs::Nothing, CKF_GENERATE_KEY_PAIR, RSA),
-    family(Family::EcKeyPairGen, Some(CKK_EC), Needs::Nothing, CKF_GENERATE_KEY_PAIR | CURVES, EC),
+    family(Family::RsaKeyPairGen, &[CKK_RSA], Needs::Nothing, CKF_GENERATE_KEY_PAIR, RSA),
+    family(Family::EcKeyPairGen, &[CKK_EC], Needs::Nothing, CKF_GENERATE_KEY_PAIR | CURVES, EC),
     family(
         Family::EdwardsKeyPairGen,
-        Some(CKK_EC_EDWARDS),
+        &[CKK_EC_EDWARDS],
         Needs::Nothing,
         CKF_GENERATE_KEY_PAIR | CKF_EC_OID | CKF_EC_CURVENAME,
         EDWARDS,
     ),
-    family(Family::RsaPkcsHash, Some(CKK_RSA), Needs::Nothing, SIGNS, RSA),
-    family(Family::RsaPkcs, Some(CKK_RSA), Needs::Nothing, SIGNS | CRYPTS, RSA),
-    family(Family::RsaPss, Some(CKK_RSA), Needs::Pss, SIGNS, RSA),
-    family(Family::RsaOaep, Some(CKK_RSA), Needs::Oaep, CRYPTS, RSA),
-    family(Family::RsaX509, Some(CKK_RSA), Needs::Nothing, SIGNS | CRYPTS, RSA),
-    family(Family::Ecdsa, Some(CKK_EC), Needs::Nothing, SIGNS | CURVES, EC),
+    family(Family::RsaPkcsHash, &[CKK_RSA], Needs::Nothing, SIGNS, RSA),
+    family(Family::RsaPkcs, &[CKK_RSA], Needs::Nothing, SIGNS | RECOVERS | CRYPTS, RSA),
+    family(Family::RsaPss, &[CKK_RSA], Needs::Pss, SIGNS, RSA),
+    family(Family::RsaOaep, &[CKK_RSA], Needs::Oaep, CRYPTS, RSA),
+    family(Family::RsaX509, &[CKK_RSA], Needs::Nothing, SIGNS | RECOVERS | CRYPTS, RSA),
+    family(Family::Ecdsa, &[CKK_EC], Needs::Nothing, SIGNS | CURVES, EC),
     // GnuTLS 3.7 names this mechanism when it generates a key pair.
     family(
         Family::Eddsa,
-        Some(CKK_EC_EDWARDS),
+        &[CKK_EC_EDWARDS],
         Needs::EddsaOrNothing,
         SIGNS | CKF_GENERATE_KEY_PAIR | CKF_EC_OID | CKF_EC_CURVENAME,
         EDWARDS,
     ),
-    family(Family::Digest, None, Needs::Nothing, CKF_DIGEST, (0, 0)),
+    family(Family::Digest, &[], Needs::Nothing, CKF_DIGEST, (0, 0)),
 ];
 
 macro_rules! mechanisms {
@@ -194,9 +195,9 @@ impl Mechanism {
         FAMILIES.iter().find(|row| row.family == self.family).unwrap_or(&FAMILIES[0])
     }
 
-    /// The type of key it works with; `None` for digests.
-    pub fn key_type(&self) -> Option<CK_KEY_TYPE> {
-        self.row().key_type
+    /// Whether it works with keys of this type.
+    pub fn takes(&self, key_type: CK_KEY_TYPE) -> bool {
+        self.row().key_types.contains(&key_type)
     }
 
     /// The parameter it takes.
@@ -223,7 +224,7 @@ pub fn find(id: CK_MECHANISM_TYPE) -> Option<&'static Mechanism> {
 
 /// Every mechanism that uses keys of a type (key-pair generation is none of them).
 pub fn for_key_type(key_type: CK_KEY_TYPE) -> impl Iterator<Item = &'static Mechanism> {
-    MECHANISMS.iter().filter(move |row| row.key_type() == Some(key_type) && row.flags() & (SIGNS | CRYPTS) != 0)
+    MECHANISMS.iter().filter(move |row| row.takes(key_type) && row.flags() & (SIGNS | CRYPTS) != 0)
 }
 
 #[cfg(test)]
@@ -241,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_hashing_rsa_mechanism_comes_first() {
-        let first = MECHANISMS.iter().find(|row| row.key_type() == Some(CKK_RSA) && row.flags() & CKF_SIGN != 0);
+        let first = MECHANISMS.iter().find(|row| row.takes(CKK_RSA) && row.flags() & CKF_SIGN != 0);
         assert_eq!(first.unwrap().id, CKM_SHA256_RSA_PKCS);
     }
 }

@@ -1,7 +1,8 @@
 //! `C_GenerateKeyPair`'s two templates, parsed into what KMS is asked for and what is stored.
 
-use super::attribute::{boolean, ulong};
+use super::attribute::ulong;
 use super::engine::{Origin, build};
+use super::history::{Past, settle};
 use super::rules::Class;
 use super::{Look, Template, ec_params};
 use crate::crypto::{Curve, PublicKey, PublicParts};
@@ -74,25 +75,13 @@ impl NewKeyPair {
                 spec
             }
         };
-        if !private_key.is(CKA_SENSITIVE) && private_key.is(CKA_EXTRACTABLE) {
-            return Err(Cause::AttributeValueInvalid.with("a private key must be sensitive or not extractable"));
-        }
-        if private_key.is(CKA_ALWAYS_AUTHENTICATE) && !private_key.is(CKA_PRIVATE) {
-            return Err(Cause::TemplateInconsistent.with("CKA_ALWAYS_AUTHENTICATE needs CKA_PRIVATE"));
-        }
         let generated = match mechanism.family {
             Family::Eddsa => CKM_EC_EDWARDS_KEY_PAIR_GEN,
             _ => mechanism.id,
         };
         for key in [&mut public_key, &mut private_key] {
-            key.insert(CKA_LOCAL, boolean(true));
-            key.insert(CKA_KEY_GEN_MECHANISM, ulong(generated));
+            settle(key, Past::Generated(generated))?;
         }
-        let (sensitive, extractable) = (private_key.is(CKA_SENSITIVE), private_key.is(CKA_EXTRACTABLE));
-        private_key.insert(CKA_ALWAYS_SENSITIVE, boolean(sensitive));
-        private_key.insert(CKA_NEVER_EXTRACTABLE, boolean(!extractable));
-        let on_token = private_key.is(CKA_TOKEN);
-        private_key.entry(CKA_COPYABLE).or_insert_with(|| boolean(!on_token));
         Ok(Self { spec, public: public_key, private: private_key })
     }
 
@@ -143,7 +132,7 @@ pub fn describe_public(object: &mut Attributes, key: &PublicKey) -> Result<()> {
         PublicParts::Ec { point, .. } => {
             object.insert(CKA_EC_POINT, ec_params::wrap_point(&point));
         }
-        PublicParts::Ed25519 { point } => {
+        PublicParts::Ed25519 { point } | PublicParts::X25519 { point } => {
             object.insert(CKA_EC_POINT, ec_params::wrap_point(&point));
         }
     }
@@ -151,7 +140,7 @@ pub fn describe_public(object: &mut Attributes, key: &PublicKey) -> Result<()> {
 }
 
 /// Fills in what either half of a pair says of the public key.
-fn describe_private(object: &mut Attributes, key: &PublicKey) -> Result<()> {
+pub(super) fn describe_private(object: &mut Attributes, key: &PublicKey) -> Result<()> {
     match key.parts()? {
         PublicParts::Rsa { modulus, exponent } => {
             object.insert(CKA_MODULUS, modulus);
@@ -160,34 +149,38 @@ fn describe_private(object: &mut Attributes, key: &PublicKey) -> Result<()> {
         PublicParts::Ec { curve, .. } => {
             object.insert(CKA_EC_PARAMS, curve.oid_der().to_vec());
         }
-        PublicParts::Ed25519 { .. } => {}
+        PublicParts::Ed25519 { .. } | PublicParts::X25519 { .. } => {}
     }
     object.insert(CKA_PUBLIC_KEY_INFO, key.spki_der().to_vec());
     Ok(())
 }
 
 /// The number of significant bits of a big-endian number.
-fn bits(number: &[u8]) -> CK_ULONG {
+pub(super) fn bits(number: &[u8]) -> CK_ULONG {
     let start = number.iter().position(|byte| *byte != 0).unwrap_or(number.len());
     number[start..]
         .first()
         .map_or(0, |first| (number.len() - start) as CK_ULONG * 8 - CK_ULONG::from(first.leading_zeros()))
 }
 
-/// The key spec of a stored private key, for its encryption context; `None` if its attributes fit none.
-pub fn spec_of(object: &Attributes) -> Option<KeyPairSpec> {
+/// What the encryption context calls the kind of a key: KMS's own name where KMS makes such keys. `None` if
+/// the attributes are those of no key.
+pub fn spec_of(object: &Attributes) -> Option<String> {
+    if object.number(CKA_CLASS) == Some(CKO_SECRET_KEY) {
+        let bits = object.number(CKA_VALUE_LEN)?.checked_mul(8)?;
+        return Some(match object.number(CKA_KEY_TYPE)? {
+            CKK_AES => format!("AES_{bits}"),
+            _ => format!("SECRET_{bits}"),
+        });
+    }
     match object.number(CKA_KEY_TYPE)? {
-        CKK_RSA => {
-            let bits = bits(object.bytes(CKA_MODULUS));
-            RSA_SPECS.iter().find(|row| row.0 == bits).map(|row| row.1)
-        }
+        CKK_RSA => Some(format!("RSA_{}", bits(object.bytes(CKA_MODULUS)))),
         CKK_EC => {
             let curve = Curve::from_params(object.bytes(CKA_EC_PARAMS))?;
-            EC_SPECS.iter().find(|row| row.0 == curve).map(|row| row.1)
+            EC_SPECS.iter().find(|row| row.0 == curve).map(|row| row.1.name().to_owned())
         }
-        CKK_EC_EDWARDS => {
-            ec_params::is_ed25519(object.bytes(CKA_EC_PARAMS)).then_some(KeyPairSpec::EccNistEdwards25519)
-        }
+        CKK_EC_EDWARDS => ec_params::is_ed25519(object.bytes(CKA_EC_PARAMS))
+            .then(|| KeyPairSpec::EccNistEdwards25519.name().to_owned()),
         _ => None,
     }
 }

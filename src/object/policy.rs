@@ -1,12 +1,13 @@
-//! The seal: the encryption context that binds a private key to what it is and may do.
+//! The seal: the encryption context that binds a key to what it is and may do.
 
 use super::Look;
 use super::keypair::spec_of;
 use super::rules::{Bound, Class};
 use crate::crypto::{Digester, Hash};
 use crate::error::{Cause, Result};
-use crate::kms::{EncryptionContext, KeyPairSpec};
+use crate::kms::EncryptionContext;
 use crate::store::Attributes;
+use crate::store::SealForm;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use cryptoki_sys::{CKA_EC_PARAMS, CKA_MODULUS, CKA_PUBLIC_EXPONENT, CKA_PUBLIC_KEY_INFO, CKA_UNIQUE_ID};
@@ -15,31 +16,35 @@ use std::collections::BTreeMap;
 /// The version of the encoding below; it is `datakey-pkcs11:v` and stored with each sealed key.
 pub const VERSION: u8 = 1;
 
-/// The encryption context of a private key with these attributes, in the token with this serial.
+/// The encryption context of a private or secret key with these attributes, in the token with this serial.
 ///
-/// `spec` is given for a key that is to be made; that of a stored key follows from its attributes,
-/// and `SealKeyMismatch` says that they are those of no key KMS makes.
+/// `spec` is given for a key pair that is to be made; that of any other key follows from its attributes,
+/// and `SealKeyMismatch` says that they are those of no key.
 pub fn encryption_context(
     serial: &str,
     object: &Attributes,
-    spec: Option<KeyPairSpec>,
+    spec: Option<&str>,
+    form: SealForm,
     user: &BTreeMap<String, String>,
 ) -> Result<EncryptionContext> {
     let spec = match spec {
-        Some(spec) => spec,
-        None => {
-            spec_of(object).ok_or_else(|| Cause::SealKeyMismatch.with("the stored public key is of no KMS key spec"))?
-        }
+        Some(spec) => spec.to_owned(),
+        None => spec_of(object).ok_or_else(|| Cause::SealKeyMismatch.with("the attributes describe no key"))?,
     };
     let class = object.class()?;
     let id = String::from_utf8_lossy(object.bytes(CKA_UNIQUE_ID)).into_owned();
-    Ok(EncryptionContext::new(user)?
+    let context = EncryptionContext::new(user)?
         .with(EncryptionContext::VERSION, VERSION.to_string())
         .with(EncryptionContext::TOKEN, serial)
         .with(EncryptionContext::OBJECT, id)
-        .with(EncryptionContext::SPEC, spec.name())
+        .with(EncryptionContext::SPEC, spec)
         .with(EncryptionContext::USAGE, usage(class, object))
-        .with(EncryptionContext::POLICY, STANDARD.encode(Hash::Sha256.digest(&canonical_policy(class, object)))))
+        .with(EncryptionContext::POLICY, STANDARD.encode(Hash::Sha256.digest(&canonical_policy(class, object))));
+    Ok(match form {
+        SealForm::Kms => context,
+        // What KMS opens is then not the key, and must not pass for it.
+        SealForm::Envelope => context.with(EncryptionContext::ENVELOPE, "AES_256_GCM"),
+    })
 }
 
 /// What [`seal_tag`] makes.

@@ -1,9 +1,9 @@
 //! Encrypting and decrypting.
 
 use super::operation::{Kind, Late, Outcome, Room};
-use super::private_key::UseOfKey;
 use super::sign::Demand;
 use super::table::Session;
+use super::use_of_key::{Keyed, UseOfKey};
 use crate::crypto::{PublicKey, Secret};
 use crate::error::{Cause, Result};
 use crate::mechanism::{Cipher, Given};
@@ -19,9 +19,15 @@ pub(super) struct Encryption {
 /// computed once however often the caller asks.
 pub(super) struct Decryption {
     cipher: Option<Cipher>,
-    pub(super) key: UseOfKey,
+    key: UseOfKey,
     plaintext: Option<Secret>,
     most: usize,
+}
+
+impl Keyed for Decryption {
+    fn key(&mut self) -> Option<&mut UseOfKey> {
+        Some(&mut self.key)
+    }
 }
 
 impl Decryption {
@@ -42,7 +48,7 @@ impl Session {
         given: impl FnOnce() -> Result<Given>,
         key: CK_OBJECT_HANDLE,
     ) -> Result<()> {
-        const DEMAND: Demand = Demand { flag: CKF_ENCRYPT, class: CKO_PUBLIC_KEY, permission: CKA_ENCRYPT };
+        const DEMAND: Demand = Demand { flag: CKF_ENCRYPT, classes: &[CKO_PUBLIC_KEY], permission: CKA_ENCRYPT };
         self.encryption.check_free()?;
         let (request, object) = self.request(mechanism, given, key, &DEMAND)?;
         let key = object.public_key()?.clone();
@@ -84,7 +90,7 @@ impl Session {
         given: impl FnOnce() -> Result<Given>,
         key: CK_OBJECT_HANDLE,
     ) -> Result<()> {
-        const DEMAND: Demand = Demand { flag: CKF_DECRYPT, class: CKO_PRIVATE_KEY, permission: CKA_DECRYPT };
+        const DEMAND: Demand = Demand { flag: CKF_DECRYPT, classes: &[CKO_PRIVATE_KEY], permission: CKA_DECRYPT };
         self.decryption.check_free()?;
         let (request, object) = self.request(mechanism, given, key, &DEMAND)?;
         let cipher = Cipher::new(&request, object.public_key()?.kind())?;
@@ -122,7 +128,7 @@ impl Session {
             |mut decryption| {
                 let cipher = decryption.cipher.take().ok_or(Cause::OperationNotInitialized)?;
                 cipher.check_block(data)?;
-                let plaintext = decryption.key.run(&self.slot, |key| cipher.decrypt(key, data))?;
+                let plaintext = decryption.key.run(&self.slot, |key| cipher.decrypt(key.private()?, data))?;
                 Ok((decryption, plaintext))
             },
             |decryption, plaintext| decryption.plaintext = Some(plaintext),

@@ -1,10 +1,11 @@
 //! Object handles: numbers that are never used again, for objects of token and sessions.
 
-use crate::crypto::PublicKey;
+use crate::crypto::{Key, PublicKey};
 use crate::error::{Cause, Result};
 use crate::host::lock::{read, write};
 use crate::object::{Look, create, policy};
 use crate::store::{ObjectId, ObjectRecord};
+use crate::token::Made;
 use cryptoki_sys::*;
 use once_cell::sync::OnceCell;
 use std::collections::{BTreeSet, HashMap};
@@ -16,13 +17,20 @@ use std::time::{Duration, Instant};
 pub struct Object {
     /// The object.
     pub record: ObjectRecord,
+    held: Option<Arc<Key>>,
     public_key: OnceCell<PublicKey>,
     seal_tag: OnceCell<policy::SealTag>,
 }
 
 impl Object {
-    fn new(record: ObjectRecord) -> Arc<Self> {
-        Arc::new(Self { record, public_key: OnceCell::new(), seal_tag: OnceCell::new() })
+    fn new(made: impl Into<Made>) -> Arc<Self> {
+        let Made { record, held } = made.into();
+        Arc::new(Self { record, held, public_key: OnceCell::new(), seal_tag: OnceCell::new() })
+    }
+
+    /// The key of a session object that is not sealed.
+    pub fn held(&self) -> Option<&Arc<Key>> {
+        self.held.as_ref()
     }
 
     /// The public key that either half of a key pair tells, parsed once.
@@ -131,12 +139,13 @@ impl Handles {
     /// unless it is on the token.
     pub(super) fn of_new(
         &self,
-        record: ObjectRecord,
+        made: impl Into<Made>,
         session: CK_SESSION_HANDLE,
         epoch: HandleEpoch,
     ) -> CK_OBJECT_HANDLE {
-        let session = (!record.attributes.is(CKA_TOKEN)).then_some(session);
-        let (id, read) = (record.id, RwLock::new(Some((Instant::now(), Object::new(record)))));
+        let object = Object::new(made);
+        let session = (!object.record.attributes.is(CKA_TOKEN)).then_some(session);
+        let (id, read) = (object.record.id, RwLock::new(Some((Instant::now(), object))));
         self.handle(Known { id, epoch, session, read })
     }
 
@@ -204,7 +213,8 @@ impl Handles {
     /// Puts a changed object under its handle.
     pub(super) fn replace(&self, handle: CK_OBJECT_HANDLE, record: ObjectRecord) {
         if let Some(known) = self.read().by_handle.get(&handle) {
-            known.keep(Object::new(record));
+            let held = known.seen().and_then(|(_, object)| object.held.clone());
+            known.keep(Object::new(Made { record, held }));
         }
     }
 

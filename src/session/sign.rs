@@ -2,8 +2,8 @@
 
 use super::handles::Object;
 use super::operation::{Kind, Outcome, Room};
-use super::private_key::UseOfKey;
 use super::table::Session;
+use super::use_of_key::{Keyed, UseOfKey};
 use crate::error::{Cause, Result};
 use crate::mechanism::{Given, Request, Signature, find};
 use crate::object::{Look, attribute};
@@ -13,15 +13,21 @@ use std::sync::Arc;
 /// A signature under way.
 pub(super) struct Signing {
     signature: Signature,
-    pub(super) key: UseOfKey,
+    key: UseOfKey,
+}
+
+impl Keyed for Signing {
+    fn key(&mut self) -> Option<&mut UseOfKey> {
+        Some(&mut self.key)
+    }
 }
 
 /// What an operation demands of its key.
 pub(super) struct Demand {
     /// The flag of the operation in `CK_MECHANISM_INFO`.
     pub(super) flag: CK_FLAGS,
-    /// The class of object that the key must be.
-    pub(super) class: CK_OBJECT_CLASS,
+    /// The classes of object that the key may be.
+    pub(super) classes: &'static [CK_OBJECT_CLASS],
     /// The attribute that permits the operation.
     pub(super) permission: CK_ATTRIBUTE_TYPE,
 }
@@ -41,16 +47,17 @@ impl Session {
             .ok_or_else(|| Cause::MechanismInvalid.with(format!("{mechanism:#x}")))?;
         let object = self.object(key, Cause::KeyHandleInvalid)?;
         let attributes = &object.record.attributes;
-        if attributes.number(CKA_CLASS) != Some(demand.class) {
-            return match attributes.number(CKA_CLASS) {
-                Some(CKO_PUBLIC_KEY | CKO_PRIVATE_KEY) => Err(Cause::KeyFunctionNotPermitted.into()),
+        let class = attributes.number(CKA_CLASS).unwrap_or(CKO_DATA);
+        if !demand.classes.contains(&class) {
+            return match class {
+                CKO_PUBLIC_KEY | CKO_PRIVATE_KEY | CKO_SECRET_KEY => Err(Cause::KeyFunctionNotPermitted.into()),
                 _ => Err(Cause::KeyHandleInvalid.with("the object is no key")),
             };
         }
         if !attributes.is(demand.permission) {
             return Err(Cause::KeyFunctionNotPermitted.with(attribute::name(demand.permission)));
         }
-        if attributes.number(CKA_KEY_TYPE) != row.key_type() {
+        if !attributes.number(CKA_KEY_TYPE).is_some_and(|key_type| row.takes(key_type)) {
             return Err(Cause::KeyTypeInconsistent.with(row.name));
         }
         if let Some(allowed) = attributes.get(&CKA_ALLOWED_MECHANISMS)
@@ -68,7 +75,7 @@ impl Session {
         given: impl FnOnce() -> Result<Given>,
         key: CK_OBJECT_HANDLE,
     ) -> Result<()> {
-        const DEMAND: Demand = Demand { flag: CKF_SIGN, class: CKO_PRIVATE_KEY, permission: CKA_SIGN };
+        const DEMAND: Demand = Demand { flag: CKF_SIGN, classes: &[CKO_PRIVATE_KEY], permission: CKA_SIGN };
         self.signing.check_free()?;
         let (request, object) = self.request(mechanism, given, key, &DEMAND)?;
         let signature = Signature::new(&request, object.public_key()?.kind())?;
@@ -83,7 +90,7 @@ impl Session {
             |signing| one_part(&signing.signature),
             |signing| {
                 signing.signature.check(data)?;
-                signing.key.run(&self.slot, |key| signing.signature.sign(key, data))
+                signing.key.run(&self.slot, |key| signing.signature.sign(key.private()?, data))
             },
         )
     }
@@ -98,7 +105,7 @@ impl Session {
         self.signing.finish(
             room,
             |signing| Ok(signing.signature.output_len()),
-            |signing| signing.key.run(&self.slot, |key| signing.signature.sign_updated(key)),
+            |signing| signing.key.run(&self.slot, |key| signing.signature.sign_updated(key.private()?)),
         )
     }
 }

@@ -6,14 +6,15 @@
 //! The row's version is not in it; each store keeps that where it can compare and swap it.
 //!
 //! ```text
-//! object   'O' 1  id[16]  count32 { type64 bytes }  flag8 sealed
-//! token    'T' 1  serial-text label-text login8  flag8 pin  flag8 pin  flag8 sealed  created64 changed64
-//! sealed   context-version8  blob-bytes  count32 { key-text value-text }  arn-text
+//! object   'O' 1  id[16]  count32 { type64 bytes }  sealed
+//! token    'T' 1  serial-text label-text login8  flag8 pin  flag8 pin  sealed  created64 changed64
+//! sealed   0  or  1 by KMS, 2 in an envelope:
+//!          context-version8  blob-bytes  count32 { key-text value-text }  arn-text
 //! pin      salt[16] memory32 iterations32 lanes32 failed32  wrapped-bytes
 //! bytes    length32 byte…        text = bytes that are UTF-8
 //! ```
 
-use super::types::{ObjectId, ObjectRecord, PinRecord, SealedKey, TokenRecord};
+use super::types::{ObjectId, ObjectRecord, PinRecord, SealForm, SealedKey, TokenRecord};
 use super::wire::{Reader, Writer, damaged};
 use crate::config::LoginMode;
 use crate::error::{Cause, Result};
@@ -35,7 +36,7 @@ pub fn encode_object(record: &ObjectRecord) -> Result<Vec<u8>> {
         out.u64(*kind);
         out.bytes(value)?;
     }
-    out.option(record.sealed.as_ref(), write_sealed)?;
+    write_sealed(&mut out, record.sealed.as_ref())?;
     out.finish()
 }
 
@@ -52,7 +53,7 @@ pub fn encode_token(record: &TokenRecord) -> Result<Vec<u8>> {
     });
     out.option(record.so_pin.as_ref(), write_pin)?;
     out.option(record.user_pin.as_ref(), write_pin)?;
-    out.option(record.sealed_token_key.as_ref(), write_sealed)?;
+    write_sealed(&mut out, record.sealed_token_key.as_ref())?;
     out.u64(record.created);
     out.u64(record.changed);
     out.finish()
@@ -94,7 +95,7 @@ impl<'a> ObjectView<'a> {
             }
             attributes.push((kind, input.bytes()?));
         }
-        let sealed = input.option(read_sealed)?;
+        let sealed = read_sealed(&mut input)?;
         input.end()?;
         Ok(Self { id, attributes, sealed })
     }
@@ -129,7 +130,7 @@ fn read_token(version: u64, bytes: &[u8]) -> Result<TokenRecord> {
         },
         so_pin: input.option(read_pin)?,
         user_pin: input.option(read_pin)?,
-        sealed_token_key: input.option(read_sealed)?,
+        sealed_token_key: read_sealed(&mut input)?,
         created: input.u64()?,
         changed: input.u64()?,
     };
@@ -137,7 +138,16 @@ fn read_token(version: u64, bytes: &[u8]) -> Result<TokenRecord> {
     Ok(record)
 }
 
-fn write_sealed(out: &mut Writer, sealed: &SealedKey) -> Result<()> {
+/// The bytes that say how a key is sealed; 0 is no key.
+const FORMS: &[(u8, SealForm)] = &[(1, SealForm::Kms), (2, SealForm::Envelope)];
+
+fn write_sealed(out: &mut Writer, sealed: Option<&SealedKey>) -> Result<()> {
+    let form = sealed.and_then(|sealed| FORMS.iter().find(|(_, form)| *form == sealed.form));
+    let (Some(sealed), Some((form, _))) = (sealed, form) else {
+        out.u8(0);
+        return Ok(());
+    };
+    out.u8(*form);
     let mut pairs: Vec<_> = sealed.user_context.iter().collect();
     pairs.sort();
     if pairs.windows(2).any(|two| two[0].0 == two[1].0) {
@@ -153,7 +163,12 @@ fn write_sealed(out: &mut Writer, sealed: &SealedKey) -> Result<()> {
     out.bytes(sealed.kms_key_arn.as_bytes())
 }
 
-fn read_sealed(input: &mut Reader<'_>) -> Result<SealedKey> {
+fn read_sealed(input: &mut Reader<'_>) -> Result<Option<SealedKey>> {
+    let form = match input.u8()? {
+        0 => return Ok(None),
+        byte => FORMS.iter().find(|(known, _)| *known == byte).map(|(_, form)| *form),
+    };
+    let form = form.ok_or_else(|| damaged("its form of seal is unknown"))?;
     let context_version = input.u8()?;
     let blob = input.bytes()?.to_vec();
     let count = input.count(8)?;
@@ -165,7 +180,8 @@ fn read_sealed(input: &mut Reader<'_>) -> Result<SealedKey> {
         }
         user_context.push((key.to_owned(), value.to_owned()));
     }
-    Ok(SealedKey { blob, context_version, user_context, kms_key_arn: input.text()?.to_owned() })
+    let kms_key_arn = input.text()?.to_owned();
+    Ok(Some(SealedKey { form, blob, context_version, user_context, kms_key_arn }))
 }
 
 fn write_pin(out: &mut Writer, pin: &PinRecord) -> Result<()> {

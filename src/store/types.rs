@@ -41,11 +41,22 @@ impl FromStr for ObjectId {
 /// An object's attributes: type to canonical bytes.
 pub type Attributes = BTreeMap<u64, Vec<u8>>;
 
+/// How a key is sealed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SealForm {
+    /// KMS sealed the key itself.
+    Kms,
+    /// KMS sealed a data key, and that the key: for keys longer than KMS takes.
+    Envelope,
+}
+
 /// A private or secret key as it is stored.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SealedKey {
-    /// What KMS returned as `CiphertextBlob`, where the token has PINs encrypted once more under the
-    /// token key.
+    /// How it was sealed; the encryption context tells as well.
+    pub form: SealForm,
+    /// What KMS returned as `CiphertextBlob`, in an envelope with what its data key encrypts, encrypted once
+    /// more under the token key.
     pub blob: Vec<u8>,
     /// Which rules the encryption context was made by: the `v` of the context.
     pub context_version: u8,

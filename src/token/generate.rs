@@ -1,19 +1,19 @@
 //! `C_GenerateKeyPair`: a data key pair of KMS becomes two objects.
 
-use super::{Token, objects};
+use super::{Made, Token, objects};
 use crate::config::GenerateMode;
 use crate::crypto::PublicKey;
 use crate::error::{Cause, Result};
 use crate::kms::DataKeyPair;
-use crate::object::{Look, NewKeyPair, policy};
-use crate::store::{ObjectRecord, SealedKey, TokenRecord};
-use crate::unwrap::{self, Opened};
+use crate::object::{Look, NewKeyPair, opened_key, policy};
+use crate::store::{ObjectRecord, SealForm, TokenRecord};
+use crate::unwrap::{Epoch, Opened};
 use cryptoki_sys::{CKA_ALWAYS_AUTHENTICATE, CKA_TOKEN, CKA_UNIQUE_ID};
 
 impl Token {
     /// Makes a key pair: one KMS call, then one transaction for what belongs on the token. Objects that
     /// belong to the session are only returned. Public key first. Any failure leaves neither.
-    pub fn generate(&self, mut new: NewKeyPair) -> Result<(ObjectRecord, ObjectRecord)> {
+    pub fn generate(&self, mut new: NewKeyPair) -> Result<(Made, Made)> {
         let epoch = self.cache.epoch();
         let record = self.initialised()?;
         // Before the call: without the token key its answer could not be kept.
@@ -21,7 +21,8 @@ impl Token {
         let (public_id, private_id) = (objects::new_id()?, objects::new_id()?);
         new.private.insert(CKA_UNIQUE_ID, private_id.to_string().into_bytes());
         let user = &self.config.kms.encryption_context;
-        let context = policy::encryption_context(&record.serial, &new.private, Some(new.spec), user)?;
+        let spec = Some(new.spec.name());
+        let context = policy::encryption_context(&record.serial, &new.private, spec, SealForm::Kms, user)?;
 
         let made = match self.config.generate {
             GenerateMode::WithPlaintext => self.kms.generate_data_key_pair(new.spec, &context)?,
@@ -30,34 +31,40 @@ impl Token {
         let DataKeyPair { public_key, private_key, sealed, kms_key_arn, request_id } = made;
         let public = PublicKey::from_spki(&public_key)
             .map_err(|error| Cause::KmsBadResponse.with(format!("the new public key: {error}")))?;
+        new.complete(&public, public_id, private_id)?;
         // Checks that the two halves match; without the plaintext the first unwrap does.
         let private = private_key
-            .map(|pkcs8| unwrap::checked_key(&pkcs8, public.spki_der()))
+            .map(|pkcs8| opened_key(&new.private, &pkcs8))
             .transpose()
             .map_err(|error| Cause::KmsBadResponse.with(format!("the new key pair: {error}")))?;
-
-        new.complete(&public, public_id, private_id)?;
-        let sealed = SealedKey {
-            blob: token_key.seal(private_id.as_bytes(), &sealed)?,
-            context_version: policy::VERSION,
-            user_context: self.user_context(),
-            kms_key_arn,
-        };
+        let sealed = self.sealed(&token_key, private_id, SealForm::Kms, &sealed, kms_key_arn)?;
         let public = ObjectRecord { id: public_id, version: 1, attributes: new.public, sealed: None };
         let secret = ObjectRecord { id: private_id, version: 1, attributes: new.private, sealed: Some(sealed) };
         let on_token: Vec<_> =
             [&public, &secret].into_iter().filter(|half| half.attributes.is(CKA_TOKEN)).cloned().collect();
-        if !on_token.is_empty() {
-            self.store()?.insert(&on_token)?;
-            self.check_still_this_token(&record, &on_token)?;
+        self.insert(&record, &on_token)?;
+        if let Some(key) = private {
+            self.cache_new(&secret, Opened { key, request_id }, epoch);
         }
-        if let (Some(private), Some(sealed)) = (private, &secret.sealed)
-            && !secret.attributes.is(CKA_ALWAYS_AUTHENTICATE)
+        Ok((public.into(), secret.into()))
+    }
+
+    /// Puts the key of an object that was just sealed into the cache, so that its first use costs no call.
+    pub(super) fn cache_new(&self, object: &ObjectRecord, opened: Opened, epoch: Epoch) {
+        if let Some(sealed) = &object.sealed
+            && !object.attributes.is(CKA_ALWAYS_AUTHENTICATE)
         {
-            let opened = Opened { key: private, request_id };
-            self.cache.put(secret.id, policy::seal_tag(&secret.attributes, &sealed.blob), opened, epoch);
+            self.cache.put(object.id, policy::seal_tag(&object.attributes, &sealed.blob), opened, epoch);
         }
-        Ok((public, secret))
+    }
+
+    /// Writes new objects of the token in one transaction.
+    pub(super) fn insert(&self, record: &TokenRecord, objects: &[ObjectRecord]) -> Result<()> {
+        if objects.is_empty() {
+            return Ok(());
+        }
+        self.store()?.insert(objects)?;
+        self.check_still_this_token(record, objects)
     }
 
     /// Takes back what was just written if another process initialised the token anew meanwhile: it is

@@ -2,10 +2,12 @@
 #![forbid(unsafe_code)]
 
 mod generate;
+mod key;
 mod objects;
 mod pins;
-mod private;
+mod seal;
 
+pub use objects::Made;
 pub use pins::{PIN_LEN, PinFlags, User};
 
 use crate::config::{LoginMode, TokenConfig};

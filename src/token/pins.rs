@@ -4,14 +4,14 @@
 //! keeps it wrapped under each PIN (Argon2id, then AES-256-GCM), so that a PIN is needed and not
 //! merely compared; a token without PINs keeps it sealed by KMS.
 
-use super::private::stored_pairs;
+use super::seal::stored_pairs;
 use super::{Token, TokenKey};
 use crate::config::LoginMode;
 use crate::crypto::{Hash, Secret, password, random, seal_box};
 use crate::error::{Cause, Error, Result};
 use crate::host::lock::{lock, read, write};
 use crate::kms::{DataKeySize, EncryptionContext};
-use crate::store::{PinRecord, SealedKey, TokenRecord};
+use crate::store::{PinRecord, SealForm, SealedKey, TokenRecord};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::sync::Arc;
@@ -95,6 +95,7 @@ impl Token {
                 let context = token_key_context(&record.serial, &self.config.kms.encryption_context)?;
                 let made = self.kms.generate_data_key(DataKeySize::AES_256, &context)?;
                 record.sealed_token_key = Some(SealedKey {
+                    form: SealForm::Kms,
                     blob: made.sealed,
                     context_version: CONTEXT_VERSION,
                     user_context: self.user_context(),

@@ -5,7 +5,7 @@
 //! wipes each at its time even if nobody calls; elsewhere the next call does it.
 
 use super::flight::Flights;
-use crate::crypto::PrivateKey;
+use crate::crypto::Key;
 use crate::error::{Cause, Error, Result};
 use crate::host::lock::{lock, read, write};
 use crate::host::signals;
@@ -43,7 +43,7 @@ struct Shared {
 }
 
 struct Entry {
-    key: Arc<PrivateKey>,
+    key: Arc<Key>,
     request_id: Option<String>,
     tag: Tag,
     unwrapped: Instant,
@@ -55,7 +55,7 @@ struct Entry {
 /// What an unwrap gives.
 pub struct Opened {
     /// The key.
-    pub key: PrivateKey,
+    pub key: Key,
     /// The id that KMS gave the request, for the audit.
     pub request_id: Option<String>,
 }
@@ -63,7 +63,7 @@ pub struct Opened {
 /// A key for one use, and where it came from.
 pub struct Use {
     /// The key.
-    pub key: Arc<PrivateKey>,
+    pub key: Arc<Key>,
     /// Whether it took no unwrap.
     pub cached: bool,
     /// The id of the request that opened it.

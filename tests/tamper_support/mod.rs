@@ -9,7 +9,7 @@ use datakey::config::{KmsBackend, KmsConfig, StoreLocation, Timeouts};
 use datakey::crypto::{Hash, Secret, password, seal_box};
 use datakey::kms::{EncryptionContext, HostRules, Kms};
 use datakey::object::{Look, policy};
-use datakey::store::{self, ObjectId, ObjectRecord, Query, Store, TokenRecord};
+use datakey::store::{self, ObjectId, ObjectRecord, Query, SealForm, Store, TokenRecord};
 use std::collections::BTreeMap;
 
 /// How one use of a key ended.
@@ -161,13 +161,14 @@ impl Victim {
     /// Key "1"'s encryption context.
     pub(crate) fn context(&self) -> EncryptionContext {
         let user = self.one.sealed.as_ref().unwrap().user_context.iter().cloned().collect();
-        policy::encryption_context(&self.token.serial, &self.one.attributes, None, &user).unwrap()
+        policy::encryption_context(&self.token.serial, &self.one.attributes, None, SealForm::Kms, &user).unwrap()
     }
 
     /// The plaintext of a key, as only KMS tells it.
     pub(crate) fn plaintext(&self, of: &ObjectRecord) -> Secret {
         let user = of.sealed.as_ref().unwrap().user_context.iter().cloned().collect();
-        let context = policy::encryption_context(&self.token.serial, &of.attributes, None, &user).unwrap();
+        let context =
+            policy::encryption_context(&self.token.serial, &of.attributes, None, SealForm::Kms, &user).unwrap();
         self.kms.decrypt(&self.inner_blob(of), &context).unwrap().plaintext
     }
 

@@ -3,6 +3,7 @@ use crate::store::Attributes;
 
 fn sealed() -> SealedKey {
     SealedKey {
+        form: SealForm::Kms,
         blob: vec![0xB1, 0xB2],
         context_version: 1,
         user_context: vec![("app".into(), "web".into()), ("b".into(), "".into())],
@@ -103,6 +104,9 @@ fn the_format_is_what_it_was() {
 fn records_come_back_as_they_were() {
     assert_eq!(decode_object(&object().id, 5, &encode_object(&object()).unwrap()), Ok(object()));
     assert_eq!(decode_token(6, &encode_token(&token()).unwrap()), Ok(token()));
+    let mut long = object();
+    long.sealed.as_mut().unwrap().form = SealForm::Envelope;
+    assert_eq!(decode_object(&long.id, 5, &encode_object(&long).unwrap()), Ok(long));
     let bare = ObjectRecord { attributes: Attributes::new(), sealed: None, ..object() };
     assert_eq!(decode_object(&bare.id, 5, &encode_object(&bare).unwrap()), Ok(bare));
 }

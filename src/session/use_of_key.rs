@@ -1,8 +1,9 @@
-//! A private key in use by an operation: the login that it belongs to, and its audit.
+//! A private or secret key in use by an operation: the login that it belongs to, and its audit.
 
 use super::handles::Object;
+use super::operation::{AnySlot, Slot as Operation};
 use super::slot::Slot;
-use crate::crypto::PrivateKey;
+use crate::crypto::Key;
 use crate::error::{Cause, Error, Result};
 use crate::host::log;
 use crate::mechanism::Mechanism;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// A private key that an operation was started with.
+/// A private or secret key that an operation was started with.
 pub(super) struct UseOfKey {
     object: Arc<Object>,
     mechanism: &'static Mechanism,
@@ -24,14 +25,46 @@ pub(super) struct UseOfKey {
     logged_in: bool,
 }
 
+/// An operation that may use a private or secret key.
+pub(super) trait Keyed {
+    /// Its use of the key; `None` where the key is public.
+    fn key(&mut self) -> Option<&mut UseOfKey>;
+}
+
+/// The slot of such an operation, of whatever kind.
+pub(super) trait KeyedSlot {
+    /// Since when its operation waits for a context-specific login, if it does.
+    fn waits_since(&self) -> Option<u64>;
+    /// The user logged in for its operation.
+    fn log_in(&self);
+    /// The login is over: its operation ends, unless the key is public.
+    fn end_login(&self);
+}
+
+impl<T: Keyed> KeyedSlot for Operation<T> {
+    fn waits_since(&self) -> Option<u64> {
+        self.look(|operation| operation.key()?.waits_since()).flatten()
+    }
+
+    fn log_in(&self) {
+        self.look(|operation| operation.key().map(UseOfKey::log_in));
+    }
+
+    fn end_login(&self) {
+        if self.look(|operation| operation.key().is_some()) == Some(true) {
+            self.cancel();
+        }
+    }
+}
+
 static STARTED: AtomicU64 = AtomicU64::new(0);
 
 impl UseOfKey {
-    /// Starts the use. `UserNotLoggedIn` unless the user is, or the token needs no login: also a key that
-    /// everybody may see is encrypted under the token key.
+    /// Starts the use. `UserNotLoggedIn` unless the user is, or the token needs no login: also a sealed key
+    /// that everybody may see is encrypted under the token key. A session's own key is not.
     pub(super) fn new(slot: &Slot, object: Arc<Object>, mechanism: &'static Mechanism) -> Result<Self> {
         let epoch = slot.login_epoch();
-        if !slot.sees_private()? {
+        if object.held().is_none() && !slot.sees_private()? {
             return Err(Cause::UserNotLoggedIn.into());
         }
         let logged_in = !object.record.attributes.is(CKA_ALWAYS_AUTHENTICATE);
@@ -48,8 +81,13 @@ impl UseOfKey {
         self.logged_in = true;
     }
 
+    /// The use that the user logged in for is over; the next one needs a login of its own.
+    pub(super) fn end_use(&mut self) {
+        self.logged_in = !self.object.record.attributes.is(CKA_ALWAYS_AUTHENTICATE);
+    }
+
     /// Does `work` with the key itself.
-    pub(super) fn run<T>(&self, slot: &Slot, work: impl FnOnce(&PrivateKey) -> Result<T>) -> Result<T> {
+    pub(super) fn run<T>(&self, slot: &Slot, work: impl FnOnce(&Key) -> Result<T>) -> Result<T> {
         if self.epoch != slot.login_epoch() {
             return Err(Cause::UserNotLoggedIn.with("the login in which the operation was started has ended"));
         }
@@ -57,10 +95,10 @@ impl UseOfKey {
             return Err(Cause::UserNotLoggedIn.with("CKA_ALWAYS_AUTHENTICATE: C_Login with CKU_CONTEXT_SPECIFIC first"));
         }
         if !log::auditing() {
-            return work(&slot.token.private_key(&self.object.record, self.object.seal_tag())?.key);
+            return work(&self.key(slot)?.key);
         }
         let since = Instant::now();
-        let used = slot.token.private_key(&self.object.record, self.object.seal_tag());
+        let used = self.key(slot);
         let (used, result) = match used {
             Ok(used) => {
                 let result = work(&used.key);
@@ -70,6 +108,13 @@ impl UseOfKey {
         };
         self.audit(used.as_ref(), since.elapsed(), result.as_ref().err());
         result
+    }
+
+    fn key(&self, slot: &Slot) -> Result<Use> {
+        match self.object.held() {
+            Some(key) => Ok(Use { key: Arc::clone(key), cached: true, request_id: None }),
+            None => slot.token.key(&self.object.record, self.object.seal_tag()),
+        }
     }
 
     /// One line of JSON. All its strings are of known form: UUIDs, names of constants, ids of requests.
@@ -92,7 +137,7 @@ impl UseOfKey {
             std::process::id(),
         );
         if !log::audit(&line) {
-            tracing::error!("the use of a private key could not be written to the audit file: {line}");
+            tracing::error!("the use of a key could not be written to the audit file: {line}");
         }
     }
 }

@@ -60,6 +60,8 @@ pub enum KeyKind {
     Ec(Curve),
     /// Edwards25519.
     Ed25519,
+    /// Curve25519, for key agreement alone. KMS makes no such keys.
+    X25519,
 }
 
 /// The three signature schemes of RFC 8032 on Edwards25519.

@@ -3,12 +3,17 @@
 //! AWS-LC does the work; [`aws_lc`] is the only folder that calls it, and says `unsafe` so that
 //! nothing else has to. What callers see are values: [`PublicKey`], [`PrivateKey`], [`SecretKey`], [`Hash`], [`Curve`].
 
+mod aes;
+mod agree;
 mod aws_lc;
 mod curve;
 mod digest;
 mod hash;
+pub mod kdf;
 mod key;
+mod load;
 pub mod mac;
+mod ours;
 pub mod password;
 mod pkcs1;
 mod pkcs8;
@@ -18,16 +23,20 @@ pub mod random;
 pub mod seal_box;
 mod secret;
 mod secret_key;
+pub mod sp800_108;
 mod stack;
 
 #[cfg(test)]
 mod tests;
 
+pub use aes::{AES_BLOCK_LEN, Aes, AesMode, AesStream, Direction};
+pub use agree::SharedSecretKdf;
 pub use aws_lc::digest::Digester;
 pub use curve::{Curve, EdVariant, KeyKind};
 pub use digest::Digest;
 pub use hash::Hash;
 pub use key::Key;
+pub use mac::{Mac, MacAlgorithm};
 pub use private::PrivateKey;
 pub use public::{PublicKey, PublicParts};
 pub use secret::Secret;

@@ -10,6 +10,7 @@ use spki::AlgorithmIdentifierRef;
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
+const X25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.110");
 
 /// What a key says it is; the bits of an RSA key are not known yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,12 +18,13 @@ pub(super) enum Algorithm {
     Rsa,
     Ec(Curve),
     Ed25519,
+    X25519,
 }
 
 /// A peeled key, borrowed from the DER.
 pub(super) struct Peeled<'a> {
     pub(super) algorithm: Algorithm,
-    /// `RSAPrivateKey`, `ECPrivateKey`, or an OCTET STRING that holds the seed.
+    /// `RSAPrivateKey`, `ECPrivateKey`, or an OCTET STRING that holds the seed or the scalar.
     pub(super) key: &'a [u8],
     /// What a key of version 2 gives as its public key: the content of the BIT STRING of its SPKI.
     pub(super) public: Option<&'a [u8]>,
@@ -61,6 +63,7 @@ fn algorithm_of(identifier: &AlgorithmIdentifierRef<'_>) -> Option<Algorithm> {
     match (identifier.oid, identifier.parameters) {
         (RSA, Some(parameters)) if parameters.is_null() => Some(Algorithm::Rsa),
         (ED25519, None) => Some(Algorithm::Ed25519),
+        (X25519, None) => Some(Algorithm::X25519),
         (EC, Some(name)) if name.tag() == Tag::ObjectIdentifier => {
             // Tag and length are one octet each in the DER of all our curves' names.
             Curve::ALL.iter().copied().find(|curve| &curve.oid_der()[2..] == name.value()).map(Algorithm::Ec)
@@ -69,8 +72,8 @@ fn algorithm_of(identifier: &AlgorithmIdentifierRef<'_>) -> Option<Algorithm> {
     }
 }
 
-/// The seed inside the private key of Ed25519 (RFC 8410, section 7).
-pub(super) fn ed25519_seed(key: &[u8]) -> Result<&[u8; 32]> {
-    let seed = <&OctetStringRef>::from_der(key).ok().and_then(|seed| seed.as_bytes().try_into().ok());
-    seed.ok_or_else(|| Cause::SealKeyMalformed.with("Ed25519 seed"))
+/// The bytes inside a private key of Ed25519 or X25519 (RFC 8410, section 7).
+pub(super) fn curve_private_key(key: &[u8]) -> Result<&[u8; 32]> {
+    let bytes = <&OctetStringRef>::from_der(key).ok().and_then(|bytes| bytes.as_bytes().try_into().ok());
+    bytes.ok_or_else(|| Cause::SealKeyMalformed.with("Ed25519 or X25519 private key"))
 }

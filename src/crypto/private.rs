@@ -3,10 +3,9 @@
 
 use super::aws_lc::rsa::{Oaep, Padding, Rsa};
 use super::aws_lc::{self, ec::EcKey, ed25519};
-use super::pkcs8::{self, Algorithm, Peeled};
-use super::public::{RSA_BITS, check_context, check_digest_len, pss};
+use super::public::{check_context, check_digest_len, pss};
 use super::stack::{LOAD, SIGN, SIGN_GENERIC, WipedAfter};
-use super::{Curve, EdVariant, Hash, KeyKind, PublicKey, Secret, pkcs1};
+use super::{Curve, EdVariant, Hash, KeyKind, PublicKey, Secret, load, pkcs1, pkcs8};
 use crate::error::{Cause, Result};
 use crate::host::protected::{Block, Stamp};
 use zeroize::Zeroizing;
@@ -24,7 +23,7 @@ pub struct PrivateKey {
     stamp: Stamp,
 }
 
-enum Key {
+pub(super) enum Key {
     Rsa {
         rsa: Rsa,
         /// SHA-256 of the private exponent, padded to the modulus' length: where implicit rejection begins.
@@ -33,11 +32,12 @@ enum Key {
     Ec(Curve, EcKey),
     /// Seed and public key.
     Ed25519(Block),
+    X25519(Block),
 }
 
 impl PrivateKey {
     /// From PKCS#8, version 1 or 2, DER, with nothing after it. RSA of 1024 to 8192 bits, EC on a named curve of
-    /// ours, Ed25519. All is checked: that the numbers belong together, that a public key inside is the right
+    /// ours, Ed25519, X25519. All is checked: that the numbers belong together, that a public key inside is the right
     /// one, that what the key signs verifies. [`Cause::SealKeyMalformed`] if anything is wrong.
     pub fn from_pkcs8(der: &[u8]) -> Result<Self> {
         let _wiped = WipedAfter::<LOAD>;
@@ -53,7 +53,7 @@ impl PrivateKey {
         if peeled.public.is_some_and(|bits| !public.is_in_bits(bits)) {
             return Err(Cause::SealKeyMalformed.with("another key's public key inside"));
         }
-        check_first_signature(&public, &first)?;
+        load::check_first_signature(&public, &first)?;
         Ok(Self { key: Some(key), public, stamp })
     }
 
@@ -68,7 +68,7 @@ impl PrivateKey {
     }
 
     /// The key, if it is not a parent process's.
-    fn key(&self) -> Result<&Key> {
+    pub(super) fn key(&self) -> Result<&Key> {
         let ours = self.key.as_ref().filter(|_| self.stamp.is_ours());
         ours.ok_or_else(|| Cause::NotInitialized.with("the key was inherited over a fork"))
     }
@@ -226,79 +226,13 @@ impl Drop for PrivateKey {
     }
 }
 
-fn ed25519_pair(key: &Block) -> Result<&[u8; 64]> {
+pub(super) fn ed25519_pair(key: &Block) -> Result<&[u8; 64]> {
+    array(key)
+}
+
+/// The bytes of a block that was made from an array of this length.
+pub(super) fn array<const N: usize>(key: &Block) -> Result<&[u8; N]> {
     key.expose().try_into().map_err(|_| Cause::CryptoLibrary.into())
-}
-
-/// What the first signature signs; a digest of this length suits every kind of key.
-const FIRST: &[u8; 32] = b"pairwise consistency of this key";
-
-impl Key {
-    fn parse(peeled: &Peeled<'_>) -> Result<Self> {
-        Ok(match peeled.algorithm {
-            Algorithm::Rsa => {
-                let rsa = Rsa::parse_private(peeled.key)?;
-                if !RSA_BITS.contains(&rsa.bits()) {
-                    return Err(Cause::SealKeyMalformed.with("RSA modulus length"));
-                }
-                let mut exponent = Zeroizing::new([0; pkcs1::MAX_LEN]);
-                let exponent = &mut exponent[..rsa.bits().div_ceil(8) as usize];
-                // Longer than the modulus only if it was never reduced, which nobody's key generation does.
-                rsa.private_exponent(exponent).map_err(|_| Cause::SealKeyMalformed.with("RSA private exponent"))?;
-                let mut exponent_hash = Block::zeroed(Hash::Sha256.len())?;
-                let digest = Zeroizing::new(Hash::Sha256.digest(exponent));
-                exponent_hash.expose_mut().copy_from_slice(&digest);
-                Key::Rsa { rsa, exponent_hash }
-            }
-            Algorithm::Ec(curve) => Key::Ec(curve, EcKey::parse_private(peeled.key, curve)?),
-            Algorithm::Ed25519 => {
-                let mut pair = Zeroizing::new([0; 64]);
-                ed25519::expand_seed(pkcs8::ed25519_seed(peeled.key)?, &mut pair);
-                Key::Ed25519(Block::copy_of(pair.as_slice())?)
-            }
-        })
-    }
-
-    fn derive_public(&self) -> Result<PublicKey> {
-        match self {
-            Key::Rsa { rsa, .. } => PublicKey::from_rsa(&rsa.modulus(), &rsa.exponent()),
-            Key::Ec(curve, key) => PublicKey::from_ec(*curve, &key.point(*curve)?),
-            Key::Ed25519(pair) => {
-                let (_, public) = ed25519_pair(pair)?.split_last_chunk().ok_or(Cause::CryptoLibrary)?;
-                PublicKey::from_ed25519(public)
-            }
-        }
-    }
-
-    fn first_signature(&self) -> Result<Vec<u8>> {
-        let mut signature;
-        match self {
-            Key::Rsa { rsa, .. } => {
-                signature = vec![0; rsa.bits().div_ceil(8) as usize];
-                rsa.private(Padding::Pkcs1, FIRST, &mut signature)?;
-            }
-            Key::Ec(curve, key) => {
-                signature = vec![0; 2 * curve.field_len()];
-                key.sign(FIRST, &mut signature)?;
-            }
-            Key::Ed25519(pair) => {
-                let mut fixed = [0; 64];
-                ed25519::sign(ed25519_pair(pair)?, EdVariant::Pure, FIRST, &mut fixed)?;
-                signature = fixed.to_vec();
-            }
-        }
-        Ok(signature)
-    }
-}
-
-/// The pairwise consistency test: what the private key signed verifies under the public key derived from it.
-fn check_first_signature(public: &PublicKey, signature: &[u8]) -> Result<()> {
-    let verified = match public.kind() {
-        KeyKind::Rsa { .. } => public.verify_pkcs1(None, FIRST, signature),
-        KeyKind::Ec(_) => public.verify_ecdsa(FIRST, signature),
-        KeyKind::Ed25519 => public.verify_ed25519(EdVariant::Pure, FIRST, signature),
-    };
-    verified.map_err(|_| Cause::SealKeyMalformed.with("what the key signs does not verify"))
 }
 
 /// Whether `block`, as long as the modulus and smaller, is 0, 1 or the modulus less 1.

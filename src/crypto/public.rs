@@ -45,6 +45,11 @@ pub enum PublicParts {
         /// As RFC 8032 encodes it.
         point: [u8; 32],
     },
+    /// A point on Curve25519.
+    X25519 {
+        /// Its u-coordinate, as RFC 7748 encodes it.
+        point: [u8; 32],
+    },
 }
 
 /// The sizes of RSA keys that are used at all; KMS makes 2048, 3072 and 4096.
@@ -75,6 +80,11 @@ impl PublicKey {
         Self::new(Parsed::Ed25519(*point))
     }
 
+    /// From an encoded point of Curve25519: any 32 bytes.
+    pub fn from_x25519(point: &[u8; 32]) -> Result<Self> {
+        Self::new(Parsed::X25519(*point))
+    }
+
     fn new(key: Parsed) -> Result<Self> {
         let mut modulus = Vec::new();
         let kind = match &key {
@@ -92,6 +102,7 @@ impl PublicKey {
                     .map_err(|_| Cause::AttributeValueInvalid.with("Ed25519 point"))?;
                 KeyKind::Ed25519
             }
+            Parsed::X25519(_) => KeyKind::X25519,
         };
         let spki = spki::write(&key)?;
         Ok(Self(Arc::new(Inner { kind, key, spki, modulus })))
@@ -113,6 +124,7 @@ impl PublicKey {
             Parsed::Rsa(rsa) => PublicParts::Rsa { modulus: self.0.modulus.clone(), exponent: rsa.exponent() },
             Parsed::Ec(curve, key) => PublicParts::Ec { curve: *curve, point: key.point(*curve)? },
             Parsed::Ed25519(point) => PublicParts::Ed25519 { point: *point },
+            Parsed::X25519(point) => PublicParts::X25519 { point: *point },
         })
     }
 
@@ -251,7 +263,7 @@ impl PublicKey {
                 self.0.spki.ends_with(bits) && bits.first() == Some(&0x30) && bits.len() > self.0.modulus.len()
             }
             Parsed::Ec(curve, _) => Self::from_ec(*curve, bits).and_then(|key| same(key.spki_der())).unwrap_or(false),
-            Parsed::Ed25519(point) => mac::constant_time_eq(point, bits),
+            Parsed::Ed25519(point) | Parsed::X25519(point) => mac::constant_time_eq(point, bits),
         }
     }
 }

@@ -10,7 +10,9 @@ use std::hint::black_box;
 
 /// How deep RSA, Ed25519 and the NIST curves sign or decrypt: up to 4.3 KiB.
 pub(super) const SIGN: usize = 5 * 1024;
-/// How deep secp256k1 signs, which has no code of its own in AWS-LC: 10.5 KiB.
+/// How deep the NIST curves agree on a secret: up to 6.2 KiB.
+pub(super) const AGREE: usize = 7 * 1024;
+/// How deep secp256k1 signs or agrees, which has no code of its own in AWS-LC: 10.5 KiB.
 pub(super) const SIGN_GENERIC: usize = 11 * 1024;
 /// How deep a key is parsed and checked: up to 13.5 KiB; and deeper than Argon2 goes.
 pub(super) const LOAD: usize = 14 * 1024;

@@ -132,7 +132,7 @@ pub fn describe_public(object: &mut Attributes, key: &PublicKey) -> Result<()> {
         PublicParts::Ec { point, .. } => {
             object.insert(CKA_EC_POINT, ec_params::wrap_point(&point));
         }
-        PublicParts::Ed25519 { point } => {
+        PublicParts::Ed25519 { point } | PublicParts::X25519 { point } => {
             object.insert(CKA_EC_POINT, ec_params::wrap_point(&point));
         }
     }
@@ -140,7 +140,7 @@ pub fn describe_public(object: &mut Attributes, key: &PublicKey) -> Result<()> {
 }
 
 /// Fills in what either half of a pair says of the public key.
-fn describe_private(object: &mut Attributes, key: &PublicKey) -> Result<()> {
+pub(super) fn describe_private(object: &mut Attributes, key: &PublicKey) -> Result<()> {
     match key.parts()? {
         PublicParts::Rsa { modulus, exponent } => {
             object.insert(CKA_MODULUS, modulus);
@@ -149,14 +149,14 @@ fn describe_private(object: &mut Attributes, key: &PublicKey) -> Result<()> {
         PublicParts::Ec { curve, .. } => {
             object.insert(CKA_EC_PARAMS, curve.oid_der().to_vec());
         }
-        PublicParts::Ed25519 { .. } => {}
+        PublicParts::Ed25519 { .. } | PublicParts::X25519 { .. } => {}
     }
     object.insert(CKA_PUBLIC_KEY_INFO, key.spki_der().to_vec());
     Ok(())
 }
 
 /// The number of significant bits of a big-endian number.
-fn bits(number: &[u8]) -> CK_ULONG {
+pub(super) fn bits(number: &[u8]) -> CK_ULONG {
     let start = number.iter().position(|byte| *byte != 0).unwrap_or(number.len());
     number[start..]
         .first()

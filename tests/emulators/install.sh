@@ -7,7 +7,7 @@ set -eu
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 root=${CARGO_TARGET_DIR:-$here/../../target}/emulators
-packages='moto[server,kms]==5.2.5 ministack==1.5.33 cryptography'
+packages='moto[server,kms]==5.2.5 ministack==1.5.33 cryptography==50.0.2'
 stamp=$root/installed
 
 if [ "$(cat "$stamp" 2>/dev/null)" = "$packages" ] && "$root/bin/python" -c 'import moto, ministack, cryptography' 2>/dev/null; then

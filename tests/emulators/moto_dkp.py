@@ -9,7 +9,7 @@ import base64
 import json
 
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mlkem, rsa
 from moto.kms.exceptions import ValidationException
 from moto.kms.responses import KmsResponse
 from moto.server import main
@@ -23,6 +23,8 @@ MAKERS = {
     "ECC_NIST_P521": lambda: ec.generate_private_key(ec.SECP521R1()),
     "ECC_SECG_P256K1": lambda: ec.generate_private_key(ec.SECP256K1()),
     "ECC_NIST_EDWARDS25519": ed25519.Ed25519PrivateKey.generate,
+    "ML_KEM_768": mlkem.MLKEM768PrivateKey.generate,
+    "ML_KEM_1024": mlkem.MLKEM1024PrivateKey.generate,
 }
 
 

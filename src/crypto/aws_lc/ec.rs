@@ -1,4 +1,4 @@
-//! ECDSA keys.
+//! Keys on short Weierstrass curves: ECDSA and ECDH.
 
 use super::{Number, check, check_or, failure, owner, reader, take_error};
 use crate::crypto::Curve;
@@ -119,6 +119,28 @@ impl EcKey {
             )
         };
         if written == encoded.len() { Ok(encoded) } else { Err(failure()) }
+    }
+
+    /// A fresh key pair.
+    pub(in crate::crypto) fn generate(curve: Curve) -> Result<Self> {
+        // SAFETY: the key is owned and has a group.
+        unsafe {
+            let key = Self::own(EC_KEY_new_by_curve_name(nid(curve)))?;
+            check(EC_KEY_generate_key(key.as_ptr()))?;
+            Ok(key)
+        }
+    }
+
+    /// Writes the x-coordinate of this private key's multiple of the point of `peer`, a key on the same curve, to
+    /// `out`, which is as long as the field. AWS-LC looks again whether the point is on the curve.
+    pub(in crate::crypto) fn agree(&self, peer: &EcKey, out: &mut [u8]) -> Result<()> {
+        // SAFETY: the keys are valid, one private, the other with a public point; `out` is written no further than
+        // its length.
+        let len = unsafe {
+            let point = EC_KEY_get0_public_key(peer.as_ptr());
+            ECDH_compute_key(out.as_mut_ptr().cast(), out.len(), point, self.as_ptr(), None)
+        };
+        if usize::try_from(len).is_ok_and(|len| len == out.len()) { Ok(()) } else { Err(failure()) }
     }
 
     /// Signs a digest of any length; `r` and `s` fill a half of `out` each.

@@ -7,6 +7,7 @@ use crate::crypto::Curve;
 use crate::error::{Cause, Result};
 use aws_lc_sys::*;
 use std::mem::MaybeUninit;
+use std::os::raw::c_int;
 use std::ptr;
 
 /// A public key as parsed, of a kind that is ours.
@@ -14,10 +15,11 @@ pub(in crate::crypto) enum Parsed {
     Rsa(Rsa),
     Ec(Curve, EcKey),
     Ed25519([u8; 32]),
+    X25519([u8; 32]),
 }
 
 /// Parses, and refuses other kinds of keys and anything that follows. Points are on their curves, except
-/// those of Ed25519, which AWS-LC looks at when it verifies.
+/// those of Ed25519, which AWS-LC looks at when it verifies; for X25519 every number is good.
 pub(in crate::crypto) fn parse(der: &[u8]) -> Result<Parsed> {
     let mut cbs = reader(der);
     // SAFETY: the reader covers `der`.
@@ -26,8 +28,7 @@ pub(in crate::crypto) fn parse(der: &[u8]) -> Result<Parsed> {
     if cbs.len != 0 {
         return Err(Cause::AttributeValueInvalid.with("bytes after the SubjectPublicKeyInfo"));
     }
-    // SAFETY: the envelope is valid, and asked only for the key that its type says it holds; 32 bytes are
-    // the length of a raw Ed25519 key.
+    // SAFETY: the envelope is valid, and asked only for the key that its type says it holds.
     unsafe {
         match EVP_PKEY_id(envelope.as_ptr()) {
             EVP_PKEY_RSA => Ok(Parsed::Rsa(Rsa::of_envelope(envelope.as_ptr())?)),
@@ -36,19 +37,24 @@ pub(in crate::crypto) fn parse(der: &[u8]) -> Result<Parsed> {
                 let curve = key.curve().ok_or(Cause::CurveNotSupported)?;
                 Ok(Parsed::Ec(curve, key))
             }
-            EVP_PKEY_ED25519 => {
-                let (mut point, mut len) = ([0; 32], 32);
-                check(EVP_PKEY_get_raw_public_key(envelope.as_ptr(), point.as_mut_ptr(), &mut len))?;
-                Ok(Parsed::Ed25519(point))
-            }
+            EVP_PKEY_ED25519 => Ok(Parsed::Ed25519(raw(&envelope)?)),
+            EVP_PKEY_X25519 => Ok(Parsed::X25519(raw(&envelope)?)),
             _ => Err(Cause::AttributeValueInvalid.with("public key of another kind")),
         }
     }
 }
 
+/// The public key inside an envelope of Ed25519 or X25519.
+fn raw(envelope: &Envelope) -> Result<[u8; 32]> {
+    let (mut key, mut len) = ([0; 32], 32);
+    // SAFETY: the envelope is valid; no more than `len` bytes are written.
+    check(unsafe { EVP_PKEY_get_raw_public_key(envelope.as_ptr(), key.as_mut_ptr(), &mut len) })?;
+    Ok(key)
+}
+
 /// The DER of a public key: an EC point always uncompressed.
 pub(in crate::crypto) fn write(key: &Parsed) -> Result<Vec<u8>> {
-    // SAFETY: envelopes and keys are owned and valid; the raw key has 32 bytes.
+    // SAFETY: envelopes and keys are owned and valid.
     unsafe {
         match key {
             Parsed::Rsa(rsa) => marshal(rsa.envelope()),
@@ -59,12 +65,16 @@ pub(in crate::crypto) fn write(key: &Parsed) -> Result<Vec<u8>> {
                 check(EVP_PKEY_set1_EC_KEY(envelope.as_ptr(), plain.as_ptr()))?;
                 marshal(envelope.as_ptr())
             }
-            Parsed::Ed25519(point) => {
-                let raw = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, ptr::null_mut(), point.as_ptr(), point.len());
-                marshal(Envelope::own(raw)?.as_ptr())
-            }
+            Parsed::Ed25519(key) => marshal(of_raw(EVP_PKEY_ED25519, key)?.as_ptr()),
+            Parsed::X25519(key) => marshal(of_raw(EVP_PKEY_X25519, key)?.as_ptr()),
         }
     }
+}
+
+/// An envelope of Ed25519 or X25519.
+fn of_raw(kind: c_int, key: &[u8; 32]) -> Result<Envelope> {
+    // SAFETY: the array is valid for its length, and copied.
+    Envelope::own(unsafe { EVP_PKEY_new_raw_public_key(kind, ptr::null_mut(), key.as_ptr(), key.len()) })
 }
 
 /// # Safety

@@ -1,7 +1,7 @@
 //! Ed25519 against ed25519-dalek.
 
 use super::super::{EdVariant, Hash, KeyKind, PrivateKey, PublicKey, PublicParts};
-use super::{assert_fails, random_bytes};
+use super::{assert_fails, random_bytes, unhex};
 use crate::error::Cause;
 use ed25519_dalek::pkcs8::EncodePrivateKey;
 use ed25519_dalek::{Signer, SigningKey, Verifier};
@@ -47,9 +47,6 @@ fn prehashed_signatures_are_theirs_and_can_be_streamed() {
 /// RFC 8032, section 7.2, the first vector ("foo").
 #[test]
 fn signatures_with_context_are_those_of_the_standard() {
-    let unhex = |text: &str| -> Vec<u8> {
-        (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect()
-    };
     let seed = unhex("0305334e381af78f141cb666f6199f57bc3495335a256a95bd2a55bf546663f6");
     let theirs = SigningKey::from_bytes(seed.as_slice().try_into().unwrap());
     let ours = PrivateKey::from_pkcs8(theirs.to_pkcs8_der().unwrap().as_bytes()).unwrap();

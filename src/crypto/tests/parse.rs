@@ -1,7 +1,7 @@
 //! Malformed, tampered and unusual keys: refused or understood, never a panic.
 
 use super::super::{Curve, KeyKind, PrivateKey, PublicKey};
-use super::{assert_fails, random_bytes, rsa_pair};
+use super::{assert_fails, random_bytes, rsa_pair, unhex};
 use crate::error::Cause;
 use getrandom::SysRng;
 use p256::elliptic_curve::Generate;
@@ -109,7 +109,13 @@ fn ed25519_keys_come_in_both_versions_and_no_other() {
     assert_malformed(&pkcs8(1, &[ED25519], &inner, &tlv(0x81, &[&[1], point])));
     assert_malformed(&pkcs8(0, &[ED25519], &inner, &tlv(0x81, &[&[0], point])));
     assert_malformed(&pkcs8(0, &[ED25519, NULL], &inner, &[]));
-    assert_malformed(&pkcs8(0, &[X25519], &inner, &[]));
+    // The same bytes are a key of X25519 if they say so, but never the same key.
+    let agreeing = PrivateKey::from_pkcs8(&pkcs8(0, &[X25519], &inner, &[])).unwrap();
+    assert_eq!(agreeing.kind(), KeyKind::X25519);
+    assert_ne!(agreeing.public_key(), key.public_key());
+    assert_malformed(&pkcs8(0, &[X25519, NULL], &inner, &[]));
+    assert_malformed(&pkcs8(1, &[X25519], &inner, &tlv(0x81, &[&[0], point])));
+    assert_malformed(&pkcs8(0, &[X25519], &tlv(OCTETS, &[&seed[1..]]), &[]));
     assert_malformed(&pkcs8(0, &[ED25519], &seed, &[]));
     assert_malformed(&pkcs8(0, &[ED25519], &tlv(OCTETS, &[&seed[1..]]), &[]));
     assert_malformed(&pkcs8(0, &[ED25519], &[&inner[..], &[0]].concat(), &[]));
@@ -209,12 +215,10 @@ fn malformed_spki_is_refused_and_never_panics() {
     // A point of P-224 that AWS-LC knows: its generator.
     let generator = "04b70e0cbd6bb4bf7f321390b94a03c1d356c21122343280d6115c1d21\
                      bd376388b5f723fb4c22dfe6cd4375a05a07476444d5819985007e34";
-    let generator: Vec<u8> =
-        (0..generator.len()).step_by(2).map(|i| u8::from_str_radix(&generator[i..i + 2], 16).unwrap()).collect();
-    let spki = tlv(SEQUENCE, &[&p224, &tlv(BITS, &[&[0], &generator])]);
+    let spki = tlv(SEQUENCE, &[&p224, &tlv(BITS, &[&[0], &unhex(generator)])]);
     assert_fails(PublicKey::from_spki(&spki), Cause::CurveNotSupported);
-    let x25519 = tlv(SEQUENCE, &[&tlv(SEQUENCE, &[X25519]), &tlv(BITS, &[&[0; 33]])]);
-    assert_fails(PublicKey::from_spki(&x25519), Cause::AttributeValueInvalid);
+    let x448 = tlv(SEQUENCE, &[&tlv(SEQUENCE, &[&[6, 3, 0x2b, 0x65, 0x6f]]), &tlv(BITS, &[&[0; 57]])]);
+    assert_fails(PublicKey::from_spki(&x448), Cause::AttributeValueInvalid);
 }
 
 #[test]

@@ -15,6 +15,13 @@ pub(super) fn generate(spec: KeyPairSpec) -> Result<(Vec<u8>, Zeroizing<Vec<u8>>
             encode(&private.public_key(), &private)
         }};
     }
+    // The private key is in the seed form, 64 bytes, as KMS gives it.
+    macro_rules! kem {
+        ($parameters:ident) => {{
+            let private = ml_kem::DecapsulationKey::<ml_kem::$parameters>::try_generate().map_err(failed)?;
+            encode(private.encapsulation_key(), &private)
+        }};
+    }
     match spec {
         KeyPairSpec::Rsa2048 => rsa(2048),
         KeyPairSpec::Rsa3072 => rsa(3072),
@@ -24,6 +31,9 @@ pub(super) fn generate(spec: KeyPairSpec) -> Result<(Vec<u8>, Zeroizing<Vec<u8>>
         KeyPairSpec::EccNistP521 => curve!(p521),
         KeyPairSpec::EccSecgP256k1 => curve!(k256),
         KeyPairSpec::EccNistEdwards25519 => edwards(),
+        KeyPairSpec::MlKem512 => kem!(MlKem512),
+        KeyPairSpec::MlKem768 => kem!(MlKem768),
+        KeyPairSpec::MlKem1024 => kem!(MlKem1024),
     }
 }
 

@@ -1,0 +1,90 @@
+//! Loading private keys: from their encoding to what computes.
+#![forbid(unsafe_code)]
+
+use super::aws_lc::rsa::{Padding, Rsa};
+use super::aws_lc::{ec::EcKey, ed25519, x25519};
+use super::pkcs8::{self, Algorithm, Peeled};
+use super::private::{Key, array, ed25519_pair};
+use super::public::RSA_BITS;
+use super::{EdVariant, Hash, KeyKind, PublicKey, pkcs1};
+use crate::error::{Cause, Result};
+use crate::host::protected::Block;
+use zeroize::Zeroizing;
+
+/// What the first signature signs; a digest of this length suits every kind of key.
+const FIRST: &[u8; 32] = b"pairwise consistency of this key";
+
+impl Key {
+    /// Parses and checks what can be checked without using the key.
+    pub(super) fn parse(peeled: &Peeled<'_>) -> Result<Self> {
+        Ok(match peeled.algorithm {
+            Algorithm::Rsa => {
+                let rsa = Rsa::parse_private(peeled.key)?;
+                if !RSA_BITS.contains(&rsa.bits()) {
+                    return Err(Cause::SealKeyMalformed.with("RSA modulus length"));
+                }
+                let mut exponent = Zeroizing::new([0; pkcs1::MAX_LEN]);
+                let exponent = &mut exponent[..rsa.bits().div_ceil(8) as usize];
+                // Longer than the modulus only if it was never reduced, which nobody's key generation does.
+                rsa.private_exponent(exponent).map_err(|_| Cause::SealKeyMalformed.with("RSA private exponent"))?;
+                let mut exponent_hash = Block::zeroed(Hash::Sha256.len())?;
+                let digest = Zeroizing::new(Hash::Sha256.digest(exponent));
+                exponent_hash.expose_mut().copy_from_slice(&digest);
+                Key::Rsa { rsa, exponent_hash }
+            }
+            Algorithm::Ec(curve) => Key::Ec(curve, EcKey::parse_private(peeled.key, curve)?),
+            Algorithm::Ed25519 => {
+                let mut pair = Zeroizing::new([0; 64]);
+                ed25519::expand_seed(pkcs8::curve_private_key(peeled.key)?, &mut pair);
+                Key::Ed25519(Block::copy_of(pair.as_slice())?)
+            }
+            Algorithm::X25519 => Key::X25519(Block::copy_of(pkcs8::curve_private_key(peeled.key)?)?),
+        })
+    }
+
+    /// The public key, computed from the private one.
+    pub(super) fn derive_public(&self) -> Result<PublicKey> {
+        match self {
+            Key::Rsa { rsa, .. } => PublicKey::from_rsa(&rsa.modulus(), &rsa.exponent()),
+            Key::Ec(curve, key) => PublicKey::from_ec(*curve, &key.point(*curve)?),
+            Key::Ed25519(pair) => {
+                let (_, public) = ed25519_pair(pair)?.split_last_chunk().ok_or(Cause::CryptoLibrary)?;
+                PublicKey::from_ed25519(public)
+            }
+            Key::X25519(private) => PublicKey::from_x25519(&x25519::public_of(array(private)?)),
+        }
+    }
+
+    /// A signature, or nothing of a key that makes none.
+    pub(super) fn first_signature(&self) -> Result<Vec<u8>> {
+        let mut signature;
+        match self {
+            Key::Rsa { rsa, .. } => {
+                signature = vec![0; rsa.bits().div_ceil(8) as usize];
+                rsa.private(Padding::Pkcs1, FIRST, &mut signature)?;
+            }
+            Key::Ec(curve, key) => {
+                signature = vec![0; 2 * curve.field_len()];
+                key.sign(FIRST, &mut signature)?;
+            }
+            Key::Ed25519(pair) => {
+                let mut fixed = [0; 64];
+                ed25519::sign(ed25519_pair(pair)?, EdVariant::Pure, FIRST, &mut fixed)?;
+                signature = fixed.to_vec();
+            }
+            Key::X25519(_) => signature = Vec::new(),
+        }
+        Ok(signature)
+    }
+}
+
+/// The pairwise consistency test: what the private key signed verifies under the public key derived from it.
+pub(super) fn check_first_signature(public: &PublicKey, signature: &[u8]) -> Result<()> {
+    let verified = match public.kind() {
+        KeyKind::Rsa { .. } => public.verify_pkcs1(None, FIRST, signature),
+        KeyKind::Ec(_) => public.verify_ecdsa(FIRST, signature),
+        KeyKind::Ed25519 => public.verify_ed25519(EdVariant::Pure, FIRST, signature),
+        KeyKind::X25519 => Ok(()),
+    };
+    verified.map_err(|_| Cause::SealKeyMalformed.with("what the key signs does not verify"))
+}

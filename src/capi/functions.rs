@@ -8,7 +8,7 @@
 //! - `session`: the session whose handle is the first argument, which the row leaves out;
 //! - `missing`: nobody yet; the answer is `CKR_FUNCTION_NOT_SUPPORTED`.
 
-use super::{general, guard, key, object, operation, random, session, slot};
+use super::{general, guard, key, message, object, operation, random, session, slot};
 use cryptoki_sys::*;
 use std::ffi::c_void;
 
@@ -118,12 +118,12 @@ functions! {
         C_CloseSession(session: CK_SESSION_HANDLE) = module session::close;
         C_CloseAllSessions(slot: CK_SLOT_ID) = module session::close_all;
         C_GetSessionInfo(info: *mut CK_SESSION_INFO) = session session::info;
-        C_GetOperationState(state: *mut CK_BYTE, state_len: *mut CK_ULONG) = missing;
-        C_SetOperationState(state: *mut CK_BYTE, state_len: CK_ULONG, encryption_key: CK_OBJECT_HANDLE, authentication_key: CK_OBJECT_HANDLE) = missing;
+        C_GetOperationState(state: *mut CK_BYTE, state_len: *mut CK_ULONG) = session session::operation_state;
+        C_SetOperationState(state: *mut CK_BYTE, state_len: CK_ULONG, encryption_key: CK_OBJECT_HANDLE, authentication_key: CK_OBJECT_HANDLE) = session session::set_operation_state;
         C_Login(user: CK_USER_TYPE, pin: *mut CK_UTF8CHAR, pin_len: CK_ULONG) = session session::login;
         C_Logout(session: CK_SESSION_HANDLE) = module session::logout;
         C_CreateObject(template: *mut CK_ATTRIBUTE, count: CK_ULONG, object: *mut CK_OBJECT_HANDLE) = session object::create;
-        C_CopyObject(object: CK_OBJECT_HANDLE, template: *mut CK_ATTRIBUTE, count: CK_ULONG, copy: *mut CK_OBJECT_HANDLE) = missing;
+        C_CopyObject(object: CK_OBJECT_HANDLE, template: *mut CK_ATTRIBUTE, count: CK_ULONG, copy: *mut CK_OBJECT_HANDLE) = session object::copy;
         C_DestroyObject(object: CK_OBJECT_HANDLE) = session object::destroy;
         C_GetObjectSize(object: CK_OBJECT_HANDLE, size: *mut CK_ULONG) = session object::size;
         C_GetAttributeValue(object: CK_OBJECT_HANDLE, template: *mut CK_ATTRIBUTE, count: CK_ULONG) = session object::attributes;
@@ -148,18 +148,18 @@ functions! {
         C_Sign(data: *mut CK_BYTE, data_len: CK_ULONG, signature: *mut CK_BYTE, signature_len: *mut CK_ULONG) = session operation::sign;
         C_SignUpdate(part: *mut CK_BYTE, part_len: CK_ULONG) = session operation::sign_update;
         C_SignFinal(signature: *mut CK_BYTE, signature_len: *mut CK_ULONG) = session operation::sign_final;
-        C_SignRecoverInit(mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE) = missing;
-        C_SignRecover(input: *mut CK_BYTE, input_len: CK_ULONG, output: *mut CK_BYTE, output_len: *mut CK_ULONG) = missing;
+        C_SignRecoverInit(mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE) = session operation::sign_recover_init;
+        C_SignRecover(input: *mut CK_BYTE, input_len: CK_ULONG, output: *mut CK_BYTE, output_len: *mut CK_ULONG) = session operation::sign_recover;
         C_VerifyInit(mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE) = session operation::verify_init;
         C_Verify(data: *mut CK_BYTE, data_len: CK_ULONG, signature: *mut CK_BYTE, signature_len: CK_ULONG) = session operation::verify;
         C_VerifyUpdate(part: *mut CK_BYTE, part_len: CK_ULONG) = session operation::verify_update;
         C_VerifyFinal(signature: *mut CK_BYTE, signature_len: CK_ULONG) = session operation::verify_final;
-        C_VerifyRecoverInit(mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE) = missing;
-        C_VerifyRecover(input: *mut CK_BYTE, input_len: CK_ULONG, output: *mut CK_BYTE, output_len: *mut CK_ULONG) = missing;
-        C_DigestEncryptUpdate(input: *mut CK_BYTE, input_len: CK_ULONG, output: *mut CK_BYTE, output_len: *mut CK_ULONG) = missing;
-        C_DecryptDigestUpdate(input: *mut CK_BYTE, input_len: CK_ULONG, output: *mut CK_BYTE, output_len: *mut CK_ULONG) = missing;
-        C_SignEncryptUpdate(input: *mut CK_BYTE, input_len: CK_ULONG, output: *mut CK_BYTE, output_len: *mut CK_ULONG) = missing;
-        C_DecryptVerifyUpdate(input: *mut CK_BYTE, input_len: CK_ULONG, output: *mut CK_BYTE, output_len: *mut CK_ULONG) = missing;
+        C_VerifyRecoverInit(mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE) = session operation::verify_recover_init;
+        C_VerifyRecover(input: *mut CK_BYTE, input_len: CK_ULONG, output: *mut CK_BYTE, output_len: *mut CK_ULONG) = session operation::verify_recover;
+        C_DigestEncryptUpdate(input: *mut CK_BYTE, input_len: CK_ULONG, output: *mut CK_BYTE, output_len: *mut CK_ULONG) = session operation::digest_encrypt_update;
+        C_DecryptDigestUpdate(input: *mut CK_BYTE, input_len: CK_ULONG, output: *mut CK_BYTE, output_len: *mut CK_ULONG) = session operation::decrypt_digest_update;
+        C_SignEncryptUpdate(input: *mut CK_BYTE, input_len: CK_ULONG, output: *mut CK_BYTE, output_len: *mut CK_ULONG) = session operation::sign_encrypt_update;
+        C_DecryptVerifyUpdate(input: *mut CK_BYTE, input_len: CK_ULONG, output: *mut CK_BYTE, output_len: *mut CK_ULONG) = session operation::decrypt_verify_update;
         C_GenerateKey(mechanism: *mut CK_MECHANISM, template: *mut CK_ATTRIBUTE, count: CK_ULONG, key: *mut CK_OBJECT_HANDLE) = session key::generate;
         C_GenerateKeyPair(mechanism: *mut CK_MECHANISM, public: *mut CK_ATTRIBUTE, public_count: CK_ULONG, private: *mut CK_ATTRIBUTE, private_count: CK_ULONG, public_key: *mut CK_OBJECT_HANDLE, private_key: *mut CK_OBJECT_HANDLE) = session key::generate_pair;
         C_WrapKey(mechanism: *mut CK_MECHANISM, wrapping_key: CK_OBJECT_HANDLE, key: CK_OBJECT_HANDLE, wrapped: *mut CK_BYTE, wrapped_len: *mut CK_ULONG) = missing;
@@ -186,25 +186,25 @@ functions! {
         C_DecryptMessageBegin(parameter: *mut c_void, parameter_len: CK_ULONG, associated: *mut CK_BYTE, associated_len: CK_ULONG) = missing;
         C_DecryptMessageNext(parameter: *mut c_void, parameter_len: CK_ULONG, input: *mut CK_BYTE, input_len: CK_ULONG, output: *mut CK_BYTE, output_len: *mut CK_ULONG, flags: CK_FLAGS) = missing;
         C_MessageDecryptFinal() = missing;
-        C_MessageSignInit(mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE) = missing;
-        C_SignMessage(parameter: *mut c_void, parameter_len: CK_ULONG, data: *mut CK_BYTE, data_len: CK_ULONG, signature: *mut CK_BYTE, signature_len: *mut CK_ULONG) = missing;
-        C_SignMessageBegin(parameter: *mut c_void, parameter_len: CK_ULONG) = missing;
-        C_SignMessageNext(parameter: *mut c_void, parameter_len: CK_ULONG, data: *mut CK_BYTE, data_len: CK_ULONG, signature: *mut CK_BYTE, signature_len: *mut CK_ULONG) = missing;
-        C_MessageSignFinal() = missing;
-        C_MessageVerifyInit(mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE) = missing;
-        C_VerifyMessage(parameter: *mut c_void, parameter_len: CK_ULONG, data: *mut CK_BYTE, data_len: CK_ULONG, signature: *mut CK_BYTE, signature_len: CK_ULONG) = missing;
-        C_VerifyMessageBegin(parameter: *mut c_void, parameter_len: CK_ULONG) = missing;
-        C_VerifyMessageNext(parameter: *mut c_void, parameter_len: CK_ULONG, data: *mut CK_BYTE, data_len: CK_ULONG, signature: *mut CK_BYTE, signature_len: CK_ULONG) = missing;
-        C_MessageVerifyFinal() = missing;
+        C_MessageSignInit(mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE) = session operation::message_sign_init;
+        C_SignMessage(parameter: *mut c_void, parameter_len: CK_ULONG, data: *mut CK_BYTE, data_len: CK_ULONG, signature: *mut CK_BYTE, signature_len: *mut CK_ULONG) = session message::sign;
+        C_SignMessageBegin(parameter: *mut c_void, parameter_len: CK_ULONG) = session message::sign_begin;
+        C_SignMessageNext(parameter: *mut c_void, parameter_len: CK_ULONG, data: *mut CK_BYTE, data_len: CK_ULONG, signature: *mut CK_BYTE, signature_len: *mut CK_ULONG) = session message::sign_next;
+        C_MessageSignFinal() = session operation::message_sign_final;
+        C_MessageVerifyInit(mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE) = session operation::message_verify_init;
+        C_VerifyMessage(parameter: *mut c_void, parameter_len: CK_ULONG, data: *mut CK_BYTE, data_len: CK_ULONG, signature: *mut CK_BYTE, signature_len: CK_ULONG) = session message::verify;
+        C_VerifyMessageBegin(parameter: *mut c_void, parameter_len: CK_ULONG) = session message::verify_begin;
+        C_VerifyMessageNext(parameter: *mut c_void, parameter_len: CK_ULONG, data: *mut CK_BYTE, data_len: CK_ULONG, signature: *mut CK_BYTE, signature_len: CK_ULONG) = session message::verify_next;
+        C_MessageVerifyFinal() = session operation::message_verify_final;
     }
     v3_2 {
         C_EncapsulateKey(mechanism: *mut CK_MECHANISM, public_key: CK_OBJECT_HANDLE, template: *mut CK_ATTRIBUTE, count: CK_ULONG, ciphertext: *mut CK_BYTE, ciphertext_len: *mut CK_ULONG, key: *mut CK_OBJECT_HANDLE) = missing;
         C_DecapsulateKey(mechanism: *mut CK_MECHANISM, private_key: CK_OBJECT_HANDLE, template: *mut CK_ATTRIBUTE, count: CK_ULONG, ciphertext: *mut CK_BYTE, ciphertext_len: CK_ULONG, key: *mut CK_OBJECT_HANDLE) = missing;
-        C_VerifySignatureInit(mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE, signature: *mut CK_BYTE, signature_len: CK_ULONG) = missing;
-        C_VerifySignature(part: *mut CK_BYTE, part_len: CK_ULONG) = missing;
-        C_VerifySignatureUpdate(part: *mut CK_BYTE, part_len: CK_ULONG) = missing;
-        C_VerifySignatureFinal() = missing;
-        C_GetSessionValidationFlags(kind: CK_SESSION_VALIDATION_FLAGS_TYPE, flags: *mut CK_FLAGS) = missing;
+        C_VerifySignatureInit(mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE, signature: *mut CK_BYTE, signature_len: CK_ULONG) = session operation::verify_signature_init;
+        C_VerifySignature(part: *mut CK_BYTE, part_len: CK_ULONG) = session operation::verify_signature;
+        C_VerifySignatureUpdate(part: *mut CK_BYTE, part_len: CK_ULONG) = session operation::verify_signature_update;
+        C_VerifySignatureFinal() = session operation::verify_signature_final;
+        C_GetSessionValidationFlags(kind: CK_SESSION_VALIDATION_FLAGS_TYPE, flags: *mut CK_FLAGS) = session session::validation_flags;
         C_AsyncComplete(function: *mut CK_UTF8CHAR, result: *mut CK_ASYNC_DATA) = missing;
         C_AsyncGetID(function: *mut CK_UTF8CHAR, id: *mut CK_ULONG) = missing;
         C_AsyncJoin(function: *mut CK_UTF8CHAR, id: CK_ULONG, data: *mut CK_BYTE, data_len: CK_ULONG) = missing;

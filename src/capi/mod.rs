@@ -8,6 +8,7 @@ mod general;
 mod guard;
 mod input;
 mod key;
+mod message;
 mod object;
 mod operation;
 mod output;

@@ -7,7 +7,8 @@
 //! - `transform`: input and a buffer for output;
 //! - `last`: a buffer for output;
 //! - `take`: input alone;
-//! - `check`: data and a signature.
+//! - `check`: data and a signature;
+//! - `end`: nothing.
 //!
 //! What follows the name are the kinds of operation that end when the output has no length at all, which is
 //! an error like any other.
@@ -73,6 +74,13 @@ macro_rules! operations {
             session.$name(unsafe { input::bytes(part, part_len) })
         }
     };
+    (@end $name:ident) => {
+        /// # Safety
+        /// Always safe.
+        pub(super) unsafe fn $name(session: &Session) -> Result<()> {
+            session.$name()
+        }
+    };
     (@check $name:ident) => {
         /// # Safety
         /// Each pointer is null or good for its length.
@@ -109,6 +117,42 @@ operations! {
     check     verify;
     take      verify_update;
     take      verify_final;
+    init      sign_recover_init   SignRecover;
+    transform sign_recover        SignRecover;
+    init      verify_recover_init VerifyRecover;
+    transform verify_recover      VerifyRecover;
+    take      verify_signature;
+    take      verify_signature_update;
+    end       verify_signature_final;
+    init      message_sign_init   MessageSign;
+    end       message_sign_final;
+    init      message_verify_init MessageVerify;
+    end       message_verify_final;
+    transform digest_encrypt_update Encrypt;
+    transform decrypt_digest_update Decrypt;
+    transform sign_encrypt_update   Encrypt;
+    transform decrypt_verify_update Decrypt;
+}
+
+/// `C_VerifySignatureInit`.
+///
+/// # Safety
+/// The mechanism is null or good for reading, and so is what it points to; the signature is null or good for
+/// its length.
+pub(super) unsafe fn verify_signature_init(
+    session: &Session,
+    mechanism: *mut CK_MECHANISM,
+    key: CK_OBJECT_HANDLE,
+    signature: *mut CK_BYTE,
+    signature_len: CK_ULONG,
+) -> Result<()> {
+    // SAFETY: the caller's promise, passed on.
+    unsafe {
+        init(session, mechanism, Kind::VerifySignature, |mechanism| {
+            let signature = input::bytes(signature, signature_len);
+            session.verify_signature_init(mechanism.mechanism, || input::parameter(mechanism), key, signature)
+        })
+    }
 }
 
 /// `C_DigestKey`, which takes a key instead of data.

@@ -16,6 +16,7 @@ mod dns;
 mod driver;
 pub mod embedded;
 mod errors;
+mod operations;
 mod setup;
 mod spec;
 mod transport;

@@ -1,12 +1,13 @@
 //! `C_CreateObject`: an object that is complete in its template.
 
 use super::certificate::Certificate;
-use super::engine::{Origin, build};
+use super::engine::{Origin, build, consistent};
 use super::history::{Past, settle};
-use super::keypair::describe_public;
+use super::keypair::{bits, describe_private, describe_public};
 use super::rules::Class;
-use super::{Look, Template, attribute, ec_params, secret_key};
-use crate::crypto::{Hash, PublicKey, Secret};
+use super::vendor::ForeignSeal;
+use super::{Look, Template, attribute, ec_params, private_key, secret_key};
+use crate::crypto::{Hash, PrivateKey, PublicKey, Secret};
 use crate::error::{Cause, Result};
 use crate::store::Attributes;
 use cryptoki_sys::*;
@@ -15,8 +16,10 @@ use cryptoki_sys::*;
 pub struct NewObject {
     /// All but `CKA_UNIQUE_ID`.
     pub attributes: Attributes,
-    /// Of a key with a secret part, that part: the bytes of `CKA_VALUE` of a secret key.
+    /// Of a key with a secret part, that part: PKCS#8 of a private key, the bytes of `CKA_VALUE` of a secret one.
     pub plaintext: Option<Secret>,
+    /// Of a key that another client of KMS sealed, its seal; what follows from the key may still be unknown.
+    pub foreign: Option<ForeignSeal>,
 }
 
 /// The new object that a template describes. `so` tells whether the security officer is logged in.
@@ -33,28 +36,70 @@ pub fn new_object(template: &Template, so: bool) -> Result<NewObject> {
         }
     };
     let row = Class::of(class, kind)
-        .filter(|row| row.class != CKO_PRIVATE_KEY)
+        .filter(|row| !matches!(row.class, CKO_PROFILE | CKO_MECHANISM))
         .ok_or_else(|| Cause::AttributeValueInvalid.with(format!("objects of class {class:#x} cannot be created")))?;
 
+    if matches!(class, CKO_PRIVATE_KEY | CKO_SECRET_KEY)
+        && let Some(foreign) = ForeignSeal::of(template)?
+    {
+        let mut attributes = build(row, template, Origin::Sealed, so)?;
+        settle(&mut attributes, Past::Imported)?;
+        return Ok(NewObject { attributes, plaintext: None, foreign: Some(foreign) });
+    }
     let mut attributes = build(row, template, Origin::Create, so)?;
     let mut plaintext = None;
     match class {
         CKO_CERTIFICATE => complete_certificate(&mut attributes, template)?,
         CKO_PUBLIC_KEY => complete_public_key(&mut attributes, template)?,
+        CKO_PRIVATE_KEY => {
+            let pkcs8 = private_key::pkcs8(kind.unwrap_or_default(), template)?;
+            complete_private_key(&mut attributes, &pkcs8)?;
+            plaintext = Some(pkcs8);
+        }
         CKO_SECRET_KEY => {
             let value = Secret::new(template.get(CKA_VALUE).unwrap_or_default().to_vec());
             secret_key::complete(&mut attributes, &value)?;
             settle(&mut attributes, Past::Imported)?;
             plaintext = Some(value);
         }
+        CKO_DOMAIN_PARAMETERS => {
+            let bits = bits(attributes.bytes(CKA_PRIME));
+            attributes.insert(CKA_PRIME_BITS, attribute::ulong(bits));
+        }
         _ => {}
     }
-    Ok(NewObject { attributes, plaintext })
+    consistent(&attributes)?;
+    Ok(NewObject { attributes, plaintext, foreign: None })
 }
 
 fn complete_certificate(object: &mut Attributes, template: &Template) -> Result<()> {
     let der = object.bytes(CKA_VALUE).to_vec();
-    let certificate = Certificate::parse(&der)?;
+    if der.is_empty() {
+        // The certificate lies elsewhere, and its keys are told by their hashes (section 4.6.3).
+        let told = [CKA_URL, CKA_HASH_OF_SUBJECT_PUBLIC_KEY, CKA_HASH_OF_ISSUER_PUBLIC_KEY];
+        let missing = told.into_iter().find(|attribute| object.bytes(*attribute).is_empty());
+        return match missing {
+            Some(attribute) => Err(Cause::TemplateIncomplete.with(attribute::name(attribute))),
+            None => Ok(()),
+        };
+    }
+    if object.number(CKA_CERTIFICATE_TYPE) == Some(CKC_X_509) {
+        complete_x509(object, &der)?;
+    }
+    let check = Hash::Sha1.digest(&der).as_ref()[..3].to_vec();
+    match template.get(CKA_CHECK_VALUE) {
+        // An empty value asks for none (section 4.6.3).
+        Some([]) => {}
+        Some(given) if given != check => return Err(Cause::AttributeValueInvalid.with("CKA_CHECK_VALUE is wrong")),
+        _ => {
+            object.insert(CKA_CHECK_VALUE, check);
+        }
+    }
+    Ok(())
+}
+
+fn complete_x509(object: &mut Attributes, der: &[u8]) -> Result<()> {
+    let certificate = Certificate::parse(der)?;
     // What the caller says of names and number is kept as said: clients look for their own bytes.
     let own = [
         (CKA_SUBJECT, certificate.subject),
@@ -67,15 +112,6 @@ fn complete_certificate(object: &mut Attributes, template: &Template) -> Result<
     }
     if object.bytes(CKA_PUBLIC_KEY_INFO) != certificate.public_key_info {
         return Err(Cause::AttributeValueInvalid.with("CKA_PUBLIC_KEY_INFO is not the certificate's"));
-    }
-    let check = Hash::Sha1.digest(&der).as_ref()[..3].to_vec();
-    match template.get(CKA_CHECK_VALUE) {
-        // An empty value asks for none (section 4.6.3).
-        Some([]) => {}
-        Some(given) if given != check => return Err(Cause::AttributeValueInvalid.with("CKA_CHECK_VALUE is wrong")),
-        _ => {
-            object.insert(CKA_CHECK_VALUE, check);
-        }
     }
     Ok(())
 }
@@ -101,6 +137,18 @@ fn complete_public_key(object: &mut Attributes, template: &Template) -> Result<(
         return Err(Cause::AttributeValueInvalid.with("CKA_PUBLIC_KEY_INFO is not of this key"));
     }
     describe_public(object, &key)?;
+    settle(object, Past::Imported)
+}
+
+fn complete_private_key(object: &mut Attributes, pkcs8: &Secret) -> Result<()> {
+    let info = object.bytes(CKA_PUBLIC_KEY_INFO).to_vec();
+    let key = PrivateKey::from_pkcs8(pkcs8.expose()).map_err(|error| {
+        Cause::AttributeValueInvalid.with(format!("the parts of the private key: {}", error.detail()))
+    })?;
+    describe_private(object, key.public_key())?;
+    if !info.is_empty() && info != object.bytes(CKA_PUBLIC_KEY_INFO) {
+        return Err(Cause::AttributeValueInvalid.with("CKA_PUBLIC_KEY_INFO is not of this key"));
+    }
     settle(object, Past::Imported)
 }
 

@@ -1,10 +1,10 @@
 //! Encrypting and decrypting.
 
-use super::operation::{Kind, Late, Outcome, Room, Slot as Operation};
+use super::operation::{AnySlot, Kind, Late, Outcome, Room, Slot as Operation};
 use super::sign::Demand;
 use super::slot::Slot;
 use super::table::Session;
-use super::use_of_key::UseOfKey;
+use super::use_of_key::{Keyed, UseOfKey};
 use crate::crypto::{Aes, AesStream, Direction, PublicKey, Secret};
 use crate::error::{Cause, Result};
 use crate::mechanism::{Cipher, Given, aes};
@@ -41,15 +41,16 @@ impl CipherKey {
     }
 }
 
-impl Ciphering {
-    /// The use of a private or secret key.
-    pub(super) fn key(&mut self) -> Option<&mut UseOfKey> {
+impl Keyed for Ciphering {
+    fn key(&mut self) -> Option<&mut UseOfKey> {
         match &mut self.key {
             CipherKey::Used(key) => Some(key),
             CipherKey::Public(_) => None,
         }
     }
+}
 
+impl Ciphering {
     /// How long the output of the end is: of `data`, which comes in one part, or of what came before.
     fn ready(&self, data: Option<&[u8]>) -> Result<Late<'_>> {
         if let Some(made) = &self.made {

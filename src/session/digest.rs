@@ -5,7 +5,7 @@ use super::table::Session;
 use super::use_of_key::UseOfKey;
 use crate::crypto::{Digester, Hash, Secret};
 use crate::error::{Cause, Result};
-use crate::mechanism::{Given, Mechanism, Request, find};
+use crate::mechanism::{Family, Given, MECHANISMS, Mechanism, Request, find};
 use crate::object::{Look, attribute};
 use cryptoki_sys::*;
 
@@ -17,6 +17,26 @@ pub(super) struct Digesting {
     digester: Option<Digester>,
     /// A key's value is among what was digested.
     pub(super) has_key: bool,
+}
+
+impl Digesting {
+    /// The hash function and its state, if that can be had. A state that a key went into stays here.
+    pub(super) fn save(&self) -> Option<(Hash, Secret)> {
+        if self.has_key {
+            return None;
+        }
+        let state = match &self.digester {
+            Some(digester) => digester.save(),
+            None => Digester::new(self.hash).save(),
+        };
+        Some((self.hash, state?))
+    }
+
+    /// Goes on from such a state.
+    pub(super) fn restore(hash: Hash, state: &[u8]) -> Option<Self> {
+        let mechanism = MECHANISMS.iter().find(|row| row.family == Family::Digest && row.hash == Some(hash))?;
+        Some(Self { mechanism, hash, digester: Some(Digester::restore(hash, state)?), has_key: false })
+    }
 }
 
 impl Session {

@@ -1,6 +1,7 @@
 //! A private or secret key in use by an operation: the login that it belongs to, and its audit.
 
 use super::handles::Object;
+use super::operation::{AnySlot, Slot as Operation};
 use super::slot::Slot;
 use crate::crypto::Key;
 use crate::error::{Cause, Error, Result};
@@ -22,6 +23,38 @@ pub(super) struct UseOfKey {
     /// Operations count up, so that a login for one of them finds the last.
     started: u64,
     logged_in: bool,
+}
+
+/// An operation that may use a private or secret key.
+pub(super) trait Keyed {
+    /// Its use of the key; `None` where the key is public.
+    fn key(&mut self) -> Option<&mut UseOfKey>;
+}
+
+/// The slot of such an operation, of whatever kind.
+pub(super) trait KeyedSlot {
+    /// Since when its operation waits for a context-specific login, if it does.
+    fn waits_since(&self) -> Option<u64>;
+    /// The user logged in for its operation.
+    fn log_in(&self);
+    /// The login is over: its operation ends, unless the key is public.
+    fn end_login(&self);
+}
+
+impl<T: Keyed> KeyedSlot for Operation<T> {
+    fn waits_since(&self) -> Option<u64> {
+        self.look(|operation| operation.key()?.waits_since()).flatten()
+    }
+
+    fn log_in(&self) {
+        self.look(|operation| operation.key().map(UseOfKey::log_in));
+    }
+
+    fn end_login(&self) {
+        if self.look(|operation| operation.key().is_some()) == Some(true) {
+            self.cancel();
+        }
+    }
 }
 
 static STARTED: AtomicU64 = AtomicU64::new(0);
@@ -46,6 +79,11 @@ impl UseOfKey {
     /// The user logged in for this operation.
     pub(super) fn log_in(&mut self) {
         self.logged_in = true;
+    }
+
+    /// The use that the user logged in for is over; the next one needs a login of its own.
+    pub(super) fn end_use(&mut self) {
+        self.logged_in = !self.object.record.attributes.is(CKA_ALWAYS_AUTHENTICATE);
     }
 
     /// Checks that the operation may go on. `UserNotLoggedIn` if not.

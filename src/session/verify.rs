@@ -1,13 +1,16 @@
 //! Verifying. With a public key nothing here goes to the network.
 
+use super::handles::Object;
 use super::mac::Authentication;
 use super::sign::Demand;
+use super::slot::Slot;
 use super::table::Session;
-use super::use_of_key::UseOfKey;
+use super::use_of_key::{Keyed, UseOfKey};
 use crate::crypto::PublicKey;
 use crate::error::{Cause, Result};
-use crate::mechanism::{Given, Signature};
+use crate::mechanism::{Given, Request, Signature};
 use cryptoki_sys::*;
+use std::sync::Arc;
 
 /// A verification under way.
 pub(super) enum Verifying {
@@ -15,16 +18,74 @@ pub(super) enum Verifying {
     Mac(Authentication, UseOfKey),
 }
 
+impl Keyed for Verifying {
+    fn key(&mut self) -> Option<&mut UseOfKey> {
+        match self {
+            Self::Signature(..) => None,
+            Self::Mac(_, key) => Some(key),
+        }
+    }
+}
+
 impl Verifying {
+    /// Starts to check one signature or MAC.
+    pub(super) fn new(slot: &Slot, request: &Request, object: &Arc<Object>) -> Result<Self> {
+        if object.is_secret_key() {
+            let key = UseOfKey::new(slot, Arc::clone(object), request.mechanism)?;
+            return Ok(Self::Mac(Authentication::new(request)?, key));
+        }
+        let key = object.public_key()?.clone();
+        Ok(Self::Signature(Signature::new(request, key.kind())?, key))
+    }
+
     fn is_updated(&self) -> bool {
         match self {
             Self::Signature(signature, _) => signature.is_updated(),
             Self::Mac(mac, _) => mac.is_updated(),
         }
     }
+
+    /// Takes in the next part of the data. With a secret key the first part asks for the key.
+    pub(super) fn update(&mut self, slot: &Slot, part: &[u8]) -> Result<()> {
+        match self {
+            Self::Signature(signature, _) => signature.update(part),
+            Self::Mac(mac, key) => mac.update(key, slot, part),
+        }
+    }
+
+    /// Checks the signature of `data`, which is all there is. `OperationActive` after updates.
+    pub(super) fn verify(self, slot: &Slot, data: &[u8], signature: &[u8]) -> Result<()> {
+        if self.is_updated() {
+            return Err(Cause::OperationActive.into());
+        }
+        match self {
+            Self::Signature(verifying, key) => verifying.verify(&key, data, signature),
+            Self::Mac(mac, key) => mac.verify(&key, slot, Some(data), signature),
+        }
+    }
+
+    /// Checks the signature of what came in by updates.
+    pub(super) fn verify_updated(self, slot: &Slot, signature: &[u8]) -> Result<()> {
+        match self {
+            Self::Signature(verifying, key) => verifying.verify_updated(&key, signature),
+            Self::Mac(mac, key) => mac.verify(&key, slot, None, signature),
+        }
+    }
 }
 
 impl Session {
+    /// The checked mechanism and key of a verification that is named by its `CKF_` flag.
+    pub(super) fn verification(
+        &self,
+        mechanism: CK_MECHANISM_TYPE,
+        given: impl FnOnce() -> Result<Given>,
+        key: CK_OBJECT_HANDLE,
+        flag: CK_FLAGS,
+    ) -> Result<(Request, Arc<Object>)> {
+        let demand = Demand { flag, classes: &[CKO_PUBLIC_KEY, CKO_SECRET_KEY], permission: CKA_VERIFY };
+        self.request(mechanism, given, key, &demand)
+    }
+
     /// `C_VerifyInit`.
     pub fn verify_init(
         &self,
@@ -32,56 +93,26 @@ impl Session {
         given: impl FnOnce() -> Result<Given>,
         key: CK_OBJECT_HANDLE,
     ) -> Result<()> {
-        const DEMAND: Demand =
-            Demand { flag: CKF_VERIFY, classes: &[CKO_PUBLIC_KEY, CKO_SECRET_KEY], permission: CKA_VERIFY };
         self.verifying.check_free()?;
-        let (request, object) = self.request(mechanism, given, key, &DEMAND)?;
-        self.verifying.start(match object.is_secret_key() {
-            true => {
-                let key = UseOfKey::new(&self.slot, object, request.mechanism)?;
-                Verifying::Mac(Authentication::new(&request)?, key)
-            }
-            false => {
-                let key = object.public_key()?.clone();
-                Verifying::Signature(Signature::new(&request, key.kind())?, key)
-            }
-        })
+        let (request, key) = self.verification(mechanism, given, key, CKF_VERIFY)?;
+        self.verifying.start(Verifying::new(&self.slot, &request, &key)?)
     }
 
     /// `C_Verify`.
     pub fn verify(&self, data: Result<&[u8]>, signature: Result<&[u8]>) -> Result<()> {
-        let verifying = self.verifying.take()?;
-        if verifying.is_updated() {
-            return Err(Cause::OperationActive.into());
-        }
-        let (data, signature) = (data?, signature?);
-        match verifying {
-            Verifying::Signature(verifying, key) => verifying.verify(&key, data, signature),
-            Verifying::Mac(mac, key) => mac.verify(&key, &self.slot, Some(data), signature),
-        }
+        self.verifying.take()?.verify(&self.slot, data?, signature?)
     }
 
-    /// `C_VerifyUpdate`. With a secret key the first part asks for the key.
+    /// `C_VerifyUpdate`.
     pub fn verify_update(&self, part: Result<&[u8]>) -> Result<()> {
         let login = self.slot.login_epoch();
-        self.verifying.advance(
-            |_| Ok(None),
-            |verifying| match verifying {
-                Verifying::Signature(signature, _) => signature.update(part?),
-                Verifying::Mac(mac, key) => mac.update(key, &self.slot, part?),
-            },
-        )?;
+        self.verifying.advance(|_| Ok(None), |verifying| verifying.update(&self.slot, part?))?;
         self.end_with_login(&self.verifying, login);
         Ok(())
     }
 
     /// `C_VerifyFinal`.
     pub fn verify_final(&self, signature: Result<&[u8]>) -> Result<()> {
-        let verifying = self.verifying.take()?;
-        let signature = signature?;
-        match verifying {
-            Verifying::Signature(verifying, key) => verifying.verify_updated(&key, signature),
-            Verifying::Mac(mac, key) => mac.verify(&key, &self.slot, None, signature),
-        }
+        self.verifying.take()?.verify_updated(&self.slot, signature?)
     }
 }

@@ -58,6 +58,34 @@ impl Token {
         })
     }
 
+    /// Seals the key of an object anew, for the object `id` with these attributes: one KMS `ReEncrypt`, and the
+    /// plaintext is never here. Only a copy of a key in an envelope takes its `Decrypt` and another seal.
+    pub(super) fn reseal(&self, object: &ObjectRecord, id: ObjectId, attributes: &Attributes) -> Result<SealedKey> {
+        let record = self.initialised()?;
+        let sealed = object.sealed.as_ref().ok_or_else(|| Cause::RecordCorrupt.with("a key without its blob"))?;
+        let token_key = self.token_key(&record)?;
+        if sealed.form == SealForm::Envelope && id != object.id {
+            let (plaintext, _) = self.open(object)?;
+            return self.seal(&record, &token_key, id, attributes, &plaintext);
+        }
+        let from = stored_context(&record, object, sealed)?;
+        let user = &self.config.kms.encryption_context;
+        let to = policy::encryption_context(&record.serial, attributes, None, sealed.form, user)?;
+        let blob = token_key.open(object.id.as_bytes(), &sealed.blob)?;
+        let (blob, kms_key_arn) = match sealed.form {
+            SealForm::Kms => {
+                let made = self.kms.re_encrypt(blob.expose(), &from, &to)?;
+                (made.sealed, made.kms_key_arn)
+            }
+            SealForm::Envelope => {
+                let (data_key, body) = split_envelope(blob.expose()).ok_or(Cause::SealBroken)?;
+                let made = self.kms.re_encrypt(data_key, &from, &to)?;
+                (envelope(&made.sealed, body), made.kms_key_arn)
+            }
+        };
+        self.sealed(&token_key, id, sealed.form, &blob, kms_key_arn)
+    }
+
     /// Opens the seal of an object: one KMS `Decrypt`. The plaintext and the request id.
     pub(super) fn open(&self, object: &ObjectRecord) -> Result<(Secret, Option<String>)> {
         let record = self.initialised()?;

@@ -431,9 +431,12 @@ fn the_value_of_a_key_can_be_digested() {
         assert_eq!(call!(module, C_DigestKey, desk.session, key), rv);
         assert_eq!(call!(module, C_DigestKey, desk.session, key), CKR_OPERATION_NOT_INITIALIZED, "it is over");
     }
-    // What a key went into ends with the login; what only data went into may go on.
+    // What a key went into is not to be had, and ends with the login.
     ok!(module, C_DigestInit, desk.session, &mut mechanism(CKM_SHA256));
     ok!(module, C_DigestKey, desk.session, key);
+    let state =
+        with_room(Room::Bytes(1024), |buffer, len| call!(module, C_GetOperationState, desk.session, buffer, len));
+    assert_eq!(state, Err((CKR_STATE_UNSAVEABLE, 0)));
     ok!(module, C_Logout, desk.session);
     let last = with_room(Room::Bytes(32), |buffer, len| call!(module, C_DigestFinal, desk.session, buffer, len));
     assert_eq!(last, Err((CKR_OPERATION_NOT_INITIALIZED, 0)));

@@ -71,7 +71,8 @@ causes! {
     HostMemory                CKR_HOST_MEMORY                      0 "out of memory";
     KeyFunctionNotPermitted   CKR_KEY_FUNCTION_NOT_PERMITTED       0 "the key's attributes do not permit this use";
     KeyHandleInvalid          CKR_KEY_HANDLE_INVALID               0 "no key has this handle";
-    KeySizeRange              CKR_KEY_SIZE_RANGE                   0 "KMS makes no key pair of this size";
+    KeyNotNeeded              CKR_KEY_NOT_NEEDED                   0 "the saved state needs no such key";
+    KeySizeRange              CKR_KEY_SIZE_RANGE                   0 "KMS makes no key of this size";
     KeyTypeInconsistent       CKR_KEY_TYPE_INCONSISTENT            0 "the key is of another type than the mechanism needs";
     MechanismInvalid          CKR_MECHANISM_INVALID                0 "the mechanism is unknown or not allowed here";
     MechanismParamInvalid     CKR_MECHANISM_PARAM_INVALID          0 "the mechanism's parameter is not valid";
@@ -85,6 +86,7 @@ causes! {
     PinLenRange               CKR_PIN_LEN_RANGE                    0 "the PIN is too short or too long";
     PinLocked                 CKR_PIN_LOCKED                       0 "the PIN is locked after too many wrong tries";
     RandomSeedNotSupported    CKR_RANDOM_SEED_NOT_SUPPORTED        0 "the random generator takes no seed";
+    SavedStateInvalid         CKR_SAVED_STATE_INVALID              0 "this is no state that was saved with this token in the same state of a session";
     SessionAsyncNotSupported  CKR_SESSION_ASYNC_NOT_SUPPORTED      0 "asynchronous sessions are not supported";
     SessionExists             CKR_SESSION_EXISTS                   0 "a session with the token is open";
     SessionHandleInvalid      CKR_SESSION_HANDLE_INVALID           0 "no session has this handle";

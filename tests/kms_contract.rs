@@ -12,7 +12,7 @@ use datakey::config::{KmsBackend, KmsConfig, Timeouts};
 use datakey::crypto::Secret;
 use datakey::error::{Cause, Result};
 use datakey::kms::embedded::{self, Embedded, InProcess};
-use datakey::kms::{EncryptionContext, HostRules, KeyPairSpec, Kms};
+use datakey::kms::{DataKeySize, EncryptionContext, HostRules, KeyPairSpec, Kms};
 use ed25519_dalek::pkcs8::DecodePrivateKey;
 use rsa::pkcs8::EncodePublicKey;
 use std::collections::BTreeMap;
@@ -30,7 +30,9 @@ const REFUSALS: &[&str] = &[
     "cut blob",
     "garbage blob",
     "wrong key",
+    "wrong source key",
     "unknown key",
+    "unknown source key",
     "oversized plaintext",
     "RSA key as wrapping key",
     "disabled key",
@@ -132,6 +134,7 @@ impl Subject {
         assert_eq!(kms.describe_key().unwrap().key_spec, "SYMMETRIC_DEFAULT");
         self.key_pairs(&kms);
         self.secrets(&kms);
+        self.re_encryption(&kms, other_key_id);
         let mut report = Report::default();
         self.refusals(&kms, other_key_id, &mut report);
         assert_eq!(report.0.iter().map(|(what, _)| *what).collect::<Vec<_>>(), REFUSALS);
@@ -157,8 +160,23 @@ impl Subject {
 
     fn secrets(&self, kms: &Kms) {
         let here = context(kms, "here");
-        let key = kms.generate_data_key(&here).unwrap();
-        assert_eq!(kms.decrypt(&key.sealed, &here).unwrap().plaintext.expose(), key.plaintext.expose());
+        let sizes = [DataKeySize::aes(16), DataKeySize::aes(24), DataKeySize::aes(32)];
+        for size in sizes.into_iter().chain([1, 20, 64, 1024].map(DataKeySize::bytes)).map(Result::unwrap) {
+            let key = kms.generate_data_key(size, &here).unwrap();
+            let plaintext = key.plaintext.expect("the plaintext was asked for");
+            assert_eq!(plaintext.len(), size.len());
+            let opened = kms.decrypt(&key.sealed, &here).unwrap();
+            assert_eq!(opened.plaintext.expose(), plaintext.expose(), "{size:?}");
+            assert_eq!(opened.kms_key_arn, key.kms_key_arn);
+            if size.len() >= 16 {
+                let another = kms.generate_data_key(size, &here).unwrap().plaintext.unwrap();
+                assert_ne!(another.expose(), plaintext.expose(), "{size:?}");
+            }
+
+            let key = kms.generate_data_key_without_plaintext(size, &here).unwrap();
+            assert!(key.plaintext.is_none());
+            assert_eq!(kms.decrypt(&key.sealed, &here).unwrap().plaintext.len(), size.len());
+        }
 
         for len in [1, 2400, 4096] {
             let secret = Secret::new((0..len).map(|i| i as u8).collect());
@@ -171,20 +189,31 @@ impl Subject {
         let other = EncryptionContext::default().with("b", "2").with("a", "1");
         let sealed = kms.encrypt(&Secret::new(vec![7]), &one).unwrap().sealed;
         assert_eq!(kms.decrypt(&sealed, &other).unwrap().plaintext.expose(), [7]);
+    }
 
-        if self.re_encrypts {
-            let there = context(kms, "there");
-            let moved = kms.re_encrypt(&key.sealed, &here, &there).unwrap().sealed;
-            assert_eq!(kms.decrypt(&moved, &there).unwrap().plaintext.expose(), key.plaintext.expose());
-            assert!(kms.decrypt(&moved, &here).is_err(), "{}: the old context still opens", self.name);
-        } else {
+    /// From one context to another, and from a foreign key to ours.
+    fn re_encryption(&self, kms: &Kms, other_key_id: Option<&str>) {
+        if !self.re_encrypts {
             println!("{}: ReEncrypt: not counted: not tried", self.name);
+            return;
+        }
+        let (here, there) = (context(kms, "here"), context(kms, "there"));
+        for source in std::iter::once(kms.key_id()).chain(other_key_id) {
+            let key = self.kms(source).generate_data_key(DataKeySize::AES_256, &here).unwrap();
+            let moved = kms.re_encrypt_from(source, &key.sealed, &here, &there).unwrap();
+            let opened = kms.decrypt(&moved.sealed, &there).unwrap();
+            assert_eq!(opened.plaintext.expose(), key.plaintext.unwrap().expose());
+            assert_eq!(opened.kms_key_arn, moved.kms_key_arn);
+            assert_eq!(moved.kms_key_arn == key.kms_key_arn, source == kms.key_id());
+            assert!(kms.decrypt(&moved.sealed, &here).is_err(), "{}: the old context still opens", self.name);
+            let back = kms.re_encrypt(&moved.sealed, &there, &here).unwrap();
+            kms.decrypt(&back.sealed, &here).unwrap();
         }
     }
 
     fn refusals(&self, kms: &Kms, other_key_id: Option<&str>, report: &mut Report) {
         let here = context(kms, "here");
-        let sealed = kms.generate_data_key(&here).unwrap().sealed;
+        let sealed = kms.generate_data_key(DataKeySize::AES_256, &here).unwrap().sealed;
 
         let wrong = [
             here.clone().with(EncryptionContext::OBJECT, "there"),
@@ -208,11 +237,17 @@ impl Subject {
         report.probe("garbage blob", [kms.decrypt(&[0x5a; 100], &here)], Cause::SealBroken);
 
         match other_key_id {
-            Some(other) => report.probe("wrong key", [self.kms(other).decrypt(&sealed, &here)], Cause::SealWrongKey),
-            None => report.skip("wrong key"),
+            Some(other) => {
+                report.probe("wrong key", [self.kms(other).decrypt(&sealed, &here)], Cause::SealWrongKey);
+                let moved = kms.re_encrypt_from(other, &sealed, &here, &here);
+                report.probe("wrong source key", [moved], Cause::SealWrongKey);
+            }
+            None => ["wrong key", "wrong source key"].into_iter().for_each(|what| report.skip(what)),
         }
-        let unknown = self.kms("01234567-89ab-4def-8123-456789abcdef");
-        report.probe("unknown key", [unknown.decrypt(&sealed, &here)], Cause::KmsKeyNotFound);
+        let unknown = "01234567-89ab-4def-8123-456789abcdef";
+        report.probe("unknown key", [self.kms(unknown).decrypt(&sealed, &here)], Cause::KmsKeyNotFound);
+        let moved = kms.re_encrypt_from(unknown, &sealed, &here, &here);
+        report.probe("unknown source key", [moved], Cause::KmsKeyNotFound);
         match &self.admin {
             Some(admin) => {
                 let result = admin.encrypt(kms.key_id(), 4097);
@@ -226,7 +261,7 @@ impl Subject {
                 report.probe("RSA key as wrapping key", [pair], Cause::KmsInvalidKeyUsage);
                 let doomed = admin.create_key(None);
                 let kms = self.kms(&doomed);
-                let sealed = kms.generate_data_key(&here).unwrap().sealed;
+                let sealed = kms.generate_data_key(DataKeySize::AES_256, &here).unwrap().sealed;
                 admin.disable(&doomed);
                 report.probe("disabled key", [kms.decrypt(&sealed, &here)], Cause::KmsKeyDisabled);
                 admin.enable(&doomed);
@@ -234,7 +269,7 @@ impl Subject {
                 admin.schedule_deletion(&doomed);
                 report.probe("key pending deletion", [kms.decrypt(&sealed, &here)], Cause::KmsKeyInvalidState);
             }
-            None => REFUSALS[7..].iter().for_each(|what| report.skip(what)),
+            None => REFUSALS[9..].iter().for_each(|what| report.skip(what)),
         }
     }
 }
@@ -386,7 +421,14 @@ fn moto() {
             specs: MOTO_SPECS,
             re_encrypts: true,
         };
-        let expected = ["garbage blob", "wrong key", "RSA key as wrapping key", "disabled key", "key pending deletion"];
+        let expected = [
+            "garbage blob",
+            "wrong key",
+            "unknown source key",
+            "RSA key as wrapping key",
+            "disabled key",
+            "key pending deletion",
+        ];
         assert_eq!(subject.check(&key, Some(&other)).not_counted(), expected);
     }
 }
@@ -404,7 +446,15 @@ fn ministack() {
             specs: MINISTACK_SPECS,
             re_encrypts: false,
         };
-        let expected = ["flipped bits", "cut blob", "wrong key", "unknown key", "oversized plaintext"];
+        let expected = [
+            "flipped bits",
+            "cut blob",
+            "wrong key",
+            "wrong source key",
+            "unknown key",
+            "unknown source key",
+            "oversized plaintext",
+        ];
         assert_eq!(subject.check(&key, Some(&other)).not_counted(), expected);
     }
 }

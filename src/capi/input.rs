@@ -1,9 +1,13 @@
 //! The caller's pointers, read once and checked.
 
 use crate::error::{Cause, Result};
-use crate::mechanism::{Given, Needs, find};
+use crate::mechanism::{Given as Parameter, Needs, find};
+use crate::object::attribute::{Kind, kind};
+use crate::object::nested;
+use crate::object::template::Given;
 use cryptoki_sys::*;
 use std::ffi::c_void;
+use std::ops::Deref;
 use std::ptr;
 
 /// A value of the caller's; `ArgumentsBad` for NULL.
@@ -53,23 +57,77 @@ pub(super) unsafe fn attributes(template: *const CK_ATTRIBUTE, count: CK_ULONG) 
 }
 
 /// A template with its values.
+pub(super) struct Template<'a> {
+    given: Vec<Given<'a>>,
+    /// What some of the values lie in: templates in templates, without their pointers.
+    _nested: Vec<Vec<u8>>,
+}
+
+impl<'a> Deref for Template<'a> {
+    type Target = [Given<'a>];
+
+    fn deref(&self) -> &Self::Target {
+        &self.given
+    }
+}
+
+/// A template with its values.
 ///
 /// # Safety
-/// As for [`attributes`], and each value is null or good for its length while the result lives.
-pub(super) unsafe fn template<'a>(
-    template: *const CK_ATTRIBUTE,
-    count: CK_ULONG,
-) -> Result<Vec<(CK_ATTRIBUTE_TYPE, &'a [u8])>> {
+/// As for [`attributes`], and each value is null or good for its length while the result lives; in that of
+/// an attribute array the same is true of each element.
+pub(super) unsafe fn template<'a>(template: *const CK_ATTRIBUTE, count: CK_ULONG) -> Result<Template<'a>> {
     // SAFETY: the caller's promise, passed on.
-    unsafe { attributes(template, count) }?
-        .into_iter()
-        .map(|attribute| {
-            // SAFETY: the caller's promise, passed on.
-            let value = unsafe { bytes(attribute.pValue.cast(), attribute.ulValueLen) };
-            let value = value.map_err(|_| Cause::AttributeValueInvalid.with("a value without memory"))?;
-            Ok((attribute.type_, value))
-        })
-        .collect()
+    let attributes = unsafe { attributes(template, count) }?;
+    let mut read = Template { given: Vec::with_capacity(attributes.len()), _nested: Vec::new() };
+    for attribute in attributes {
+        // SAFETY: the caller's promise, passed on.
+        let mut value = unsafe { value_of(&attribute) }?;
+        if kind(attribute.type_) == Some(Kind::Template) {
+            // SAFETY: as above.
+            let encoding = unsafe { encoded(&attribute, 1) }?;
+            // SAFETY: the bytes lie on the heap, where they stay unchanged until the result is dropped.
+            value = unsafe { std::slice::from_raw_parts(encoding.as_ptr(), encoding.len()) };
+            read._nested.push(encoding);
+        }
+        read.given.push((attribute.type_, value));
+    }
+    Ok(read)
+}
+
+/// # Safety
+/// The value is null or good for its length while the result lives.
+unsafe fn value_of<'a>(attribute: &CK_ATTRIBUTE) -> Result<&'a [u8]> {
+    // SAFETY: the caller's promise, passed on.
+    let value = unsafe { bytes(attribute.pValue.cast(), attribute.ulValueLen) };
+    value.map_err(|_| Cause::AttributeValueInvalid.with("a value without memory"))
+}
+
+/// The value of an attribute that is an array of attributes, as [`nested`] lays it out.
+///
+/// # Safety
+/// The value is null or good for its length, and in it the same is true of each element.
+unsafe fn encoded(attribute: &CK_ATTRIBUTE, depth: usize) -> Result<Vec<u8>> {
+    let len = attribute.ulValueLen as usize;
+    let count = len / size_of::<CK_ATTRIBUTE>();
+    if depth > nested::DEEPEST || !len.is_multiple_of(size_of::<CK_ATTRIBUTE>()) {
+        return Err(Cause::AttributeValueInvalid.with("an array of attributes"));
+    }
+    // SAFETY: the value has room for so many attributes.
+    let elements = unsafe { attributes(attribute.pValue.cast(), count as CK_ULONG) }
+        .map_err(|_| Cause::AttributeValueInvalid.with("an array of attributes without memory"))?;
+    let mut values = Vec::with_capacity(count);
+    for element in elements {
+        // SAFETY: the caller's promise, passed on.
+        let value = unsafe {
+            match kind(element.type_) {
+                Some(Kind::Template) => encoded(&element, depth + 1)?,
+                _ => value_of(&element)?.to_vec(),
+            }
+        };
+        values.push((element.type_, value));
+    }
+    nested::encode(values)
 }
 
 /// A mechanism; `None` for NULL, which cancels an operation.
@@ -87,30 +145,30 @@ pub(super) unsafe fn mechanism(mechanism: *const CK_MECHANISM) -> Option<CK_MECH
 ///
 /// # Safety
 /// The parameter is null or good for its length, and so is what it points to.
-pub(super) unsafe fn parameter(mechanism: &CK_MECHANISM) -> Result<Given> {
-    let Some(row) = find(mechanism.mechanism) else { return Ok(Given::Other) };
+pub(super) unsafe fn parameter(mechanism: &CK_MECHANISM) -> Result<Parameter> {
+    let Some(row) = find(mechanism.mechanism) else { return Ok(Parameter::Other) };
     if mechanism.ulParameterLen == 0 {
-        return Ok(Given::Nothing);
+        return Ok(Parameter::Nothing);
     }
     let bad = || Cause::MechanismParamInvalid.with(row.name);
     // SAFETY: the structures that follow are read only if the length is theirs; the caller promises
     // that they, and what they point to, can be read.
     unsafe {
         Ok(match row.needs() {
-            Needs::Nothing => Given::Other,
+            Needs::Nothing => Parameter::Other,
             Needs::Pss => {
                 let pss: CK_RSA_PKCS_PSS_PARAMS = structure(mechanism).ok_or_else(bad)?;
-                Given::Pss { hash: pss.hashAlg, mgf: pss.mgf, salt_len: pss.sLen }
+                Parameter::Pss { hash: pss.hashAlg, mgf: pss.mgf, salt_len: pss.sLen }
             }
             Needs::Oaep => {
                 let oaep: CK_RSA_PKCS_OAEP_PARAMS = structure(mechanism).ok_or_else(bad)?;
                 let label = bytes(oaep.pSourceData.cast(), oaep.ulSourceDataLen).map_err(|_| bad())?;
-                Given::Oaep { hash: oaep.hashAlg, mgf: oaep.mgf, source: oaep.source, label: label.to_vec() }
+                Parameter::Oaep { hash: oaep.hashAlg, mgf: oaep.mgf, source: oaep.source, label: label.to_vec() }
             }
             Needs::EddsaOrNothing => {
                 let eddsa: CK_EDDSA_PARAMS = structure(mechanism).ok_or_else(bad)?;
                 let context = bytes(eddsa.pContextData, eddsa.ulContextDataLen).map_err(|_| bad())?;
-                Given::Eddsa { prehash: eddsa.phFlag != CK_FALSE, context: context.to_vec() }
+                Parameter::Eddsa { prehash: eddsa.phFlag != CK_FALSE, context: context.to_vec() }
             }
         })
     }

@@ -3,22 +3,19 @@
 //! Here, and nowhere else, are the caller's pointers: `input` reads them, `output` writes them, and
 //! `guard` stands at every entry. What is behind the door sees slices and typed values.
 
-mod decrypt;
-mod digest;
-mod encrypt;
 mod functions;
 mod general;
 mod guard;
 mod input;
 mod key;
+mod message;
 mod object;
+mod operation;
 mod output;
 mod random;
 mod session;
-mod sign;
 mod slot;
 #[cfg(test)]
 mod tests;
-mod verify;
 
 pub use functions::*;

@@ -2,7 +2,7 @@
 
 use super::{input, output};
 use crate::error::{Cause, Result};
-use crate::session::Session;
+use crate::session::{Room, Session};
 use cryptoki_sys::*;
 
 /// # Safety
@@ -20,6 +20,25 @@ pub(super) unsafe fn create(
     unsafe {
         let handle = session.create_object(&input::template(template, count)?)?;
         output::value(object, handle)
+    }
+}
+
+/// # Safety
+/// The template is null or good for `count` attributes; `copy` is null or good for writing.
+pub(super) unsafe fn copy(
+    session: &Session,
+    object: CK_OBJECT_HANDLE,
+    template: *mut CK_ATTRIBUTE,
+    count: CK_ULONG,
+    copy: *mut CK_OBJECT_HANDLE,
+) -> Result<()> {
+    if copy.is_null() {
+        return Err(Cause::ArgumentsBad.into());
+    }
+    // SAFETY: the caller's promise, passed on.
+    unsafe {
+        let handle = session.copy_object(object, &input::template(template, count)?)?;
+        output::value(copy, handle)
     }
 }
 
@@ -48,7 +67,11 @@ pub(super) unsafe fn attributes(
 ) -> Result<()> {
     // SAFETY: the caller's promise, passed on.
     let wanted = unsafe { input::attributes(template, count) }?;
-    let answers = session.attributes(object, wanted.iter().map(|attribute| attribute.type_))?;
+    let wanted = wanted.iter().map(|attribute| match attribute.pValue.is_null() {
+        true => (attribute.type_, Room::Query),
+        false => (attribute.type_, Room::Bytes(attribute.ulValueLen as usize)),
+    });
+    let answers = session.attributes(object, wanted)?;
     let mut first = Ok(());
     for (index, answer) in answers.into_iter().enumerate() {
         // SAFETY: there are as many answers as attributes.

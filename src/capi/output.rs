@@ -2,6 +2,7 @@
 //! is CKR_BUFFER_TOO_SMALL, and the operation lives on in both cases" (section 5.2).
 
 use crate::error::{Cause, Result};
+use crate::object::Answer;
 use crate::session::{Outcome, Room};
 use cryptoki_sys::*;
 
@@ -82,26 +83,62 @@ pub(super) unsafe fn list<T: Copy>(array: *mut T, count: *mut CK_ULONG, values: 
 /// answered gets the length `CK_UNAVAILABLE_INFORMATION`, and its error is returned.
 ///
 /// # Safety
-/// `attribute` is good for reading and writing; its value is null or good for its length.
-pub(super) unsafe fn attribute(attribute: *mut CK_ATTRIBUTE, answer: Result<Vec<u8>>) -> Result<()> {
+/// `attribute` is good for reading and writing; its value is null or good for its length. That of a template
+/// holds attributes of which the same is true.
+pub(super) unsafe fn attribute(attribute: *mut CK_ATTRIBUTE, answer: Result<Answer>) -> Result<()> {
     // SAFETY: the caller's promise; the structure is copied out because it may be unaligned.
     let mut copy = unsafe { attribute.read_unaligned() };
     let room = copy.ulValueLen as usize;
     copy.ulValueLen = CK_ULONG::MAX;
     let result = answer.and_then(|answer| {
-        if !copy.pValue.is_null() {
-            if room < answer.len() {
-                return Err(Cause::BufferTooSmall.into());
-            }
-            // SAFETY: the value is not null and has room for the answer.
-            unsafe { std::ptr::copy_nonoverlapping(answer.as_ptr(), copy.pValue.cast::<u8>(), answer.len()) };
+        let len = match &answer {
+            Answer::Bytes(bytes) => bytes.len(),
+            Answer::Secret(secret) => secret.len(),
+            Answer::Length(len) => *len,
+            Answer::Template(entries) => entries.len() * size_of::<CK_ATTRIBUTE>(),
+        };
+        if !copy.pValue.is_null() && room < len {
+            return Err(Cause::BufferTooSmall.into());
         }
-        copy.ulValueLen = answer.len() as CK_ULONG;
+        copy.ulValueLen = len as CK_ULONG;
+        if copy.pValue.is_null() {
+            return Ok(());
+        }
+        // SAFETY: the value is not null and has room for `len` bytes.
+        unsafe {
+            match answer {
+                Answer::Bytes(bytes) => std::ptr::copy_nonoverlapping(bytes.as_ptr(), copy.pValue.cast(), len),
+                Answer::Secret(secret) => {
+                    std::ptr::copy_nonoverlapping(secret.expose().as_ptr(), copy.pValue.cast(), len);
+                }
+                // Only given where there is no room.
+                Answer::Length(_) => return Err(Cause::BufferTooSmall.into()),
+                Answer::Template(entries) => return nested(copy.pValue.cast(), entries),
+            }
+        }
         Ok(())
     });
     // SAFETY: as above.
     unsafe { attribute.write_unaligned(copy) };
     result
+}
+
+/// Answers the attributes of a template, each as one of the caller's own; of several errors, the first is told.
+///
+/// # Safety
+/// `array` is good for as many attributes as there are entries, and each as in [`attribute`].
+unsafe fn nested(array: *mut CK_ATTRIBUTE, entries: Vec<(CK_ATTRIBUTE_TYPE, Answer)>) -> Result<()> {
+    let mut first = Ok(());
+    for (index, (type_, answer)) in entries.into_iter().enumerate() {
+        // SAFETY: the caller's promise.
+        let written = unsafe {
+            let element = array.add(index);
+            (&raw mut (*element).type_).write_unaligned(type_);
+            attribute(element, Ok(answer))
+        };
+        first = first.and(written);
+    }
+    first
 }
 
 /// A string as the information structures hold it: padded with blanks, cut at a character's end.

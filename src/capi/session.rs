@@ -122,6 +122,43 @@ pub(super) unsafe fn set_pin(
     session.set_pin(old, new)
 }
 
+/// # Safety
+/// Each pointer is null or good for its length.
+pub(super) unsafe fn operation_state(session: &Session, state: *mut CK_BYTE, state_len: *mut CK_ULONG) -> Result<()> {
+    // SAFETY: the caller's promise, passed on.
+    unsafe { output::operation(state, state_len, || (), |room| session.operation_state(room)) }
+}
+
+/// # Safety
+/// `state` is null or good for `state_len` bytes.
+pub(super) unsafe fn set_operation_state(
+    session: &Session,
+    state: *mut CK_BYTE,
+    state_len: CK_ULONG,
+    encryption_key: CK_OBJECT_HANDLE,
+    authentication_key: CK_OBJECT_HANDLE,
+) -> Result<()> {
+    // SAFETY: the caller's promise, passed on.
+    let state = unsafe { input::bytes(state, state_len) }?;
+    session.set_operation_state(state, [encryption_key, authentication_key])
+}
+
+/// No validation is claimed, so no flag is ever set (section 4.15.3.1).
+///
+/// # Safety
+/// `flags` is null or good for writing.
+pub(super) unsafe fn validation_flags(
+    _: &Session,
+    kind: CK_SESSION_VALIDATION_FLAGS_TYPE,
+    flags: *mut CK_FLAGS,
+) -> Result<()> {
+    if kind != CKS_LAST_VALIDATION_OK {
+        return Err(Cause::ArgumentsBad.with("no such kind of validation flags"));
+    }
+    // SAFETY: the caller's promise, passed on.
+    unsafe { output::value(flags, 0) }
+}
+
 /// Kinds that are not active, and flags that are no operation's, are passed over (section 5.6.9).
 ///
 /// # Safety

@@ -1,8 +1,122 @@
-//! Message authentication and key derivation, for our own records.
+//! Message authentication: for callers in parts, for our own records at once.
 #![forbid(unsafe_code)]
 
+use super::aws_lc::cmac::Cmac;
+use super::aws_lc::gcm::Gcm;
+use super::aws_lc::hmac::Hmac;
 use super::aws_lc::mac;
-use crate::error::Result;
+use super::{Digest, Direction, Hash};
+use crate::error::{Cause, Result};
+use zeroize::Zeroizing;
+
+/// A way to authenticate messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MacAlgorithm {
+    /// HMAC with a hash function; a key of any length.
+    Hmac(Hash),
+    /// AES-CMAC; a key of 16, 24 or 32 bytes.
+    AesCmac,
+    /// AES-GMAC; a key of 16, 24 or 32 bytes. An initialisation vector serves one message.
+    AesGmac {
+        /// The initialisation vector: 1 to 2^31-1 bytes.
+        iv: Vec<u8>,
+    },
+}
+
+impl MacAlgorithm {
+    /// The length of a whole MAC in bytes.
+    #[allow(clippy::len_without_is_empty, reason = "no MAC is empty")]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Hmac(hash) => hash.len(),
+            Self::AesCmac | Self::AesGmac { .. } => 16,
+        }
+    }
+}
+
+/// A MAC under way. Its state lives in the protected pool: in a forked child every use is
+/// [`Cause::NotInitialized`].
+pub struct Mac(State);
+
+enum State {
+    Hmac(Hmac),
+    Cmac(Cmac),
+    Gmac(Gcm),
+}
+
+impl Mac {
+    /// Starts with a key. [`Cause::KeySizeRange`] if the algorithm takes none of this length,
+    /// [`Cause::MechanismParamInvalid`] for a vector of a length that GMAC does not take.
+    pub fn new(algorithm: &MacAlgorithm, key: &[u8]) -> Result<Self> {
+        Ok(Self(match algorithm {
+            MacAlgorithm::Hmac(hash) => State::Hmac(Hmac::new(*hash, key)?),
+            MacAlgorithm::AesCmac => State::Cmac(Cmac::new(key)?),
+            MacAlgorithm::AesGmac { iv } => State::Gmac(Gcm::new(key, iv, Direction::Encrypt)?),
+        }))
+    }
+
+    /// Adds `data`.
+    pub fn update(&mut self, data: &[u8]) -> Result<()> {
+        match &mut self.0 {
+            State::Hmac(hmac) => hmac.update(data),
+            State::Cmac(cmac) => cmac.update(data),
+            State::Gmac(gcm) => gcm.authenticate(data),
+        }
+    }
+
+    /// The whole MAC of all that was added. Of a shorter one its leftmost bytes are taken.
+    pub fn finish(self) -> Result<Zeroizing<Digest>> {
+        match self.0 {
+            State::Hmac(mut hmac) => hmac.finish(),
+            State::Cmac(mut cmac) => cmac.finish(),
+            State::Gmac(gcm) => {
+                let mut tag = [0; 16];
+                gcm.tag(&mut tag)?;
+                Ok(Zeroizing::new(Digest::made_by(tag.len(), |out| out[..tag.len()].copy_from_slice(&tag))))
+            }
+        }
+    }
+
+    /// Compares `mac` with as many of the leftmost bytes of the MAC, in constant time.
+    /// [`Cause::SignatureInvalid`] if they differ, [`Cause::SignatureLenRange`] if `mac` is empty or longer than a
+    /// MAC. Which length is right is the caller's to know.
+    pub fn verify(self, mac: &[u8]) -> Result<()> {
+        let whole = self.finish()?;
+        let leftmost = whole.get(..mac.len()).filter(|leftmost| !leftmost.is_empty());
+        match constant_time_eq(leftmost.ok_or(Cause::SignatureLenRange)?, mac) {
+            true => Ok(()),
+            false => Err(Cause::SignatureInvalid.into()),
+        }
+    }
+}
+
+/// A pseudo-random function under one key, for many inputs: HMAC or AES-CMAC.
+pub(super) struct Prf(State);
+
+impl Prf {
+    /// As [`Mac::new`]; GMAC is none: [`Cause::MechanismParamInvalid`].
+    pub(super) fn new(algorithm: &MacAlgorithm, key: &[u8]) -> Result<Self> {
+        match algorithm {
+            MacAlgorithm::AesGmac { .. } => Err(Cause::MechanismParamInvalid.with("GMAC is no pseudo-random function")),
+            _ => Mac::new(algorithm, key).map(|mac| Self(mac.0)),
+        }
+    }
+
+    /// The value of the concatenation of `parts`.
+    pub(super) fn of<'a>(&mut self, parts: impl IntoIterator<Item = &'a [u8]>) -> Result<Zeroizing<Digest>> {
+        match &mut self.0 {
+            State::Hmac(hmac) => {
+                parts.into_iter().try_for_each(|part| hmac.update(part))?;
+                hmac.finish()
+            }
+            State::Cmac(cmac) => {
+                parts.into_iter().try_for_each(|part| cmac.update(part))?;
+                cmac.finish()
+            }
+            State::Gmac(_) => Err(Cause::CryptoLibrary.into()),
+        }
+    }
+}
 
 /// HMAC-SHA-256 of the concatenation of `parts`. Callers make the parts' lengths unambiguous.
 pub fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {

@@ -3,6 +3,7 @@
 //! AWS-LC does the work; [`aws_lc`] is the only folder that calls it, and says `unsafe` so that
 //! nothing else has to. What callers see are values: [`PublicKey`], [`PrivateKey`], [`SecretKey`], [`Hash`], [`Curve`].
 
+mod aes;
 mod agree;
 mod aws_lc;
 mod components;
@@ -10,10 +11,12 @@ mod curve;
 mod der_writer;
 mod digest;
 mod hash;
+pub mod kdf;
 mod key;
 mod load;
 pub mod mac;
 mod ml_kem;
+mod ours;
 pub mod password;
 mod pkcs1;
 mod pkcs8;
@@ -24,11 +27,13 @@ mod rsa_numbers;
 pub mod seal_box;
 mod secret;
 mod secret_key;
+pub mod sp800_108;
 mod stack;
 
 #[cfg(test)]
 mod tests;
 
+pub use aes::{AES_BLOCK_LEN, Aes, AesMode, AesStream, Direction};
 pub use agree::SharedSecretKdf;
 pub use aws_lc::digest::Digester;
 pub use components::{PrivateComponents, RsaComponents};
@@ -36,6 +41,7 @@ pub use curve::{Curve, EdVariant, KeyKind};
 pub use digest::Digest;
 pub use hash::Hash;
 pub use key::Key;
+pub use mac::{Mac, MacAlgorithm};
 pub use ml_kem::MlKemSet;
 pub use private::PrivateKey;
 pub use public::{PublicKey, PublicParts};

@@ -1,5 +1,6 @@
 //! Bytes that must not outlive their use.
 
+use crate::error::{Cause, Result};
 use zeroize::Zeroizing;
 
 /// Secret bytes: wiped on drop, never shown, never compared by accident.
@@ -16,6 +17,26 @@ impl Secret {
     /// A secret of `len` zero bytes, to be filled in place.
     pub fn zeroed(len: usize) -> Self {
         Self::new(vec![0; len])
+    }
+
+    /// No bytes yet, but room for `capacity`. [`Cause::HostMemory`] if there is not so much memory.
+    pub fn with_capacity(capacity: usize) -> Result<Self> {
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(capacity).map_err(|_| Cause::HostMemory)?;
+        Ok(Self::new(bytes))
+    }
+
+    /// Adds bytes at the end. [`Cause::HostMemory`] if there is no room for them.
+    pub fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        let len = self.len().checked_add(bytes.len()).ok_or(Cause::HostMemory)?;
+        if len > self.0.capacity() {
+            // Grown by copying: a vector that grows in place could leave bytes behind.
+            let mut longer = Self::with_capacity(len.max(self.0.capacity().saturating_mul(2)))?;
+            longer.0.extend_from_slice(&self.0);
+            *self = longer;
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(())
     }
 
     /// The bytes. Do not copy them anywhere that is not wiped.

@@ -1,6 +1,6 @@
 //! What KMS hands out, and the checks that it makes sense before anything is built on it.
 
-use super::spec::KeyPairSpec;
+use super::spec::{DataKeySize, KeyPairSpec};
 use crate::crypto::Secret;
 use crate::error::{Cause, Result};
 use aws_sdk_kms::primitives::Blob;
@@ -12,8 +12,6 @@ pub(super) const MAX_SEALED: usize = 6144;
 pub const MAX_PLAINTEXT: usize = 4096;
 /// The longest public key that the service model allows, in bytes.
 const MAX_PUBLIC_KEY: usize = 8192;
-/// The length of an AES-256 data key, in bytes.
-pub(super) const DATA_KEY: usize = 32;
 
 /// A new data key pair.
 pub struct DataKeyPair {
@@ -29,10 +27,10 @@ pub struct DataKeyPair {
     pub request_id: Option<String>,
 }
 
-/// A new AES-256 data key.
+/// A new data key.
 pub struct DataKey {
-    /// The key: 32 bytes.
-    pub plaintext: Secret,
+    /// The key, as long as it was asked for. `None` where it was asked for without plaintext.
+    pub plaintext: Option<Secret>,
     /// The key as KMS sealed it.
     pub sealed: Vec<u8>,
     /// The ARN of the KMS key that sealed it.
@@ -95,6 +93,16 @@ pub(super) fn secret(what: &str, blob: Option<Blob>, limit: usize) -> Result<Sec
     let secret = Secret::new(blob.map(Blob::into_inner).unwrap_or_default());
     check_length(what, secret.len(), limit)?;
     Ok(secret)
+}
+
+/// A data key, exactly as long as it was asked for.
+pub(super) fn data_key(size: DataKeySize, blob: Option<Blob>) -> Result<Secret> {
+    let key = secret("data key", blob, size.len())?;
+    if key.len() == size.len() {
+        return Ok(key);
+    }
+    let (got, asked) = (key.len(), size.len());
+    Err(Cause::KmsBadResponse.with(format!("the answer has a data key of {got} bytes where {asked} were asked for")))
 }
 
 pub(super) fn sealed(blob: Option<Blob>) -> Result<Vec<u8>> {
@@ -172,6 +180,10 @@ mod tests {
         assert!(sealed(Some(Blob::new(vec![0; MAX_SEALED]))).is_ok());
         for bad in [None, Some(Blob::new(vec![])), Some(Blob::new(vec![0; MAX_SEALED + 1]))] {
             assert_eq!(sealed(bad).unwrap_err().cause(), Cause::KmsBadResponse);
+        }
+        for bad in [None, Some(Blob::new(vec![1; 15])), Some(Blob::new(vec![1; 17]))] {
+            let refused = data_key(DataKeySize::AES_128, bad).err().map(|error| error.cause());
+            assert_eq!(refused, Some(Cause::KmsBadResponse));
         }
         assert_eq!(spec(KeyPairSpec::Rsa2048, Some(&"RSA_3072".into())).unwrap_err().cause(), Cause::KmsBadResponse);
         assert_eq!(

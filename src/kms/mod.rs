@@ -16,6 +16,7 @@ mod dns;
 mod driver;
 pub mod embedded;
 mod errors;
+mod operations;
 mod setup;
 mod spec;
 mod transport;
@@ -27,7 +28,7 @@ mod tests;
 pub use answer::{DataKey, DataKeyPair, KeyDescription, MAX_PLAINTEXT, Opened, Sealed};
 pub use client::Kms;
 pub use context::EncryptionContext;
-pub use spec::KeyPairSpec;
+pub use spec::{DataKeySize, KeyPairSpec};
 
 /// What the host lets this floor do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

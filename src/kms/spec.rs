@@ -1,6 +1,7 @@
-//! The kinds of data key pair that KMS makes.
+//! The kinds of data key pair and the sizes of data key that KMS makes.
 
-use aws_sdk_kms::types::DataKeyPairSpec;
+use crate::error::{Cause, Result};
+use aws_sdk_kms::types::{DataKeyPairSpec, DataKeySpec};
 use std::fmt;
 
 macro_rules! specs {
@@ -66,6 +67,67 @@ impl fmt::Display for KeyPairSpec {
     }
 }
 
+/// How long a data key is to be: what `GenerateDataKey` is asked for.
+///
+/// An AES key of 128 or 256 bits has a `KeySpec`, and with it a name in CloudTrail; everything else is a
+/// number of bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DataKeySize {
+    bytes: usize,
+    spec: Option<&'static DataKeySpec>,
+}
+
+impl DataKeySize {
+    /// An AES-128 key: `KeySpec` `AES_128`.
+    pub const AES_128: Self = Self { bytes: 16, spec: Some(&DataKeySpec::Aes128) };
+    /// An AES-256 key: `KeySpec` `AES_256`.
+    pub const AES_256: Self = Self { bytes: 32, spec: Some(&DataKeySpec::Aes256) };
+    /// The longest data key that KMS makes, in bytes.
+    pub const MAX_BYTES: usize = 1024;
+
+    /// A secret of so many bytes, 1 to 1024: `NumberOfBytes`.
+    ///
+    /// # Errors
+    /// `KeySizeRange` for any other number.
+    pub fn bytes(bytes: usize) -> Result<Self> {
+        match bytes {
+            1..=Self::MAX_BYTES => Ok(Self { bytes, spec: None }),
+            _ => {
+                let most = Self::MAX_BYTES;
+                Err(Cause::KeySizeRange.with(format!("KMS makes secrets of 1 to {most} bytes, not of {bytes}")))
+            }
+        }
+    }
+
+    /// An AES key of so many bytes: 16, 24 or 32.
+    ///
+    /// # Errors
+    /// `KeySizeRange` for any other number.
+    pub fn aes(bytes: usize) -> Result<Self> {
+        match bytes {
+            16 => Ok(Self::AES_128),
+            32 => Ok(Self::AES_256),
+            // KMS has no name for it.
+            24 => Self::bytes(24),
+            _ => Err(Cause::KeySizeRange.with(format!("an AES key has 16, 24 or 32 bytes, not {bytes}"))),
+        }
+    }
+
+    /// The length of the key, in bytes. Never 0.
+    #[expect(clippy::len_without_is_empty, reason = "no data key is empty")]
+    pub fn len(self) -> usize {
+        self.bytes
+    }
+
+    /// `KeySpec` and `NumberOfBytes` for the SDK: one of them is there.
+    pub(super) fn to_sdk(self) -> (Option<DataKeySpec>, Option<i32>) {
+        match self.spec {
+            Some(spec) => (Some(spec.clone()), None),
+            None => (None, i32::try_from(self.bytes).ok()),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,5 +139,19 @@ mod tests {
             assert_eq!(KeyPairSpec::from_name(spec.name()), Some(*spec));
         }
         assert_eq!(KeyPairSpec::from_name("SM2"), None);
+    }
+
+    #[test]
+    fn a_data_key_has_a_name_or_a_length() {
+        assert_eq!(DataKeySize::aes(16).unwrap().to_sdk(), (Some(DataKeySpec::Aes128), None));
+        assert_eq!(DataKeySize::aes(24).unwrap().to_sdk(), (None, Some(24)));
+        assert_eq!(DataKeySize::aes(32).unwrap().to_sdk(), (Some(DataKeySpec::Aes256), None));
+        for bytes in [1, 16, 32, 1024] {
+            assert_eq!(DataKeySize::bytes(bytes).unwrap().to_sdk(), (None, Some(bytes as i32)));
+        }
+        for bad in [0, 1025, usize::MAX] {
+            assert_eq!(DataKeySize::bytes(bad).unwrap_err().cause(), Cause::KeySizeRange, "{bad}");
+            assert_eq!(DataKeySize::aes(bad).unwrap_err().cause(), Cause::KeySizeRange, "{bad}");
+        }
     }
 }

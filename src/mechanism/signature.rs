@@ -132,6 +132,18 @@ impl Signature {
         self.input.message(Some(data), |message| self.scheme.verify(key, message, signature))
     }
 
+    /// The data inside a signature that was made to give it back.
+    ///
+    /// `SignatureInvalid` or `SignatureLenRange` if it is none.
+    pub fn recover(&self, key: &PublicKey, signature: &[u8]) -> Result<Secret> {
+        match self.scheme {
+            Scheme::Pkcs1(None) => key.recover_pkcs1(signature),
+            Scheme::X509 => raw_data(key, signature),
+            _ => Err(Cause::MechanismInvalid.into()),
+        }
+        .map(Secret::new)
+    }
+
     /// Checks the signature of what came in by updates.
     pub fn verify_updated(self, key: &PublicKey, signature: &[u8]) -> Result<()> {
         self.input.message(None, |message| self.scheme.verify(key, message, signature))
@@ -190,12 +202,17 @@ fn fits(hash: Hash, digest: &[u8]) -> Result<()> {
     if digest.len() == hash.len() { Ok(()) } else { Err(Cause::DataLenRange.into()) }
 }
 
-/// CKM_RSA_X_509 verifies by computing the data from the signature.
-fn verify_raw(key: &PublicKey, data: &[u8], signature: &[u8]) -> Result<()> {
+/// What CKM_RSA_X_509 signed, as long as the modulus.
+fn raw_data(key: &PublicKey, signature: &[u8]) -> Result<Vec<u8>> {
     if signature.len() != output_len(key.kind()) {
         return Err(Cause::SignatureLenRange.into());
     }
-    let computed = key.raw_public(signature).map_err(|_| Cause::SignatureInvalid)?;
+    key.raw_public(signature).map_err(|_| Cause::SignatureInvalid.into())
+}
+
+/// CKM_RSA_X_509 verifies by computing the data from the signature.
+fn verify_raw(key: &PublicKey, data: &[u8], signature: &[u8]) -> Result<()> {
+    let computed = raw_data(key, signature)?;
     let (padding, rest) = computed.split_at(computed.len().saturating_sub(data.len()));
     if rest == data && padding.iter().all(|byte| *byte == 0) { Ok(()) } else { Err(Cause::SignatureInvalid.into()) }
 }

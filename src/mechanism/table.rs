@@ -68,7 +68,8 @@ struct FamilyRow {
     sizes: (CK_ULONG, CK_ULONG),
 }
 
-const SIGNS: CK_FLAGS = CKF_SIGN | CKF_VERIFY;
+const SIGNS: CK_FLAGS = CKF_SIGN | CKF_VERIFY | CKF_MESSAGE_SIGN | CKF_MESSAGE_VERIFY | CKF_MULTI_MESSAGE;
+const RECOVERS: CK_FLAGS = CKF_SIGN_RECOVER | CKF_VERIFY_RECOVER;
 const CRYPTS: CK_FLAGS = CKF_ENCRYPT | CKF_DECRYPT;
 const CURVES: CK_FLAGS = CKF_EC_F_P | CKF_EC_OID | CKF_EC_NAMEDCURVE | CKF_EC_UNCOMPRESS | CKF_EC_COMPRESS;
 /// Key pairs are made in three sizes; public keys of these are imported as well.
@@ -98,10 +99,10 @@ static FAMILIES: &[FamilyRow] = &[
         EDWARDS,
     ),
     family(Family::RsaPkcsHash, &[CKK_RSA], Needs::Nothing, SIGNS, RSA),
-    family(Family::RsaPkcs, &[CKK_RSA], Needs::Nothing, SIGNS | CRYPTS, RSA),
+    family(Family::RsaPkcs, &[CKK_RSA], Needs::Nothing, SIGNS | RECOVERS | CRYPTS, RSA),
     family(Family::RsaPss, &[CKK_RSA], Needs::Pss, SIGNS, RSA),
     family(Family::RsaOaep, &[CKK_RSA], Needs::Oaep, CRYPTS, RSA),
-    family(Family::RsaX509, &[CKK_RSA], Needs::Nothing, SIGNS | CRYPTS, RSA),
+    family(Family::RsaX509, &[CKK_RSA], Needs::Nothing, SIGNS | RECOVERS | CRYPTS, RSA),
     family(Family::Ecdsa, &[CKK_EC], Needs::Nothing, SIGNS | CURVES, EC),
     // GnuTLS 3.7 names this mechanism when it generates a key pair.
     family(

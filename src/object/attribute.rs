@@ -3,6 +3,7 @@
 //! Stores keep values independent of the machine: `CK_ULONG` as eight bytes, big-endian, `CK_BBOOL`
 //! as one byte 0 or 1, everything else as the bytes it is. Callers see the native forms.
 
+use super::nested;
 use crate::error::{Cause, Result};
 use cryptoki_sys::*;
 
@@ -22,7 +23,7 @@ pub enum Kind {
     Date,
     /// An array of `CK_ULONG`, such as `CKA_ALLOWED_MECHANISMS`.
     Ulongs,
-    /// An array of `CK_ATTRIBUTE`, such as `CKA_UNWRAP_TEMPLATE`.
+    /// An array of `CK_ATTRIBUTE`, such as `CKA_UNWRAP_TEMPLATE`; [`nested`] says how its bytes lie here.
     Template,
 }
 
@@ -56,6 +57,11 @@ kinds! {
     CKA_UNWRAP_TEMPLATE Template;   CKA_DERIVE_TEMPLATE Template;   CKA_ALLOWED_MECHANISMS Ulongs;
     CKA_VALUE_LEN Ulong;            CKA_ENCAPSULATE Bool;           CKA_DECAPSULATE Bool;
     CKA_PROFILE_ID Ulong;           CKA_OBJECT_VALIDATION_FLAGS Ulong;
+    CKA_MECHANISM_TYPE Ulong;       CKA_HASH_OF_CERTIFICATE Bytes;  CKA_TRUST_SERVER_AUTH Ulong;
+    CKA_TRUST_CLIENT_AUTH Ulong;    CKA_TRUST_CODE_SIGNING Ulong;   CKA_TRUST_EMAIL_PROTECTION Ulong;
+    CKA_TRUST_IPSEC_IKE Ulong;      CKA_TRUST_TIME_STAMPING Ulong;  CKA_TRUST_OCSP_SIGNING Ulong;
+    CKA_PRIME Bytes;                CKA_SUBPRIME Bytes;             CKA_BASE Bytes;
+    CKA_PRIME_BITS Ulong;
 }
 
 /// The kind of the attribute's value; `None` for an attribute that this module does not know.
@@ -95,13 +101,11 @@ pub fn canonical(attribute: CK_ATTRIBUTE_TYPE, kind: Kind, value: &[u8]) -> Resu
                 Err(bad())
             }
         }
-        // Only the empty template has a canonical form yet: nothing here wraps or derives.
-        Kind::Template if value.is_empty() => Ok(Vec::new()),
-        Kind::Template => Err(bad()),
+        Kind::Template => nested::canonical(value),
     }
 }
 
-/// A canonical value in the form that callers see.
+/// A canonical value in the form that callers see, for all but templates, which have pointers there.
 pub fn native(kind: Kind, value: &[u8]) -> Vec<u8> {
     match kind {
         Kind::Ulong | Kind::Ulongs => ulongs(value).flat_map(CK_ULONG::to_ne_bytes).collect(),

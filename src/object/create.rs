@@ -1,21 +1,29 @@
-//! `C_CreateObject`: data, certificates and public keys.
+//! `C_CreateObject`: an object that is complete in its template.
 
 use super::certificate::Certificate;
-use super::engine::{Origin, build};
+use super::engine::{Origin, build, consistent};
 use super::history::{Past, settle};
-use super::keypair::describe_public;
+use super::keypair::{bits, describe_private, describe_public};
 use super::rules::Class;
-use super::{Look, Template, attribute, ec_params};
-use crate::crypto::{Hash, PublicKey};
+use super::{Look, Template, attribute, ec_params, private_key, secret_key};
+use crate::crypto::{Hash, PrivateKey, PublicKey, Secret};
 use crate::error::{Cause, Result};
 use crate::store::Attributes;
 use cryptoki_sys::*;
 
-/// The attributes of a new object that is complete in its template, all but `CKA_UNIQUE_ID`.
+/// An object that is complete in its template.
+pub struct NewObject {
+    /// All but `CKA_UNIQUE_ID`.
+    pub attributes: Attributes,
+    /// Of a key with a secret part, that part: PKCS#8 of a private key, the bytes of `CKA_VALUE` of a secret one.
+    pub plaintext: Option<Secret>,
+}
+
+/// The new object that a template describes. `so` tells whether the security officer is logged in.
 ///
 /// Errors beside those of templates: `AttributeValueInvalid` for a class that cannot be created this
-/// way, and for a certificate, point or modulus that is none.
-pub fn new_object(template: &Template, so: bool) -> Result<Attributes> {
+/// way, and for a certificate, point, modulus or key that is none.
+pub fn new_object(template: &Template, so: bool) -> Result<NewObject> {
     let class = template.number(CKA_CLASS).ok_or_else(|| Cause::TemplateIncomplete.with("CKA_CLASS"))?;
     let kind_attribute = Class::kind_attribute(class);
     let kind = match kind_attribute {
@@ -25,21 +33,62 @@ pub fn new_object(template: &Template, so: bool) -> Result<Attributes> {
         }
     };
     let row = Class::of(class, kind)
-        .filter(|row| !matches!(row.class, CKO_PRIVATE_KEY | CKO_SECRET_KEY))
         .ok_or_else(|| Cause::AttributeValueInvalid.with(format!("objects of class {class:#x} cannot be created")))?;
 
-    let mut object = build(row, template, Origin::Create, so)?;
+    let mut attributes = build(row, template, Origin::Create, so)?;
+    let mut plaintext = None;
     match class {
-        CKO_CERTIFICATE => complete_certificate(&mut object, template)?,
-        CKO_PUBLIC_KEY => complete_public_key(&mut object, template)?,
+        CKO_CERTIFICATE => complete_certificate(&mut attributes, template)?,
+        CKO_PUBLIC_KEY => complete_public_key(&mut attributes, template)?,
+        CKO_PRIVATE_KEY => {
+            let pkcs8 = private_key::pkcs8(kind.unwrap_or_default(), template)?;
+            complete_private_key(&mut attributes, &pkcs8)?;
+            plaintext = Some(pkcs8);
+        }
+        CKO_SECRET_KEY => {
+            let value = Secret::new(template.get(CKA_VALUE).unwrap_or_default().to_vec());
+            secret_key::complete(&mut attributes, &value)?;
+            settle(&mut attributes, Past::Imported)?;
+            plaintext = Some(value);
+        }
+        CKO_DOMAIN_PARAMETERS => {
+            let bits = bits(attributes.bytes(CKA_PRIME));
+            attributes.insert(CKA_PRIME_BITS, attribute::ulong(bits));
+        }
         _ => {}
     }
-    Ok(object)
+    consistent(&attributes)?;
+    Ok(NewObject { attributes, plaintext })
 }
 
 fn complete_certificate(object: &mut Attributes, template: &Template) -> Result<()> {
     let der = object.bytes(CKA_VALUE).to_vec();
-    let certificate = Certificate::parse(&der)?;
+    if der.is_empty() {
+        // The certificate lies elsewhere, and its keys are told by their hashes (section 4.6.3).
+        let told = [CKA_URL, CKA_HASH_OF_SUBJECT_PUBLIC_KEY, CKA_HASH_OF_ISSUER_PUBLIC_KEY];
+        let missing = told.into_iter().find(|attribute| object.bytes(*attribute).is_empty());
+        return match missing {
+            Some(attribute) => Err(Cause::TemplateIncomplete.with(attribute::name(attribute))),
+            None => Ok(()),
+        };
+    }
+    if object.number(CKA_CERTIFICATE_TYPE) == Some(CKC_X_509) {
+        complete_x509(object, &der)?;
+    }
+    let check = Hash::Sha1.digest(&der).as_ref()[..3].to_vec();
+    match template.get(CKA_CHECK_VALUE) {
+        // An empty value asks for none (section 4.6.3).
+        Some([]) => {}
+        Some(given) if given != check => return Err(Cause::AttributeValueInvalid.with("CKA_CHECK_VALUE is wrong")),
+        _ => {
+            object.insert(CKA_CHECK_VALUE, check);
+        }
+    }
+    Ok(())
+}
+
+fn complete_x509(object: &mut Attributes, der: &[u8]) -> Result<()> {
+    let certificate = Certificate::parse(der)?;
     // What the caller says of names and number is kept as said: clients look for their own bytes.
     let own = [
         (CKA_SUBJECT, certificate.subject),
@@ -52,15 +101,6 @@ fn complete_certificate(object: &mut Attributes, template: &Template) -> Result<
     }
     if object.bytes(CKA_PUBLIC_KEY_INFO) != certificate.public_key_info {
         return Err(Cause::AttributeValueInvalid.with("CKA_PUBLIC_KEY_INFO is not the certificate's"));
-    }
-    let check = Hash::Sha1.digest(&der).as_ref()[..3].to_vec();
-    match template.get(CKA_CHECK_VALUE) {
-        // An empty value asks for none (section 4.6.3).
-        Some([]) => {}
-        Some(given) if given != check => return Err(Cause::AttributeValueInvalid.with("CKA_CHECK_VALUE is wrong")),
-        _ => {
-            object.insert(CKA_CHECK_VALUE, check);
-        }
     }
     Ok(())
 }
@@ -86,6 +126,18 @@ fn complete_public_key(object: &mut Attributes, template: &Template) -> Result<(
         return Err(Cause::AttributeValueInvalid.with("CKA_PUBLIC_KEY_INFO is not of this key"));
     }
     describe_public(object, &key)?;
+    settle(object, Past::Imported)
+}
+
+fn complete_private_key(object: &mut Attributes, pkcs8: &Secret) -> Result<()> {
+    let info = object.bytes(CKA_PUBLIC_KEY_INFO).to_vec();
+    let key = PrivateKey::from_pkcs8(pkcs8.expose()).map_err(|error| {
+        Cause::AttributeValueInvalid.with(format!("the parts of the private key: {}", error.detail()))
+    })?;
+    describe_private(object, key.public_key())?;
+    if !info.is_empty() && info != object.bytes(CKA_PUBLIC_KEY_INFO) {
+        return Err(Cause::AttributeValueInvalid.with("CKA_PUBLIC_KEY_INFO is not of this key"));
+    }
     settle(object, Past::Imported)
 }
 

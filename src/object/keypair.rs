@@ -143,7 +143,7 @@ pub fn describe_public(object: &mut Attributes, key: &PublicKey) -> Result<()> {
 }
 
 /// Fills in what either half of a pair says of the public key.
-fn describe_private(object: &mut Attributes, key: &PublicKey) -> Result<()> {
+pub(super) fn describe_private(object: &mut Attributes, key: &PublicKey) -> Result<()> {
     match key.parts()? {
         PublicParts::Rsa { modulus, exponent } => {
             object.insert(CKA_MODULUS, modulus);
@@ -171,7 +171,7 @@ fn parameter_set(set: MlKemSet) -> CK_ULONG {
 }
 
 /// The number of significant bits of a big-endian number.
-fn bits(number: &[u8]) -> CK_ULONG {
+pub(super) fn bits(number: &[u8]) -> CK_ULONG {
     let start = number.iter().position(|byte| *byte != 0).unwrap_or(number.len());
     number[start..]
         .first()

@@ -4,20 +4,28 @@
 
 pub mod attribute;
 pub mod certificate;
+pub mod change;
 pub mod create;
 pub mod ec_params;
 pub mod engine;
 pub mod history;
 pub mod keypair;
+pub mod nested;
 mod opened;
 pub mod policy;
+mod private_key;
+mod read;
 pub mod rules;
+pub mod secret_key;
 pub mod template;
+mod trust;
 
-pub use create::new_object;
-pub use engine::{read, with_changes};
+pub use change::{Changed, copied, with_changes};
+pub use create::{NewObject, new_object};
 pub use keypair::NewKeyPair;
 pub use opened::opened_key;
+pub use private_key::{part_len, parts as private_parts};
+pub use read::{Answer, Reading, read};
 pub use template::Template;
 
 use crate::error::{Cause, Result};

@@ -3,7 +3,7 @@
 use super::operation::{Kind, Late, Outcome, Room};
 use super::sign::Demand;
 use super::table::Session;
-use super::use_of_key::UseOfKey;
+use super::use_of_key::{Keyed, UseOfKey};
 use crate::crypto::{PublicKey, Secret};
 use crate::error::{Cause, Result};
 use crate::mechanism::{Cipher, Given};
@@ -19,9 +19,15 @@ pub(super) struct Encryption {
 /// computed once however often the caller asks.
 pub(super) struct Decryption {
     cipher: Option<Cipher>,
-    pub(super) key: UseOfKey,
+    key: UseOfKey,
     plaintext: Option<Secret>,
     most: usize,
+}
+
+impl Keyed for Decryption {
+    fn key(&mut self) -> Option<&mut UseOfKey> {
+        Some(&mut self.key)
+    }
 }
 
 impl Decryption {

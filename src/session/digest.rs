@@ -14,6 +14,22 @@ pub(super) struct Digesting {
     digester: Option<Digester>,
 }
 
+impl Digesting {
+    /// The hash function and its state, if that can be had.
+    pub(super) fn save(&self) -> Option<(Hash, Secret)> {
+        let state = match &self.digester {
+            Some(digester) => digester.save(),
+            None => Digester::new(self.hash).save(),
+        };
+        Some((self.hash, state?))
+    }
+
+    /// Goes on from such a state.
+    pub(super) fn restore(hash: Hash, state: &[u8]) -> Option<Self> {
+        Some(Self { hash, digester: Some(Digester::restore(hash, state)?) })
+    }
+}
+
 impl Session {
     /// `C_DigestInit`.
     pub fn digest_init(&self, mechanism: CK_MECHANISM_TYPE, given: impl FnOnce() -> Result<Given>) -> Result<()> {

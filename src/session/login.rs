@@ -1,8 +1,10 @@
 //! The login state machine (sections 5.6.6 to 5.6.8).
 
 use super::lock;
+use super::operation::AnySlot;
 use super::slot::{Login, Slot};
 use super::table::{Session, Sessions};
+use super::use_of_key::KeyedSlot;
 use crate::error::{Cause, Result};
 use crate::token::User;
 
@@ -28,22 +30,15 @@ impl Session {
     }
 
     fn login_for_operation(&self, pin: &[u8]) -> Result<()> {
-        let signing = self.signing.look(|operation| operation.key.waits_since()).flatten();
-        let decrypting = self.decryption.look(|operation| operation.key.waits_since()).flatten();
-        if signing.is_none() && decrypting.is_none() {
-            return Err(Cause::OperationNotInitialized.into());
-        }
+        // One login is for one operation: the one that was started last.
+        let waiting = self.keyed().into_iter().filter_map(|slot| Some((slot.waits_since()?, slot)));
+        let (_, last) = waiting.max_by_key(|(since, _)| *since).ok_or(Cause::OperationNotInitialized)?;
         let checked = self.slot.token.check_pin(User::User, pin);
         if checked.as_ref().is_err_and(|error| error.cause() == Cause::PinLocked) {
             self.slot.end_login();
         }
         checked?;
-        // One login is for one operation: the one that was started last.
-        if signing > decrypting {
-            self.signing.look(|operation| operation.key.log_in());
-        } else {
-            self.decryption.look(|operation| operation.key.log_in());
-        }
+        last.log_in();
         Ok(())
     }
 
@@ -126,8 +121,7 @@ impl Sessions {
         slot.token.forget_keys();
         // They would answer `UserNotLoggedIn`; ended, they do not stand in the way of new ones.
         for session in self.of_slot(slot.id) {
-            session.signing.cancel();
-            session.decryption.cancel();
+            session.keyed().into_iter().for_each(KeyedSlot::end_login);
             session.search.cancel();
         }
         Ok(())

@@ -3,17 +3,23 @@
 
 mod cipher;
 mod digest;
+mod dual;
 mod handles;
 mod lifecycle;
 mod login;
+mod message_sign;
+mod message_verify;
 mod objects;
 mod operation;
+mod operation_state;
+mod recover;
 mod search;
 mod sign;
 mod slot;
 mod table;
 mod use_of_key;
 mod verify;
+mod verify_signature;
 
 pub use handles::Object;
 pub use login::Who;

@@ -1,11 +1,15 @@
-//! Objects: create, generate, read, change, destroy.
+//! Objects: create, generate, copy, read, change, destroy.
 
+use super::Room;
+use super::handles::Object;
 use super::table::Session;
-use crate::error::{Cause, Error, Result};
+use crate::crypto::Secret;
+use crate::error::{Cause, Result};
 use crate::mechanism::{Given as Parameter, Params, find};
-use crate::object::{self, Look, NewKeyPair, Template, template::Given};
+use crate::object::{self, Answer, Look, NewKeyPair, Reading, Template, template::Given};
 use crate::token::User;
 use cryptoki_sys::*;
+use once_cell::unsync::OnceCell;
 
 impl Session {
     /// Checks that this session may make or change an object that is on the token or private.
@@ -25,11 +29,10 @@ impl Session {
 
     /// `C_CreateObject`.
     pub fn create_object(&self, given: &[Given<'_>]) -> Result<CK_OBJECT_HANDLE> {
-        let template = Template::parse(given)?;
-        let flag = |attribute| template.boolean(attribute).unwrap_or(false);
-        self.check_writable(flag(CKA_TOKEN), flag(CKA_PRIVATE))?;
+        let new = object::new_object(&Template::parse(given)?, self.is_officer())?;
+        self.check_writable(new.attributes.is(CKA_TOKEN), new.attributes.is(CKA_PRIVATE))?;
         let epoch = self.slot.handles.epoch();
-        let object = self.slot.token.create(&template, self.is_officer())?;
+        let object = self.slot.token.create(new)?;
         self.handle_of(object, epoch)
     }
 
@@ -58,15 +61,55 @@ impl Session {
         Ok((self.handle_of(public, epoch)?, self.handle_of(private, epoch)?))
     }
 
-    /// `C_GetAttributeValue`: an answer for each attribute, in its native form, and no answer stops the
-    /// others. `AttributeSensitive` and `AttributeTypeInvalid` are answers too.
+    /// `C_CopyObject`.
+    pub fn copy_object(&self, handle: CK_OBJECT_HANDLE, given: &[Given<'_>]) -> Result<CK_OBJECT_HANDLE> {
+        let object = self.object(handle, Cause::ObjectHandleInvalid)?;
+        let attributes = object::copied(&object.record.attributes, &Template::parse(given)?, self.is_officer())?;
+        self.check_writable(attributes.is(CKA_TOKEN), attributes.is(CKA_PRIVATE))?;
+        let epoch = self.slot.handles.epoch();
+        let copy = self.slot.token.copy(&object.record, object.held(), attributes)?;
+        self.handle_of(copy, epoch)
+    }
+
+    /// `C_GetAttributeValue`: an answer for each attribute, and no answer stops the others.
+    /// `AttributeSensitive` and `AttributeTypeInvalid` are answers too.
+    ///
+    /// Each attribute comes with the room that the caller has for it: a key is not opened for a length.
     pub fn attributes(
         &self,
         handle: CK_OBJECT_HANDLE,
-        wanted: impl IntoIterator<Item = CK_ATTRIBUTE_TYPE>,
-    ) -> Result<Vec<std::result::Result<Vec<u8>, Error>>> {
+        wanted: impl IntoIterator<Item = (CK_ATTRIBUTE_TYPE, Room)>,
+    ) -> Result<Vec<Result<Answer>>> {
         let object = self.object(handle, Cause::ObjectHandleInvalid)?;
-        Ok(wanted.into_iter().map(|attribute| object::read(&object.record.attributes, attribute)).collect())
+        let parts = OnceCell::new();
+        let answer = |(attribute, room)| match object::read(&object.record.attributes, attribute)? {
+            Reading::Open(answer) => Ok(answer),
+            Reading::Secret => self.secret_part(&object, attribute, room, &parts),
+        };
+        Ok(wanted.into_iter().map(answer).collect())
+    }
+
+    /// A part of a key that may be revealed. `parts` are all of them, once the key is open.
+    fn secret_part(
+        &self,
+        object: &Object,
+        attribute: CK_ATTRIBUTE_TYPE,
+        room: Room,
+        parts: &OnceCell<Vec<(CK_ATTRIBUTE_TYPE, Secret)>>,
+    ) -> Result<Answer> {
+        if let Some(len) = object::part_len(&object.record.attributes, attribute)
+            && room.is_less_than(len)
+        {
+            return Ok(Answer::Length(len));
+        }
+        // Also a sealed key that everybody may see is encrypted under the token key.
+        if object.held().is_none() && !self.slot.sees_private()? {
+            return Err(Cause::UserNotLoggedIn.into());
+        }
+        let parts =
+            parts.get_or_try_init(|| self.slot.token.secret_parts(&object.record, object.held(), object.seal_tag()))?;
+        let part = parts.iter().find(|(part, _)| *part == attribute).ok_or(Cause::AttributeTypeInvalid)?;
+        Ok(Answer::Secret(Secret::new(part.1.expose().to_vec())))
     }
 
     /// `C_SetAttributeValue`.
@@ -75,11 +118,12 @@ impl Session {
         let template = Template::parse(given)?;
         let attributes = &object.record.attributes;
         self.check_writable(attributes.is(CKA_TOKEN), attributes.is(CKA_PRIVATE))?;
-        let changed = match self.slot.token.change(&object.record, &template) {
+        let so = self.is_officer();
+        let changed = match self.slot.token.change(&object.record, &template, so) {
             // Another process changed the object since it was read here: once more, from what it is now.
             Err(error) if error.cause() == Cause::StoreConflict => {
                 let now = self.slot.token.get(&object.record.id)?.ok_or(Cause::ObjectHandleInvalid)?;
-                self.slot.token.change(&now, &template)?
+                self.slot.token.change(&now, &template, so)?
             }
             result => result?,
         };

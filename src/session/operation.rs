@@ -25,9 +25,24 @@ pub enum Kind {
     Sign,
     /// `C_Verify`.
     Verify,
+    /// `C_VerifySignature`.
+    VerifySignature,
+    /// `C_SignRecover`.
+    SignRecover,
+    /// `C_VerifyRecover`.
+    VerifyRecover,
+    /// `C_SignMessage`.
+    MessageSign,
+    /// `C_VerifyMessage`.
+    MessageVerify,
 }
 
 impl Kind {
+    /// Whether the specification counts it among the operations whose state can be saved (section 5.6.4).
+    pub(super) fn is_savable(self) -> bool {
+        matches!(self, Kind::Encrypt | Kind::Decrypt | Kind::Digest | Kind::Sign | Kind::Verify | Kind::VerifySignature)
+    }
+
     /// Every kind, with the flag that `C_SessionCancel` names it by.
     pub const FLAGS: &[(CK_FLAGS, Kind)] = &[
         (CKF_FIND_OBJECTS, Kind::Find),
@@ -36,6 +51,11 @@ impl Kind {
         (CKF_DIGEST, Kind::Digest),
         (CKF_SIGN, Kind::Sign),
         (CKF_VERIFY, Kind::Verify),
+        (CKF_VERIFY, Kind::VerifySignature),
+        (CKF_SIGN_RECOVER, Kind::SignRecover),
+        (CKF_VERIFY_RECOVER, Kind::VerifyRecover),
+        (CKF_MESSAGE_SIGN, Kind::MessageSign),
+        (CKF_MESSAGE_VERIFY, Kind::MessageVerify),
     ];
 }
 
@@ -46,6 +66,16 @@ pub enum Room {
     Query,
     /// So many bytes.
     Bytes(usize),
+}
+
+impl Room {
+    /// Whether so many bytes do not fit.
+    pub fn is_less_than(self, len: usize) -> bool {
+        match self {
+            Room::Query => true,
+            Room::Bytes(room) => room < len,
+        }
+    }
 }
 
 /// What came of asking for output.
@@ -65,7 +95,7 @@ impl Outcome {
     }
 
     /// What to answer when `needed` bytes are certain, before any work; `None` to go on.
-    fn before(needed: usize, room: Room) -> Option<Self> {
+    pub(super) fn before(needed: usize, room: Room) -> Option<Self> {
         match room {
             Room::Query => Some(Self::Size(needed)),
             Room::Bytes(bytes) if bytes < needed => Some(Self::TooSmall(needed)),
@@ -83,10 +113,29 @@ impl<T> Default for Slot<T> {
     }
 }
 
+/// A slot, whatever its kind of operation.
+pub(super) trait AnySlot {
+    /// Ends the operation, if there is one.
+    fn cancel(&self);
+    /// Whether there is one.
+    fn is_active(&self) -> bool;
+}
+
+impl<T> AnySlot for Slot<T> {
+    fn cancel(&self) {
+        let ended = lock(&self.0).take();
+        drop(ended);
+    }
+
+    fn is_active(&self) -> bool {
+        lock(&self.0).is_some()
+    }
+}
+
 impl<T> Slot<T> {
     /// `OperationActive` if there is one; asked before the arguments of an `Init` are looked at.
     pub(super) fn check_free(&self) -> Result<()> {
-        if lock(&self.0).is_some() { Err(Cause::OperationActive.into()) } else { Ok(()) }
+        if self.is_active() { Err(Cause::OperationActive.into()) } else { Ok(()) }
     }
 
     /// Puts a new operation in.
@@ -97,12 +146,6 @@ impl<T> Slot<T> {
         }
         *slot = Some(operation);
         Ok(())
-    }
-
-    /// Ends the operation, if there is one.
-    pub(super) fn cancel(&self) {
-        let ended = lock(&self.0).take();
-        drop(ended);
     }
 
     /// Takes the operation out: whatever comes of it, it is over.
@@ -118,6 +161,21 @@ impl<T> Slot<T> {
             *slot = None;
         }
         result
+    }
+
+    /// Works on an operation that lives on, whatever comes of it. It is out of its slot meanwhile, so that the
+    /// work may take its time.
+    pub(super) fn within<R>(&self, work: impl FnOnce(&mut T) -> Result<R>) -> Result<R> {
+        let mut operation = self.take()?;
+        let result = work(&mut operation);
+        self.put_back(operation);
+        result
+    }
+
+    /// Another thread that started an operation meanwhile has broken the session's rules; its operation
+    /// stays.
+    fn put_back(&self, operation: T) {
+        lock(&self.0).get_or_insert(operation);
     }
 
     /// Looks at the operation without ending it, whatever comes of it.
@@ -179,12 +237,7 @@ impl<T> Slot<T> {
             None => Ok(Outcome::Done(output)),
             Some(early) => {
                 keep(&mut operation, output);
-                // Another thread that started an operation meanwhile has broken the session's rules;
-                // its operation stays.
-                let mut slot = lock(&self.0);
-                if slot.is_none() {
-                    *slot = Some(operation);
-                }
+                self.put_back(operation);
                 Ok(early)
             }
         }

@@ -1,5 +1,6 @@
 //! Searches: a page of handles at a time.
 
+use super::operation::AnySlot;
 use super::table::Session;
 use crate::error::{Cause, Result};
 use crate::object::{Template, template::Given};

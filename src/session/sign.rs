@@ -3,7 +3,7 @@
 use super::handles::Object;
 use super::operation::{Kind, Outcome, Room};
 use super::table::Session;
-use super::use_of_key::UseOfKey;
+use super::use_of_key::{Keyed, UseOfKey};
 use crate::error::{Cause, Result};
 use crate::mechanism::{Given, Request, Signature, find};
 use crate::object::{Look, attribute};
@@ -13,7 +13,13 @@ use std::sync::Arc;
 /// A signature under way.
 pub(super) struct Signing {
     signature: Signature,
-    pub(super) key: UseOfKey,
+    key: UseOfKey,
+}
+
+impl Keyed for Signing {
+    fn key(&mut self) -> Option<&mut UseOfKey> {
+        Some(&mut self.key)
+    }
 }
 
 /// What an operation demands of its key.

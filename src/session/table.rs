@@ -3,11 +3,16 @@
 use super::cipher::{Decryption, Encryption};
 use super::digest::Digesting;
 use super::handles::HandleEpoch;
-use super::operation::{Kind, Slot as Operation};
+use super::message_sign::MessageSigning;
+use super::message_verify::MessageVerifying;
+use super::operation::{AnySlot, Kind, Slot as Operation};
+use super::recover::{SignRecovery, VerifyRecovery};
 use super::search::Search;
 use super::sign::Signing;
 use super::slot::Slot;
+use super::use_of_key::KeyedSlot;
 use super::verify::Verifying;
+use super::verify_signature::SignatureVerifying;
 use crate::error::{Cause, Error, Result};
 use crate::host::lock::{read, write};
 use crate::token::Made;
@@ -42,6 +47,11 @@ pub struct Session {
     pub(super) digesting: Operation<Digesting>,
     pub(super) signing: Operation<Signing>,
     pub(super) verifying: Operation<Verifying>,
+    pub(super) signature_verifying: Operation<SignatureVerifying>,
+    pub(super) sign_recovery: Operation<SignRecovery>,
+    pub(super) verify_recovery: Operation<VerifyRecovery>,
+    pub(super) message_signing: Operation<MessageSigning>,
+    pub(super) message_verifying: Operation<MessageVerifying>,
 }
 
 impl Session {
@@ -58,6 +68,11 @@ impl Session {
             digesting: Operation::default(),
             signing: Operation::default(),
             verifying: Operation::default(),
+            signature_verifying: Operation::default(),
+            sign_recovery: Operation::default(),
+            verify_recovery: Operation::default(),
+            message_signing: Operation::default(),
+            message_verifying: Operation::default(),
         }
     }
 
@@ -94,14 +109,33 @@ impl Session {
     /// Ends the operation of one kind, if there is one (`C_SessionCancel`, and `Init` with no
     /// mechanism).
     pub fn cancel(&self, kind: Kind) {
+        self.operation(kind).cancel();
+    }
+
+    /// Whether there is an operation of this kind.
+    pub(super) fn is_active(&self, kind: Kind) -> bool {
+        self.operation(kind).is_active()
+    }
+
+    fn operation(&self, kind: Kind) -> &dyn AnySlot {
         match kind {
-            Kind::Find => self.search.cancel(),
-            Kind::Encrypt => self.encryption.cancel(),
-            Kind::Decrypt => self.decryption.cancel(),
-            Kind::Digest => self.digesting.cancel(),
-            Kind::Sign => self.signing.cancel(),
-            Kind::Verify => self.verifying.cancel(),
+            Kind::Find => &self.search,
+            Kind::Encrypt => &self.encryption,
+            Kind::Decrypt => &self.decryption,
+            Kind::Digest => &self.digesting,
+            Kind::Sign => &self.signing,
+            Kind::Verify => &self.verifying,
+            Kind::VerifySignature => &self.signature_verifying,
+            Kind::SignRecover => &self.sign_recovery,
+            Kind::VerifyRecover => &self.verify_recovery,
+            Kind::MessageSign => &self.message_signing,
+            Kind::MessageVerify => &self.message_verifying,
         }
+    }
+
+    /// The slots of all operations that may use a private or secret key.
+    pub(super) fn keyed(&self) -> [&dyn KeyedSlot; 4] {
+        [&self.signing, &self.decryption, &self.sign_recovery, &self.message_signing]
     }
 }
 

@@ -1,6 +1,7 @@
 //! A private or secret key in use by an operation: the login that it belongs to, and its audit.
 
 use super::handles::Object;
+use super::operation::{AnySlot, Slot as Operation};
 use super::slot::Slot;
 use crate::crypto::Key;
 use crate::error::{Cause, Error, Result};
@@ -24,14 +25,46 @@ pub(super) struct UseOfKey {
     logged_in: bool,
 }
 
+/// An operation that may use a private or secret key.
+pub(super) trait Keyed {
+    /// Its use of the key; `None` where the key is public.
+    fn key(&mut self) -> Option<&mut UseOfKey>;
+}
+
+/// The slot of such an operation, of whatever kind.
+pub(super) trait KeyedSlot {
+    /// Since when its operation waits for a context-specific login, if it does.
+    fn waits_since(&self) -> Option<u64>;
+    /// The user logged in for its operation.
+    fn log_in(&self);
+    /// The login is over: its operation ends, unless the key is public.
+    fn end_login(&self);
+}
+
+impl<T: Keyed> KeyedSlot for Operation<T> {
+    fn waits_since(&self) -> Option<u64> {
+        self.look(|operation| operation.key()?.waits_since()).flatten()
+    }
+
+    fn log_in(&self) {
+        self.look(|operation| operation.key().map(UseOfKey::log_in));
+    }
+
+    fn end_login(&self) {
+        if self.look(|operation| operation.key().is_some()) == Some(true) {
+            self.cancel();
+        }
+    }
+}
+
 static STARTED: AtomicU64 = AtomicU64::new(0);
 
 impl UseOfKey {
-    /// Starts the use. `UserNotLoggedIn` unless the user is, or the token needs no login: also a key that
-    /// everybody may see is encrypted under the token key.
+    /// Starts the use. `UserNotLoggedIn` unless the user is, or the token needs no login: also a sealed key
+    /// that everybody may see is encrypted under the token key. A session's own key is not.
     pub(super) fn new(slot: &Slot, object: Arc<Object>, mechanism: &'static Mechanism) -> Result<Self> {
         let epoch = slot.login_epoch();
-        if !slot.sees_private()? {
+        if object.held().is_none() && !slot.sees_private()? {
             return Err(Cause::UserNotLoggedIn.into());
         }
         let logged_in = !object.record.attributes.is(CKA_ALWAYS_AUTHENTICATE);
@@ -46,6 +79,11 @@ impl UseOfKey {
     /// The user logged in for this operation.
     pub(super) fn log_in(&mut self) {
         self.logged_in = true;
+    }
+
+    /// The use that the user logged in for is over; the next one needs a login of its own.
+    pub(super) fn end_use(&mut self) {
+        self.logged_in = !self.object.record.attributes.is(CKA_ALWAYS_AUTHENTICATE);
     }
 
     /// Does `work` with the key itself.

@@ -4,7 +4,7 @@ use super::sign::Demand;
 use super::table::Session;
 use crate::crypto::PublicKey;
 use crate::error::{Cause, Result};
-use crate::mechanism::{Given, Signature};
+use crate::mechanism::{Given, Request, Signature};
 use cryptoki_sys::*;
 
 /// A verification under way.
@@ -13,7 +13,46 @@ pub(super) struct Verifying {
     key: PublicKey,
 }
 
+impl Verifying {
+    /// Starts to check one signature with a public key.
+    pub(super) fn new(request: &Request, key: PublicKey) -> Result<Self> {
+        Ok(Self { signature: Signature::new(request, key.kind())?, key })
+    }
+
+    /// Takes in the next part of the data.
+    pub(super) fn update(&mut self, part: &[u8]) -> Result<()> {
+        self.signature.update(part)
+    }
+
+    /// Checks the signature of `data`, which is all there is. `OperationActive` after updates.
+    pub(super) fn verify(self, data: &[u8], signature: &[u8]) -> Result<()> {
+        if self.signature.is_updated() {
+            return Err(Cause::OperationActive.into());
+        }
+        self.signature.verify(&self.key, data, signature)
+    }
+
+    /// Checks the signature of what came in by updates.
+    pub(super) fn verify_updated(self, signature: &[u8]) -> Result<()> {
+        self.signature.verify_updated(&self.key, signature)
+    }
+}
+
 impl Session {
+    /// The checked mechanism and key of a verification that is named by its `CKF_` flag.
+    pub(super) fn verification(
+        &self,
+        mechanism: CK_MECHANISM_TYPE,
+        given: impl FnOnce() -> Result<Given>,
+        key: CK_OBJECT_HANDLE,
+        flag: CK_FLAGS,
+    ) -> Result<(Request, PublicKey)> {
+        let demand = Demand { flag, classes: &[CKO_PUBLIC_KEY], permission: CKA_VERIFY };
+        let (request, object) = self.request(mechanism, given, key, &demand)?;
+        let key = object.public_key()?.clone();
+        Ok((request, key))
+    }
+
     /// `C_VerifyInit`.
     pub fn verify_init(
         &self,
@@ -21,30 +60,23 @@ impl Session {
         given: impl FnOnce() -> Result<Given>,
         key: CK_OBJECT_HANDLE,
     ) -> Result<()> {
-        const DEMAND: Demand = Demand { flag: CKF_VERIFY, classes: &[CKO_PUBLIC_KEY], permission: CKA_VERIFY };
         self.verifying.check_free()?;
-        let (request, object) = self.request(mechanism, given, key, &DEMAND)?;
-        let key = object.public_key()?.clone();
-        self.verifying.start(Verifying { signature: Signature::new(&request, key.kind())?, key })
+        let (request, key) = self.verification(mechanism, given, key, CKF_VERIFY)?;
+        self.verifying.start(Verifying::new(&request, key)?)
     }
 
     /// `C_Verify`.
     pub fn verify(&self, data: Result<&[u8]>, signature: Result<&[u8]>) -> Result<()> {
-        let verifying = self.verifying.take()?;
-        if verifying.signature.is_updated() {
-            return Err(Cause::OperationActive.into());
-        }
-        verifying.signature.verify(&verifying.key, data?, signature?)
+        self.verifying.take()?.verify(data?, signature?)
     }
 
     /// `C_VerifyUpdate`.
     pub fn verify_update(&self, part: Result<&[u8]>) -> Result<()> {
-        self.verifying.update(|verifying| verifying.signature.update(part?))
+        self.verifying.update(|verifying| verifying.update(part?))
     }
 
     /// `C_VerifyFinal`.
     pub fn verify_final(&self, signature: Result<&[u8]>) -> Result<()> {
-        let verifying = self.verifying.take()?;
-        verifying.signature.verify_updated(&verifying.key, signature?)
+        self.verifying.take()?.verify_updated(signature?)
     }
 }

@@ -3,10 +3,10 @@
 use super::Token;
 use crate::crypto::{Key, Secret, random};
 use crate::error::{Cause, Result};
-use crate::object::{Look, Template, new_object, opened_key, with_changes};
+use crate::object::{Changed, Look, NewObject, Template, opened_key, policy, private_parts, with_changes};
 use crate::store::{Attributes, Cursor, ObjectId, ObjectRecord, Page, Query};
 use crate::unwrap::Opened;
-use cryptoki_sys::{CKA_DESTROYABLE, CKA_TOKEN, CKA_UNIQUE_ID};
+use cryptoki_sys::*;
 use std::sync::Arc;
 
 /// An object that was just made.
@@ -33,8 +33,8 @@ pub(super) fn new_id() -> Result<ObjectId> {
 
 impl Token {
     /// `C_CreateObject`. An object that belongs to the session is only returned.
-    pub fn create(&self, template: &Template, so: bool) -> Result<Made> {
-        self.keep(new_object(template, so)?, None)
+    pub fn create(&self, new: NewObject) -> Result<Made> {
+        self.keep(new.attributes, new.plaintext.as_ref())
     }
 
     /// Keeps an object with these attributes, complete but for `CKA_UNIQUE_ID`. A key comes with its
@@ -74,17 +74,72 @@ impl Token {
         self.store()?.get(id)
     }
 
-    /// `C_SetAttributeValue`: the object as it is then.
-    pub fn change(&self, object: &ObjectRecord, template: &Template) -> Result<ObjectRecord> {
-        let Some(attributes) = with_changes(&object.attributes, template)? else {
+    /// `C_SetAttributeValue`: the object as it is then. `so` tells whether the security officer is logged in.
+    ///
+    /// A sealed key moves to the encryption context of its new attributes (one KMS call). Until all is
+    /// written, the old blob stays and opens under the old attributes.
+    pub fn change(&self, object: &ObjectRecord, template: &Template, so: bool) -> Result<ObjectRecord> {
+        let Some(Changed { attributes, bound }) = with_changes(&object.attributes, template, so)? else {
             return Ok(object.clone());
         };
-        let mut changed = ObjectRecord { attributes, ..object.clone() };
+        let sealed = match &object.sealed {
+            Some(_) if bound => Some(self.reseal(object, object.id, &attributes)?),
+            sealed => sealed.clone(),
+        };
+        let mut changed = ObjectRecord { attributes, sealed, ..object.clone() };
         changed.version = match object.attributes.is(CKA_TOKEN) {
             true => self.store()?.update(&changed)?,
             false => object.version + 1,
         };
+        if bound {
+            self.forget_key(object.id);
+        }
         Ok(changed)
+    }
+
+    /// `C_CopyObject`: a new object with these attributes, complete but for `CKA_UNIQUE_ID`. `held` is the key
+    /// of a session object that is not sealed. A sealed key costs one KMS call.
+    pub fn copy(&self, object: &ObjectRecord, held: Option<&Arc<Key>>, attributes: Attributes) -> Result<Made> {
+        let on_token = attributes.is(CKA_TOKEN);
+        if let Some(key) = held
+            && on_token
+        {
+            return self.keep(attributes, Some(&exported(key)?));
+        }
+        if object.sealed.is_none() && held.is_none() {
+            return self.keep(attributes, None);
+        }
+        let id = new_id()?;
+        let mut copy = ObjectRecord { id, version: 1, attributes, sealed: None };
+        copy.attributes.insert(CKA_UNIQUE_ID, id.to_string().into_bytes());
+        if object.sealed.is_some() {
+            copy.sealed = Some(self.reseal(object, id, &copy.attributes)?);
+        }
+        if on_token {
+            self.insert(&*self.initialised()?, std::slice::from_ref(&copy))?;
+        }
+        Ok(Made { record: copy, held: held.cloned() })
+    }
+
+    /// The secret parts of a key that may be revealed, by the attributes that reveal them: one KMS `Decrypt`
+    /// unless the key is held or cached.
+    pub fn secret_parts(
+        &self,
+        object: &ObjectRecord,
+        held: Option<&Arc<Key>>,
+        seal_tag: policy::SealTag,
+    ) -> Result<Vec<(CK_ATTRIBUTE_TYPE, Secret)>> {
+        tracing::info!(object = %object.id, "revealing the value of a key that is extractable and not sensitive");
+        let is_private = object.attributes.number(CKA_CLASS) == Some(CKO_PRIVATE_KEY);
+        let plaintext = match held {
+            Some(key) => exported(key)?,
+            None if is_private => self.open(object)?.0,
+            None => exported(&self.key(object, seal_tag)?.key)?,
+        };
+        match is_private {
+            true => private_parts(&object.attributes, &plaintext),
+            false => Ok(vec![(CKA_VALUE, plaintext)]),
+        }
     }
 
     /// `C_DestroyObject`. `ActionProhibited` for an object that is not destroyable.
@@ -99,8 +154,16 @@ impl Token {
         Ok(())
     }
 
-    /// Wipes the unwrapped key of an object that is gone.
+    /// Wipes the unwrapped key of an object that is gone or changed.
     pub fn forget_key(&self, id: ObjectId) {
         self.cache.remove(id);
+    }
+}
+
+/// The plaintext of a key, as it is sealed.
+fn exported(key: &Key) -> Result<Secret> {
+    match key {
+        Key::Private(_) => Err(Cause::ActionProhibited.with("a session's private key cannot leave it")),
+        Key::Secret(key) => Ok(Secret::new(key.expose()?.to_vec())),
     }
 }

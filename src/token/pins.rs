@@ -10,7 +10,7 @@ use crate::config::LoginMode;
 use crate::crypto::{Hash, Secret, password, random, seal_box};
 use crate::error::{Cause, Error, Result};
 use crate::host::lock::{lock, read, write};
-use crate::kms::EncryptionContext;
+use crate::kms::{DataKeySize, EncryptionContext};
 use crate::store::{PinRecord, SealForm, SealedKey, TokenRecord};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -93,7 +93,7 @@ impl Token {
                     record.so_pin = Some(wrap(&new_key()?, &record.serial, User::So, so_pin)?);
                 }
                 let context = token_key_context(&record.serial, &self.config.kms.encryption_context)?;
-                let made = self.kms.generate_data_key(&context)?;
+                let made = self.kms.generate_data_key(DataKeySize::AES_256, &context)?;
                 record.sealed_token_key = Some(SealedKey {
                     form: SealForm::Kms,
                     blob: made.sealed,

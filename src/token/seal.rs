@@ -6,7 +6,7 @@
 use super::{Token, TokenKey};
 use crate::crypto::{Secret, seal_box};
 use crate::error::{Cause, Result};
-use crate::kms::{EncryptionContext, MAX_PLAINTEXT};
+use crate::kms::{DataKeySize, EncryptionContext, MAX_PLAINTEXT};
 use crate::object::{Look, policy};
 use crate::store::{Attributes, ObjectId, ObjectRecord, SealForm, SealedKey, TokenRecord};
 use cryptoki_sys::CKA_UNIQUE_ID;
@@ -31,8 +31,9 @@ impl Token {
                 (made.sealed, made.kms_key_arn)
             }
             SealForm::Envelope => {
-                let made = self.kms.generate_data_key(&context)?;
-                let body = seal_box::seal(&made.plaintext, id.as_bytes(), plaintext.expose())?;
+                let made = self.kms.generate_data_key(DataKeySize::AES_256, &context)?;
+                let data_key = made.plaintext.ok_or_else(|| Cause::KmsBadResponse.with("no plaintext data key"))?;
+                let body = seal_box::seal(&data_key, id.as_bytes(), plaintext.expose())?;
                 (envelope(&made.sealed, &body), made.kms_key_arn)
             }
         };
@@ -55,6 +56,34 @@ impl Token {
             user_context: self.user_context(),
             kms_key_arn,
         })
+    }
+
+    /// Seals the key of an object anew, for the object `id` with these attributes: one KMS `ReEncrypt`, and the
+    /// plaintext is never here. Only a copy of a key in an envelope takes its `Decrypt` and another seal.
+    pub(super) fn reseal(&self, object: &ObjectRecord, id: ObjectId, attributes: &Attributes) -> Result<SealedKey> {
+        let record = self.initialised()?;
+        let sealed = object.sealed.as_ref().ok_or_else(|| Cause::RecordCorrupt.with("a key without its blob"))?;
+        let token_key = self.token_key(&record)?;
+        if sealed.form == SealForm::Envelope && id != object.id {
+            let (plaintext, _) = self.open(object)?;
+            return self.seal(&record, &token_key, id, attributes, &plaintext);
+        }
+        let from = stored_context(&record, object, sealed)?;
+        let user = &self.config.kms.encryption_context;
+        let to = policy::encryption_context(&record.serial, attributes, None, sealed.form, user)?;
+        let blob = token_key.open(object.id.as_bytes(), &sealed.blob)?;
+        let (blob, kms_key_arn) = match sealed.form {
+            SealForm::Kms => {
+                let made = self.kms.re_encrypt(blob.expose(), &from, &to)?;
+                (made.sealed, made.kms_key_arn)
+            }
+            SealForm::Envelope => {
+                let (data_key, body) = split_envelope(blob.expose()).ok_or(Cause::SealBroken)?;
+                let made = self.kms.re_encrypt(data_key, &from, &to)?;
+                (envelope(&made.sealed, body), made.kms_key_arn)
+            }
+        };
+        self.sealed(&token_key, id, sealed.form, &blob, kms_key_arn)
     }
 
     /// Opens the seal of an object: one KMS `Decrypt`. The plaintext and the request id.

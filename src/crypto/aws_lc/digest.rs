@@ -93,6 +93,12 @@ impl Digester {
         })
     }
 
+    /// The hash function's own state, whose structure it knows.
+    pub(super) fn state(&self) -> *mut std::ffi::c_void {
+        // SAFETY: the context is valid.
+        unsafe { (*self.context.as_ptr()).md_data }
+    }
+
     /// Which hash function it is.
     pub fn hash(&self) -> Hash {
         self.hash

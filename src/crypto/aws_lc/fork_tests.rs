@@ -1,6 +1,6 @@
 //! What a forked child gets: random numbers of its own, and no key.
 
-use crate::crypto::{Hash, PrivateKey, random};
+use crate::crypto::{Aes, AesMode, AesStream, Direction, Hash, Mac, MacAlgorithm, PrivateKey, SecretKey, random};
 use crate::error::Cause;
 use ed25519_dalek::pkcs8::EncodePrivateKey;
 
@@ -70,5 +70,54 @@ fn a_child_can_neither_use_nor_harm_its_parents_keys() {
         });
         assert_eq!(status, 0, "{:?}", key.kind());
         assert!(sign(&key).is_ok());
+    }
+}
+
+#[test]
+fn a_child_gets_no_secret_key() {
+    let key = SecretKey::new(&[7; 32]).unwrap();
+    let status = in_child(|| {
+        let refused = key.expose().is_err_and(|error| error.cause() == Cause::NotInitialized);
+        let own = SecretKey::new(&[8; 32]).is_ok_and(|own| own.expose().is_ok_and(|bytes| bytes == [8; 32]));
+        u8::from(!refused) + 2 * u8::from(!own)
+    });
+    assert_eq!(status, 0);
+    assert_eq!(key.expose().unwrap(), [7; 32]);
+}
+
+#[test]
+fn a_child_can_neither_go_on_with_nor_harm_its_parents_operations() {
+    let key = SecretKey::new(&[7; 32]).unwrap();
+    let start = |mode| Aes::new(mode, Direction::Encrypt).unwrap().start(&key).unwrap();
+    let mut streams = [
+        start(AesMode::Ecb),
+        start(AesMode::Cts { iv: [1; 16] }),
+        start(AesMode::Gcm { iv: vec![1; 100], aad: vec![2; 5], tag_len: 16 }),
+        start(AesMode::KeyWrap { iv: AesMode::KEY_WRAP_IV }),
+    ];
+    let algorithms =
+        [MacAlgorithm::Hmac(Hash::Sha256), MacAlgorithm::AesCmac, MacAlgorithm::AesGmac { iv: vec![1; 100] }];
+    let mut macs = algorithms.map(|algorithm| Mac::new(&algorithm, &[7; 32]).unwrap());
+    let status = in_child(|| {
+        let inherited = |error: crate::error::Error| error.cause() == Cause::NotInitialized;
+        let mut refused = true;
+        for stream in &mut streams {
+            // SAFETY: the child's copy is not used after this.
+            let stream = unsafe { std::ptr::read(&raw const *stream) };
+            refused &= AesStream::run(stream, &[0; 48]).is_err_and(inherited);
+        }
+        for mac in &mut macs {
+            refused &= mac.update(b"data").is_err_and(inherited);
+            // SAFETY: as above.
+            drop(unsafe { std::ptr::read(&raw const *mac) });
+        }
+        u8::from(!refused)
+    });
+    assert_eq!(status, 0);
+    for stream in streams {
+        assert!(stream.run(&[0; 48]).is_ok());
+    }
+    for mut mac in macs {
+        assert!(mac.update(b"data").is_ok() && mac.finish().is_ok());
     }
 }

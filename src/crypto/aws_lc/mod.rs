@@ -4,9 +4,17 @@
 //! thread's error queue is emptied, so that nothing of ours is found there by the TLS that shares it.
 
 pub(super) mod aead;
+pub(super) mod ccm;
+pub(super) mod cipher;
+pub(super) mod cmac;
 pub(super) mod digest;
+mod digest_state;
 pub(super) mod ec;
 pub(super) mod ed25519;
+pub(super) mod gcm;
+pub(super) mod hmac;
+pub(super) mod kdf;
+pub(super) mod key_wrap;
 pub(super) mod mac;
 mod memory;
 pub(super) mod ml_kem;
@@ -137,11 +145,16 @@ pub(super) fn random(out: &mut [u8]) -> Result<()> {
 /// Its random generator and its error queue hang on the thread, not on the key, and in the pool they
 /// would be wiped under a child's feet: they are touched first, so that they exist already.
 pub(super) fn enter_key_scope() -> Result<KeyScope> {
+    random(&mut [0])?;
+    enter_state_scope()
+}
+
+/// The same for work that draws no random numbers: key schedules, MACs.
+pub(super) fn enter_state_scope() -> Result<KeyScope> {
     // Asked in every build: the question is what links the hooks.
     if !memory::is_ours() {
         return Err(Cause::CryptoLibrary.with("the allocation hooks are missing"));
     }
-    random(&mut [0])?;
     take_error();
     Ok(KeyScope::enter())
 }

@@ -1,11 +1,16 @@
 //! The crypto floor against RustCrypto, in both directions, and against tampering.
 #![forbid(unsafe_code)]
 
+mod aes_modes;
+mod aes_streams;
 mod agree;
 mod components;
+mod digest_state;
 mod ec;
 mod ed25519;
+mod kdf;
 mod kem;
+mod mac;
 mod parse;
 mod process;
 mod rsa_oracle;
@@ -37,14 +42,19 @@ fn new_rsa_pair(bits: usize) -> RsaPair {
     RsaPair { ours: PrivateKey::from_pkcs8(&pkcs8).unwrap(), theirs, pkcs8 }
 }
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digits: String = text.split_whitespace().collect();
+    (0..digits.len()).step_by(2).map(|i| u8::from_str_radix(&digits[i..i + 2], 16).unwrap()).collect()
+}
+
 fn random_bytes(len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
     super::random::fill(&mut bytes).unwrap();
     bytes
-}
-
-fn unhex(text: &str) -> Vec<u8> {
-    (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect()
 }
 
 #[track_caller]

@@ -3,7 +3,11 @@
 //! The keys are made in this process and used in another run of the test program, which hears of them only
 //! masked: whatever of them is found in its memory, AWS-LC or we put there.
 
-use super::super::{EdVariant, Hash, KeyKind, PrivateComponents, PrivateKey, RsaComponents};
+use super::super::sp800_108::{self, Field, NumberFormat};
+use super::super::{
+    Aes, AesMode, Direction, EdVariant, Hash, KeyKind, Mac, MacAlgorithm, PrivateComponents, PrivateKey,
+    RsaComponents, SecretKey, kdf,
+};
 use super::{random_bytes, unhex};
 use crate::host::protected::live_blocks;
 use getrandom::SysRng;
@@ -20,32 +24,43 @@ const WINDOW: usize = 24;
 
 /// A key to use, masked, and its secret numbers, masked.
 struct Case {
-    pkcs8: Vec<u8>,
+    /// PKCS#8, or the bytes of a secret key.
+    key: Vec<u8>,
     secrets: Vec<Vec<u8>>,
 }
 
+/// A key in use.
+enum Loaded {
+    Private(PrivateKey),
+    Secret(SecretKey),
+}
+
 impl Case {
-    fn new(pkcs8: &[u8], secrets: &[Vec<u8>]) -> Self {
+    fn new(key: &[u8], secrets: &[Vec<u8>]) -> Self {
         let masked = |bytes: &[u8]| bytes.iter().map(|byte| byte ^ MASK).collect::<Vec<u8>>();
         // Most significant byte first, and as words of memory.
         let both = secrets.iter().flat_map(|secret| [masked(secret), masked(secret).into_iter().rev().collect()]);
-        Self { pkcs8: masked(pkcs8), secrets: both.collect() }
+        Self { key: masked(key), secrets: both.collect() }
     }
 
     fn write(&self) -> String {
         let hex = |bytes: &Vec<u8>| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        std::iter::once(&self.pkcs8).chain(&self.secrets).map(hex).collect::<Vec<_>>().join(",")
+        std::iter::once(&self.key).chain(&self.secrets).map(hex).collect::<Vec<_>>().join(",")
     }
 
     fn read(text: &str) -> Self {
         let mut parts = text.split(',').map(unhex);
-        Self { pkcs8: parts.next().unwrap(), secrets: parts.collect() }
+        Self { key: parts.next().unwrap(), secrets: parts.collect() }
     }
 
-    fn load(&self) -> PrivateKey {
-        let mut pkcs8: Vec<u8> = self.pkcs8.iter().map(|byte| byte ^ MASK).collect();
-        let key = PrivateKey::from_pkcs8(&pkcs8).unwrap();
-        pkcs8.zeroize();
+    fn load(&self) -> Loaded {
+        let mut bytes: Vec<u8> = self.key.iter().map(|byte| byte ^ MASK).collect();
+        // Every PKCS#8 begins with the octet of a sequence, and no secret key here does.
+        let key = match bytes[0] {
+            0x30 => Loaded::Private(PrivateKey::from_pkcs8(&bytes).unwrap()),
+            _ => Loaded::Secret(SecretKey::new(&bytes).unwrap()),
+        };
+        bytes.zeroize();
         key
     }
 
@@ -98,13 +113,72 @@ impl Case {
                 let after = (0..).take_while(|j| secret.get(8 * n + j).is_some_and(|s| same(i + j, *s))).count();
                 let before =
                     (1..=8 * n).take_while(|j| i.checked_sub(*j).is_some_and(|at| same(at, secret[8 * n - j]))).count();
-                after + before >= WINDOW
+                after + before >= WINDOW.min(secret.len())
             })
         })
     }
 }
 
-fn use_key(key: &PrivateKey) {
+impl Loaded {
+    fn kind(&self) -> String {
+        match self {
+            Self::Private(key) => format!("{:?}", key.kind()),
+            Self::Secret(key) => format!("{} secret bytes", key.len()),
+        }
+    }
+
+    fn used(&self) {
+        match self {
+            Self::Private(key) => use_private_key(key),
+            Self::Secret(key) => use_secret_key(key),
+        }
+    }
+}
+
+fn use_secret_key(key: &SecretKey) {
+    let bytes = key.expose().unwrap();
+    for hash in [Hash::Sha256, Hash::Sha512, Hash::Sha3_256] {
+        let algorithm = MacAlgorithm::Hmac(hash);
+        let mut mac = Mac::new(&algorithm, bytes).unwrap();
+        mac.update(b"message").unwrap();
+        mac.finish().unwrap();
+        kdf::hkdf_extract(hash, b"salt", bytes).unwrap();
+        kdf::hkdf_expand(hash, bytes, b"info", 100).unwrap();
+        kdf::pbkdf2(hash, bytes, b"salt", 3, 100).unwrap();
+        let counter = Field::Counter(NumberFormat { little_endian: false, bits: 32 });
+        sp800_108::derive(&algorithm, bytes, sp800_108::Mode::Counter, &[counter], &[100]).unwrap();
+    }
+    let (Ok(other), true) = (SecretKey::new(&[9; 16]), bytes.len() == 32) else { return };
+    for mode in [
+        AesMode::Ecb,
+        AesMode::CbcPad { iv: [1; 16] },
+        AesMode::Cts { iv: [1; 16] },
+        AesMode::Ctr { counter_bits: 64, block: [1; 16] },
+        AesMode::Cfb8 { iv: [1; 16] },
+        AesMode::Ofb { iv: [1; 16] },
+        AesMode::Gcm { iv: vec![1; 40], aad: vec![2; 20], tag_len: 16 },
+        AesMode::Ccm { nonce: vec![1; 12], aad: vec![2; 20], mac_len: 16, data_len: None },
+        AesMode::KeyWrap { iv: AesMode::KEY_WRAP_IV },
+        AesMode::KeyWrapPadded { iv: AesMode::KEY_WRAP_PADDED_IV },
+        AesMode::KeyWrapPadded { iv: [1; 4] },
+        AesMode::KeyWrapPkcs7 { iv: AesMode::KEY_WRAP_IV },
+    ] {
+        let encrypt = Aes::new(mode.clone(), Direction::Encrypt).unwrap();
+        let decrypt = Aes::new(mode, Direction::Decrypt).unwrap();
+        let cipher = encrypt.run(key, &[3; 48]).unwrap();
+        decrypt.run(key, cipher.expose()).unwrap();
+        // The key as data.
+        let wrapped = encrypt.run(&other, bytes).unwrap();
+        decrypt.run(&other, wrapped.expose()).unwrap();
+    }
+    for algorithm in [MacAlgorithm::AesCmac, MacAlgorithm::AesGmac { iv: vec![1; 12] }] {
+        let mut mac = Mac::new(&algorithm, bytes).unwrap();
+        mac.update(b"message").unwrap();
+        mac.finish().unwrap();
+    }
+}
+
+fn use_private_key(key: &PrivateKey) {
     let again = PrivateKey::from_components(&key.components().unwrap()).unwrap();
     assert_eq!(again.to_pkcs8().unwrap().expose(), key.to_pkcs8().unwrap().expose());
     if let PrivateComponents::Rsa(rsa) = key.components().unwrap() {
@@ -193,6 +267,16 @@ fn keys_leave_nothing_in_memory() {
     let scalar = random_bytes(32);
     cases.push(Case::new(&[&unhex("302e020100300506032b656e04220420"), &scalar[..]].concat(), &[scalar]));
 
+    for len in [32, 64] {
+        let mut key = random_bytes(len);
+        key[0] = 1;
+        let pad = |with: u8| key.iter().map(|byte| byte ^ with).collect::<Vec<u8>>();
+        // The ends of the key schedules of AES, and what HMAC makes of a key.
+        let mut secrets = vec![key.clone(), pad(0x36), pad(0x5c)];
+        secrets.extend(key.chunks(16).map(<[u8]>::to_vec));
+        cases.push(Case::new(&key, &secrets));
+    }
+
     let cases: Vec<_> = cases.iter().map(Case::write).collect();
     let output = std::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", NAME, "--nocapture", "--test-threads=1"])
@@ -211,22 +295,22 @@ fn scan(case: &Case) {
     let key = case.load();
     let (kind, blocks) = (key.kind(), live_blocks());
     let loaded = case.found();
-    assert!(loaded > 0, "{kind:?}: the scan does not see a key that is there");
-    use_key(&key);
+    assert!(loaded > 0, "{kind}: the scan does not see a key that is there");
+    key.used();
     let used = case.found();
-    assert_eq!(live_blocks(), blocks, "{kind:?}: using a key takes no memory of the pool");
+    assert_eq!(live_blocks(), blocks, "{kind}: using a key takes no memory of the pool");
     // Loaded and used in one thread, dropped in another.
     let elsewhere = std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
             let key = case.load();
-            use_key(&key);
+            key.used();
             key
         });
         thread.join().unwrap()
     });
-    std::thread::scope(|scope| scope.spawn(|| use_key(&key)).join().unwrap());
+    std::thread::scope(|scope| scope.spawn(|| key.used()).join().unwrap());
     drop((key, elsewhere));
-    println!("{kind:?}: found {loaded} times loaded, {used} used, {} dropped; {blocks} blocks", case.found());
-    assert_eq!(case.found(), 0, "{kind:?}: something is left");
-    assert_eq!(live_blocks(), 0, "{kind:?}: something that outlives the key was made in the pool");
+    println!("{kind}: found {loaded} times loaded, {used} used, {} dropped; {blocks} blocks", case.found());
+    assert_eq!(case.found(), 0, "{kind}: something is left");
+    assert_eq!(live_blocks(), 0, "{kind}: something that outlives the key was made in the pool");
 }

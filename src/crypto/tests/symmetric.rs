@@ -1,7 +1,7 @@
 //! Hash functions, MACs, sealing, PINs, random numbers.
 
 use super::super::{Digester, Hash, Secret, mac, password, random, seal_box};
-use super::{assert_fails, random_bytes, with_theirs};
+use super::{assert_fails, hex, random_bytes, with_theirs};
 use crate::error::Cause;
 use sha2::Digest as _;
 
@@ -39,10 +39,6 @@ fn hmac_and_hkdf_give_the_published_values() {
     mac::hkdf_sha256(&[0x0b; 22], &salt, &info, &mut okm).unwrap();
     assert_eq!(hex(&okm), "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865");
     assert_fails(mac::hkdf_sha256(b"key", b"", b"", &mut vec![0; 8161]), Cause::CryptoLibrary);
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::exception::Exception;
 use super::keyfile::{Key, KeyFile, Keys, State};
-use super::request::Request;
+use super::request::{Request, invalid};
 use super::{Trouble, pairs, seal};
 use crate::kms::KeyPairSpec;
 use base64::Engine;
@@ -92,14 +92,22 @@ pub(super) fn generate_sealed_key(file: &KeyFile, request: &Request) -> Result<V
     data_key(file, request, false)
 }
 
+/// How many bytes a data key is to have.
+fn data_key_len(request: &Request) -> Result<usize, Exception> {
+    match (request.text("KeySpec")?, request.integer("NumberOfBytes")?) {
+        (Some("AES_256"), None) => Ok(32),
+        (Some("AES_128"), None) => Ok(16),
+        (Some(_), None) => Err(invalid("keySpec", "Member must satisfy enum value set: [AES_256, AES_128]")),
+        (None, Some(len @ 1..=1024)) => Ok(len as usize),
+        (None, Some(0)) => Err(invalid("numberOfBytes", "Member must have value greater than or equal to 1")),
+        (None, Some(_)) => Err(invalid("numberOfBytes", "Member must have value less than or equal to 1024")),
+        // Both or neither.
+        _ => Err(Exception::validation("Please specify either number of bytes or key spec.")),
+    }
+}
+
 fn data_key(file: &KeyFile, request: &Request, with_plaintext: bool) -> Result<Value, Trouble> {
-    let one = "Please specify either number of bytes or key spec.";
-    let len = match (request.text("KeySpec")?, request.integer("NumberOfBytes")?) {
-        (Some("AES_256"), None) => 32,
-        (Some("AES_128"), None) => 16,
-        (None, Some(len @ 1..=1024)) => len as usize,
-        _ => return Err(Exception::validation(one).into()),
-    };
+    let len = data_key_len(request)?;
     let context = request.context("EncryptionContext")?;
     let keys = file.keys()?;
     let key = usable(&keys, request.required_text("KeyId")?)?;
@@ -190,4 +198,34 @@ pub(super) fn re_encrypt(file: &KeyFile, request: &Request) -> Result<Value, Tro
         "SourceEncryptionAlgorithm": "SYMMETRIC_DEFAULT",
         "DestinationEncryptionAlgorithm": "SYMMETRIC_DEFAULT",
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_key_is_asked_for_by_spec_or_by_length_and_not_by_both() {
+        let fields = ["KeySpec", "NumberOfBytes"];
+        let len = |body: &str| data_key_len(&Request::parse("GenerateDataKey", &fields, body.as_bytes())?);
+        for (body, expected) in [
+            (r#"{"KeySpec":"AES_128"}"#, 16),
+            (r#"{"KeySpec":"AES_256"}"#, 32),
+            (r#"{"NumberOfBytes":1}"#, 1),
+            (r#"{"NumberOfBytes":1024}"#, 1024),
+        ] {
+            assert_eq!(len(body), Ok(expected), "{body}");
+        }
+        for (body, code) in [
+            ("{}", "ValidationException"),
+            (r#"{"KeySpec":"AES_256","NumberOfBytes":32}"#, "ValidationException"),
+            (r#"{"KeySpec":"AES_192"}"#, "ValidationException"),
+            (r#"{"NumberOfBytes":0}"#, "ValidationException"),
+            (r#"{"NumberOfBytes":1025}"#, "ValidationException"),
+            (r#"{"NumberOfBytes":-1}"#, "SerializationException"),
+            (r#"{"NumberOfBytes":"32"}"#, "SerializationException"),
+        ] {
+            assert_eq!(len(body).unwrap_err().code, code, "{body}");
+        }
+    }
 }

@@ -112,7 +112,7 @@ fn malformed(name: &str) -> Exception {
     Exception::new("SerializationException", format!("{name} is of the wrong type"))
 }
 
-fn invalid(name: &str, constraint: &str) -> Exception {
+pub(super) fn invalid(name: &str, constraint: &str) -> Exception {
     Exception::validation(format!(
         "1 validation error detected: Value at '{name}' failed to satisfy constraint: {constraint}"
     ))

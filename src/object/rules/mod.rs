@@ -4,153 +4,17 @@
 //! template names it, how it may change later, and whether the seal binds it. The footnotes are those
 //! of PKCS#11 3.2, section 4.1, table 13. The engine that reads these rows is in `engine.rs`.
 
+mod rule;
+mod storage;
+
+pub use rule::{Bound, Change, Rule, Say, Unsaid};
+
 use cryptoki_sys::*;
-
-/// What a template says of an attribute.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Say {
-    /// It must be named (footnotes 1 and 3).
-    Must,
-    /// It may be named.
-    May,
-    /// It must not be named (footnotes 2 and 4): the module sets it.
-    Never,
-}
-
-/// What an attribute is when no template names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unsaid {
-    /// `CK_TRUE`.
-    True,
-    /// `CK_FALSE`.
-    False,
-    /// A value of no bytes.
-    Empty,
-    /// A number.
-    Number(CK_ULONG),
-    /// The module computes it from the rest of the object.
-    Computed,
-    /// It stays away; reading it computes an answer or says that there is none.
-    Absent,
-}
-
-/// How `C_SetAttributeValue` may change an attribute.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// Never.
-    Never,
-    /// At will, while the object is modifiable (footnote 8).
-    Free,
-}
-
-/// The rule for one attribute in one class of objects.
-#[derive(Clone, Copy, Debug)]
-pub struct Rule {
-    /// The attribute.
-    pub attribute: CK_ATTRIBUTE_TYPE,
-    /// In a template of `C_CreateObject`.
-    pub create: Say,
-    /// In a template of `C_GenerateKey` or `C_GenerateKeyPair`.
-    pub generate: Say,
-    /// In a template of `C_UnwrapKey`, `C_DeriveKey` and their kin: the key arrives by a mechanism.
-    pub arrive: Say,
-    /// Without a template's word.
-    pub default: Unsaid,
-    /// Later.
-    pub change: Change,
-    /// Its value is secret: `CKR_ATTRIBUTE_SENSITIVE` for who asks (footnote 7).
-    pub secret: bool,
-    /// How the encryption context binds it.
-    pub bound: Bound,
-}
-
-/// How the encryption context of a sealed key binds an attribute.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bound {
-    /// Not at all: it is a name, or follows from the key.
-    No,
-    /// By the digest in `datakey-pkcs11:policy`.
-    Policy,
-    /// By this word in `datakey-pkcs11:usage`.
-    Usage(&'static str),
-}
-
-/// A key that arrives by a mechanism may say what a created one must: the mechanism often knows it.
-const fn rule(attribute: CK_ATTRIBUTE_TYPE, create: Say, generate: Say, default: Unsaid, change: Change) -> Rule {
-    let arrive = if matches!(create, Must) { May } else { create };
-    Rule { attribute, create, generate, arrive, default, change, secret: false, bound: Bound::No }
-}
-
-impl Rule {
-    const fn policy(mut self) -> Self {
-        self.bound = Bound::Policy;
-        self
-    }
-
-    const fn usage(mut self, word: &'static str) -> Self {
-        self.bound = Bound::Usage(word);
-        self
-    }
-
-    const fn arriving(mut self, arrive: Say) -> Self {
-        self.arrive = arrive;
-        self
-    }
-
-    const fn secret(attribute: CK_ATTRIBUTE_TYPE) -> Self {
-        Self { secret: true, ..rule(attribute, Never, Never, Absent, Fixed) }
-    }
-}
-
-use Change::{Free, Never as Fixed};
-use Say::{May, Must, Never};
-use Unsaid::{Absent, Computed, Empty, False, Number, True};
-
-/// Every storage object (section 4.4).
-const STORAGE: &[Rule] = &[
-    rule(CKA_CLASS, Must, May, Computed, Fixed).policy(),
-    rule(CKA_TOKEN, May, May, False, Fixed).policy(),
-    rule(CKA_MODIFIABLE, May, May, True, Fixed).policy(),
-    rule(CKA_DESTROYABLE, May, May, True, Fixed).policy(),
-    rule(CKA_LABEL, May, May, Empty, Free),
-    rule(CKA_UNIQUE_ID, Never, Never, Computed, Fixed),
-];
-
-/// Storage objects that anybody may see and copy unless a template says otherwise.
-const OPEN: &[Rule] = &[rule(CKA_PRIVATE, May, May, False, Fixed), rule(CKA_COPYABLE, May, May, True, Fixed)];
-
-/// Private keys: hidden before login. Those on the token are not copyable by default, because clients
-/// that cache keys would otherwise copy each one into each session before using it.
-const HIDDEN: &[Rule] =
-    &[rule(CKA_PRIVATE, May, May, True, Fixed).policy(), rule(CKA_COPYABLE, May, May, Computed, Fixed).policy()];
-
-/// Data objects (section 4.5).
-const DATA: &[Rule] = &[
-    rule(CKA_APPLICATION, May, Never, Empty, Free),
-    rule(CKA_OBJECT_ID, May, Never, Empty, Free),
-    rule(CKA_VALUE, May, Never, Empty, Free),
-];
-
-/// X.509 public-key certificates (section 4.6.3).
-const CERTIFICATE: &[Rule] = &[
-    rule(CKA_CERTIFICATE_TYPE, Must, Never, Computed, Fixed),
-    rule(CKA_TRUSTED, May, Never, False, Fixed),
-    rule(CKA_CERTIFICATE_CATEGORY, May, Never, Number(0), Fixed),
-    rule(CKA_CHECK_VALUE, May, Never, Computed, Fixed),
-    rule(CKA_START_DATE, May, Never, Empty, Fixed),
-    rule(CKA_END_DATE, May, Never, Empty, Fixed),
-    rule(CKA_PUBLIC_KEY_INFO, May, Never, Computed, Fixed),
-    rule(CKA_SUBJECT, May, Never, Computed, Fixed),
-    rule(CKA_ID, May, Never, Empty, Free),
-    rule(CKA_ISSUER, May, Never, Computed, Free),
-    rule(CKA_SERIAL_NUMBER, May, Never, Computed, Free),
-    rule(CKA_VALUE, Must, Never, Absent, Fixed),
-    rule(CKA_URL, May, Never, Empty, Fixed),
-    rule(CKA_HASH_OF_SUBJECT_PUBLIC_KEY, May, Never, Empty, Fixed),
-    rule(CKA_HASH_OF_ISSUER_PUBLIC_KEY, May, Never, Empty, Fixed),
-    rule(CKA_JAVA_MIDP_SECURITY_DOMAIN, May, Never, Number(0), Fixed),
-    rule(CKA_NAME_HASH_ALGORITHM, May, Never, Number(CKM_SHA_1), Fixed),
-];
+use rule::Change::{Erase, Free, Given, Never as Fixed, Officer, OnceFalse, OnceTrue};
+use rule::Say::{May, Must, Never};
+use rule::Unsaid::{Absent, Computed, Empty, False, True};
+use rule::rule;
+use storage::*;
 
 /// Every key (section 4.7).
 const KEY: &[Rule] = &[
@@ -166,7 +30,7 @@ const KEY: &[Rule] = &[
 /// Every public key (section 4.8).
 const PUBLIC: &[Rule] = &[
     rule(CKA_SUBJECT, May, May, Empty, Free),
-    rule(CKA_TRUSTED, May, May, False, Fixed),
+    rule(CKA_TRUSTED, May, May, False, Officer),
     rule(CKA_WRAP_TEMPLATE, May, May, Empty, Fixed),
     rule(CKA_PUBLIC_KEY_INFO, May, Never, Computed, Fixed),
 ];
@@ -174,15 +38,15 @@ const PUBLIC: &[Rule] = &[
 /// Every private key (section 4.9).
 const PRIVATE: &[Rule] = &[
     rule(CKA_SUBJECT, May, May, Empty, Free),
-    rule(CKA_SENSITIVE, May, May, True, Fixed).policy(),
-    rule(CKA_EXTRACTABLE, May, May, False, Fixed).policy(),
+    rule(CKA_SENSITIVE, May, May, True, OnceTrue).policy(),
+    rule(CKA_EXTRACTABLE, May, May, False, OnceFalse).policy(),
     rule(CKA_ALWAYS_SENSITIVE, Never, Never, Computed, Fixed).policy(),
     rule(CKA_NEVER_EXTRACTABLE, Never, Never, Computed, Fixed).policy(),
-    rule(CKA_WRAP_WITH_TRUSTED, May, May, False, Fixed).policy(),
+    rule(CKA_WRAP_WITH_TRUSTED, May, May, False, OnceTrue).policy(),
     rule(CKA_UNWRAP_TEMPLATE, May, May, Empty, Fixed).policy(),
     rule(CKA_DERIVE_TEMPLATE, May, May, Empty, Fixed).policy(),
     rule(CKA_ALWAYS_AUTHENTICATE, May, May, False, Fixed).policy(),
-    rule(CKA_PUBLIC_KEY_INFO, Never, Never, Computed, Fixed),
+    rule(CKA_PUBLIC_KEY_INFO, May, Never, Computed, Given),
 ];
 
 /// The usages of a public key, each true for the key types that allow it.
@@ -229,14 +93,14 @@ const RSA_PUBLIC: &[Rule] = &[
 
 /// RSA private keys (section 6.1.3).
 const RSA_PRIVATE: &[Rule] = &[
-    rule(CKA_MODULUS, Never, Never, Computed, Fixed),
-    rule(CKA_PUBLIC_EXPONENT, Never, Never, Computed, Fixed),
-    Rule::secret(CKA_PRIVATE_EXPONENT),
-    Rule::secret(CKA_PRIME_1),
-    Rule::secret(CKA_PRIME_2),
-    Rule::secret(CKA_EXPONENT_1),
-    Rule::secret(CKA_EXPONENT_2),
-    Rule::secret(CKA_COEFFICIENT),
+    rule(CKA_MODULUS, Must, Never, Computed, Fixed).arriving(Never),
+    rule(CKA_PUBLIC_EXPONENT, Must, Never, Computed, Fixed).arriving(Never),
+    Rule::secret(CKA_PRIVATE_EXPONENT, Must),
+    Rule::secret(CKA_PRIME_1, May),
+    Rule::secret(CKA_PRIME_2, May),
+    Rule::secret(CKA_EXPONENT_1, May),
+    Rule::secret(CKA_EXPONENT_2, May),
+    Rule::secret(CKA_COEFFICIENT, May),
 ];
 
 /// Elliptic-curve public keys of every kind (sections 6.3.3 and 6.3.5).
@@ -244,22 +108,23 @@ const EC_PUBLIC: &[Rule] =
     &[rule(CKA_EC_PARAMS, Must, Must, Computed, Fixed), rule(CKA_EC_POINT, Must, Never, Computed, Fixed)];
 
 /// Elliptic-curve private keys of every kind (sections 6.3.4 and 6.3.6).
-const EC_PRIVATE: &[Rule] = &[rule(CKA_EC_PARAMS, Never, May, Computed, Fixed), Rule::secret(CKA_VALUE)];
+const EC_PRIVATE: &[Rule] =
+    &[rule(CKA_EC_PARAMS, Must, May, Computed, Fixed).arriving(Never), Rule::secret(CKA_VALUE, Must)];
 
 /// Every secret key (section 4.10).
 const SECRET: &[Rule] = &[
-    rule(CKA_SENSITIVE, May, May, True, Fixed).policy(),
-    rule(CKA_EXTRACTABLE, May, May, False, Fixed).policy(),
+    rule(CKA_SENSITIVE, May, May, True, OnceTrue).policy(),
+    rule(CKA_EXTRACTABLE, May, May, False, OnceFalse).policy(),
     rule(CKA_ALWAYS_SENSITIVE, Never, Never, Computed, Fixed).policy(),
     rule(CKA_NEVER_EXTRACTABLE, Never, Never, Computed, Fixed).policy(),
-    rule(CKA_WRAP_WITH_TRUSTED, May, May, False, Fixed).policy(),
-    rule(CKA_TRUSTED, May, May, False, Fixed).policy(),
+    rule(CKA_WRAP_WITH_TRUSTED, May, May, False, OnceTrue).policy(),
+    rule(CKA_TRUSTED, May, May, False, Officer).policy(),
     rule(CKA_WRAP_TEMPLATE, May, May, Empty, Fixed).policy(),
     rule(CKA_UNWRAP_TEMPLATE, May, May, Empty, Fixed).policy(),
     rule(CKA_DERIVE_TEMPLATE, May, May, Empty, Fixed).policy(),
-    rule(CKA_CHECK_VALUE, May, May, Absent, Fixed),
+    rule(CKA_CHECK_VALUE, May, May, Absent, Erase),
     rule(CKA_VALUE_LEN, Never, Must, Computed, Fixed).arriving(May),
-    Rule { create: Must, ..Rule::secret(CKA_VALUE) },
+    Rule::secret(CKA_VALUE, Must),
 ];
 
 /// The usages of a secret key, each true for the key types that allow it.
@@ -302,7 +167,17 @@ pub struct Class {
 /// Every class that objects can be of.
 pub static CLASSES: &[Class] = &[
     Class { class: CKO_DATA, kind: None, groups: &[STORAGE, OPEN, DATA] },
-    Class { class: CKO_CERTIFICATE, kind: Some(CKC_X_509), groups: &[STORAGE, OPEN, CERTIFICATE] },
+    Class { class: CKO_CERTIFICATE, kind: Some(CKC_X_509), groups: &[STORAGE, OPEN, CERTIFICATE, ELSEWHERE, X_509] },
+    Class { class: CKO_CERTIFICATE, kind: Some(CKC_WTLS), groups: &[STORAGE, OPEN, CERTIFICATE, ELSEWHERE, WTLS] },
+    Class {
+        class: CKO_CERTIFICATE,
+        kind: Some(CKC_X_509_ATTR_CERT),
+        groups: &[STORAGE, OPEN, CERTIFICATE, ATTRIBUTE_CERTIFICATE],
+    },
+    Class { class: CKO_TRUST, kind: None, groups: &[STORAGE, OPEN, TRUST] },
+    Class { class: CKO_DOMAIN_PARAMETERS, kind: Some(CKK_DH), groups: &[STORAGE, OPEN, DOMAIN] },
+    Class { class: CKO_DOMAIN_PARAMETERS, kind: Some(CKK_DSA), groups: &[STORAGE, OPEN, DOMAIN, SUBPRIME] },
+    Class { class: CKO_DOMAIN_PARAMETERS, kind: Some(CKK_X9_42_DH), groups: &[STORAGE, OPEN, DOMAIN, SUBPRIME] },
     Class {
         class: CKO_PUBLIC_KEY,
         kind: Some(CKK_RSA),
@@ -359,7 +234,7 @@ impl Class {
     pub fn kind_attribute(class: CK_OBJECT_CLASS) -> Option<CK_ATTRIBUTE_TYPE> {
         match class {
             CKO_CERTIFICATE => Some(CKA_CERTIFICATE_TYPE),
-            CKO_PUBLIC_KEY | CKO_PRIVATE_KEY | CKO_SECRET_KEY => Some(CKA_KEY_TYPE),
+            CKO_PUBLIC_KEY | CKO_PRIVATE_KEY | CKO_SECRET_KEY | CKO_DOMAIN_PARAMETERS => Some(CKA_KEY_TYPE),
             _ => None,
         }
     }

@@ -107,6 +107,8 @@ const EC_PUBLIC: &[Row] = &[
 ];
 
 const EC_PRIVATE: &[Row] = &[
+    // A copy never shows what its original hides.
+    (CKA_PRIVATE, "", Flag(false)),
     (CKA_SUBJECT, "8", Bytes(b"subject")),
     (CKA_SENSITIVE, "8 11", Flag(true)),
     (CKA_DECRYPT, "8", Flag(true)),
@@ -127,6 +129,7 @@ const EC_PRIVATE: &[Row] = &[
 ];
 
 const AES: &[Row] = &[
+    (CKA_PRIVATE, "", Flag(false)),
     (CKA_SENSITIVE, "8 11", Flag(true)),
     (CKA_ENCRYPT, "8", Flag(false)),
     (CKA_DECRYPT, "8", Flag(false)),
@@ -144,7 +147,7 @@ const AES: &[Row] = &[
     (CKA_UNWRAP_TEMPLATE, "", Bytes(b"")),
     (CKA_DERIVE_TEMPLATE, "", Bytes(b"")),
     (CKA_VALUE, "1 4 6 7", Bytes(&[2; 16])),
-    (CKA_VALUE_LEN, "2 3 6", Number(16)),
+    (CKA_VALUE_LEN, "2 3 6", Number(32)),
 ];
 
 const P256: &[u8] = &[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];

@@ -52,9 +52,9 @@ pub fn new_object(template: &Template, so: bool) -> Result<NewObject> {
         CKO_CERTIFICATE => complete_certificate(&mut attributes, template)?,
         CKO_PUBLIC_KEY => complete_public_key(&mut attributes, template)?,
         CKO_PRIVATE_KEY => {
-            let pkcs8 = private_key::pkcs8(kind.unwrap_or_default(), template)?;
-            complete_private_key(&mut attributes, &pkcs8)?;
-            plaintext = Some(pkcs8);
+            let key = private_key::spelled_out(kind.unwrap_or_default(), template)?;
+            complete_private_key(&mut attributes, &key)?;
+            plaintext = Some(key.to_pkcs8()?);
         }
         CKO_SECRET_KEY => {
             let value = Secret::new(template.get(CKA_VALUE).unwrap_or_default().to_vec());
@@ -140,11 +140,8 @@ fn complete_public_key(object: &mut Attributes, template: &Template) -> Result<(
     settle(object, Past::Imported)
 }
 
-fn complete_private_key(object: &mut Attributes, pkcs8: &Secret) -> Result<()> {
+fn complete_private_key(object: &mut Attributes, key: &PrivateKey) -> Result<()> {
     let info = object.bytes(CKA_PUBLIC_KEY_INFO).to_vec();
-    let key = PrivateKey::from_pkcs8(pkcs8.expose()).map_err(|error| {
-        Cause::AttributeValueInvalid.with(format!("the parts of the private key: {}", error.detail()))
-    })?;
     describe_private(object, key.public_key())?;
     if !info.is_empty() && info != object.bytes(CKA_PUBLIC_KEY_INFO) {
         return Err(Cause::AttributeValueInvalid.with("CKA_PUBLIC_KEY_INFO is not of this key"));

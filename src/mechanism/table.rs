@@ -32,6 +32,10 @@ pub enum Family {
     Eddsa,
     /// A message digest.
     Digest,
+    /// AES-GCM.
+    AesGcm,
+    /// AES-CCM.
+    AesCcm,
 }
 
 /// What parameter a mechanism takes.
@@ -70,12 +74,16 @@ struct FamilyRow {
 
 const SIGNS: CK_FLAGS = CKF_SIGN | CKF_VERIFY | CKF_MESSAGE_SIGN | CKF_MESSAGE_VERIFY | CKF_MULTI_MESSAGE;
 const RECOVERS: CK_FLAGS = CKF_SIGN_RECOVER | CKF_VERIFY_RECOVER;
+/// AES-GCM and AES-CCM, of messages.
+const CRYPTS_MESSAGES: CK_FLAGS = CKF_MESSAGE_ENCRYPT | CKF_MESSAGE_DECRYPT | CKF_MULTI_MESSAGE;
 const CRYPTS: CK_FLAGS = CKF_ENCRYPT | CKF_DECRYPT;
 const CURVES: CK_FLAGS = CKF_EC_F_P | CKF_EC_OID | CKF_EC_NAMEDCURVE | CKF_EC_UNCOMPRESS | CKF_EC_COMPRESS;
 /// Key pairs are made in three sizes; public keys of these are imported as well.
 const RSA: (CK_ULONG, CK_ULONG) = (2048, 4096);
 const EC: (CK_ULONG, CK_ULONG) = (256, 521);
 const EDWARDS: (CK_ULONG, CK_ULONG) = (255, 255);
+/// In bytes.
+const AES: (CK_ULONG, CK_ULONG) = (16, 32);
 
 const fn family(
     family: Family,
@@ -113,6 +121,8 @@ static FAMILIES: &[FamilyRow] = &[
         EDWARDS,
     ),
     family(Family::Digest, &[], Needs::Nothing, CKF_DIGEST, (0, 0)),
+    family(Family::AesGcm, &[CKK_AES], Needs::Nothing, CRYPTS_MESSAGES, AES),
+    family(Family::AesCcm, &[CKK_AES], Needs::Nothing, CRYPTS_MESSAGES, AES),
 ];
 
 macro_rules! mechanisms {
@@ -176,6 +186,8 @@ mechanisms! {
     CKM_SHA3_256                 Digest Sha3_256;
     CKM_SHA3_384                 Digest Sha3_384;
     CKM_SHA3_512                 Digest Sha3_512;
+    CKM_AES_GCM                  AesGcm;
+    CKM_AES_CCM                  AesCcm;
 }
 
 /// What `C_GetMechanismInfo` answers; sizes in bits.

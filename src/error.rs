@@ -53,6 +53,7 @@ macro_rules! causes {
 causes! {
     // Bad calls: the specification's own code for each, no device error.
     ActionProhibited          CKR_ACTION_PROHIBITED                0 "the object forbids this action";
+    AeadDecryptFailed         CKR_AEAD_DECRYPT_FAILED              0 "the message or what belongs to it was tampered with";
     AlreadyInitialized        CKR_CRYPTOKI_ALREADY_INITIALIZED     0 "C_Initialize was called before";
     ArgumentsBad              CKR_ARGUMENTS_BAD                    0 "an argument is missing or contradicts another";
     AttributeReadOnly         CKR_ATTRIBUTE_READ_ONLY              0 "the attribute cannot be set here";

@@ -9,6 +9,7 @@ mod guard;
 mod input;
 mod key;
 mod message;
+mod message_crypt;
 mod object;
 mod operation;
 mod output;

@@ -1,14 +1,18 @@
 //! Mechanisms: one table row each, and the operations they stand for.
 #![forbid(unsafe_code)]
 
+mod aead;
 mod aes;
 mod cipher;
+mod iv;
 mod params;
 mod signature;
 mod table;
 
+pub use aead::MessageParams;
 pub use aes::{aes, mac};
 pub use cipher::Cipher;
+pub use iv::IvCount;
 pub use params::{Given, Params};
 pub use signature::Signature;
 pub use table::{Family, Info, MECHANISMS, Mechanism, Needs, find, for_key_type};

@@ -128,6 +128,8 @@ struct FamilyRow {
 
 const SIGNS: CK_FLAGS = CKF_SIGN | CKF_VERIFY | CKF_MESSAGE_SIGN | CKF_MESSAGE_VERIFY | CKF_MULTI_MESSAGE;
 const RECOVERS: CK_FLAGS = CKF_SIGN_RECOVER | CKF_VERIFY_RECOVER;
+/// AES-GCM and AES-CCM, of messages.
+const CRYPTS_MESSAGES: CK_FLAGS = CKF_MESSAGE_ENCRYPT | CKF_MESSAGE_DECRYPT | CKF_MULTI_MESSAGE;
 const CRYPTS: CK_FLAGS = CKF_ENCRYPT | CKF_DECRYPT;
 const CURVES: CK_FLAGS = CKF_EC_F_P | CKF_EC_OID | CKF_EC_NAMEDCURVE | CKF_EC_UNCOMPRESS | CKF_EC_COMPRESS;
 /// Key pairs are made in three sizes; public keys of these are imported as well.
@@ -186,8 +188,8 @@ static FAMILIES: &[FamilyRow] = &[
     family(Family::AesCbcPad, &[CKK_AES], Needs::Iv, CRYPTS, AES),
     family(Family::AesCts, &[CKK_AES], Needs::Iv, CRYPTS, AES),
     family(Family::AesCtr, &[CKK_AES], Needs::Ctr, CRYPTS, AES),
-    family(Family::AesGcm, &[CKK_AES], Needs::Gcm, CRYPTS, AES),
-    family(Family::AesCcm, &[CKK_AES], Needs::Ccm, CRYPTS, AES),
+    family(Family::AesGcm, &[CKK_AES], Needs::Gcm, CRYPTS | CRYPTS_MESSAGES, AES),
+    family(Family::AesCcm, &[CKK_AES], Needs::Ccm, CRYPTS | CRYPTS_MESSAGES, AES),
     family(Family::AesOfb, &[CKK_AES], Needs::Iv, CRYPTS, AES),
     family(Family::AesCfb128, &[CKK_AES], Needs::Iv, CRYPTS, AES),
     family(Family::AesCfb8, &[CKK_AES], Needs::Iv, CRYPTS, AES),

@@ -8,6 +8,7 @@ mod handles;
 mod lifecycle;
 mod login;
 mod mac;
+mod message_crypt;
 mod message_sign;
 mod message_verify;
 mod objects;
@@ -24,6 +25,7 @@ mod verify_signature;
 
 pub use handles::Object;
 pub use login::Who;
+pub use message_crypt::MessageOutcome;
 pub use operation::{Kind, Outcome, Room};
 pub use slot::{Slot, State, TokenInfo};
 pub use table::{Session, Sessions};

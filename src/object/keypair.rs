@@ -5,7 +5,7 @@ use super::engine::{Origin, build};
 use super::history::{Past, settle};
 use super::rules::Class;
 use super::{Look, Template, ec_params};
-use crate::crypto::{Curve, PublicKey, PublicParts};
+use crate::crypto::{Curve, MlKemSet, PublicKey, PublicParts};
 use crate::error::{Cause, Result};
 use crate::kms::KeyPairSpec;
 use crate::mechanism::{Family, Mechanism};
@@ -135,6 +135,9 @@ pub fn describe_public(object: &mut Attributes, key: &PublicKey) -> Result<()> {
         PublicParts::Ed25519 { point } | PublicParts::X25519 { point } => {
             object.insert(CKA_EC_POINT, ec_params::wrap_point(&point));
         }
+        PublicParts::MlKem { key, .. } => {
+            object.insert(CKA_VALUE, key);
+        }
     }
     describe_private(object, key)
 }
@@ -150,9 +153,21 @@ pub(super) fn describe_private(object: &mut Attributes, key: &PublicKey) -> Resu
             object.insert(CKA_EC_PARAMS, curve.oid_der().to_vec());
         }
         PublicParts::Ed25519 { .. } | PublicParts::X25519 { .. } => {}
+        PublicParts::MlKem { set, .. } => {
+            object.insert(CKA_PARAMETER_SET, ulong(parameter_set(set)));
+        }
     }
     object.insert(CKA_PUBLIC_KEY_INFO, key.spki_der().to_vec());
     Ok(())
+}
+
+/// `CKA_PARAMETER_SET` of ML-KEM.
+fn parameter_set(set: MlKemSet) -> CK_ULONG {
+    match set {
+        MlKemSet::MlKem512 => CKP_ML_KEM_512,
+        MlKemSet::MlKem768 => CKP_ML_KEM_768,
+        MlKemSet::MlKem1024 => CKP_ML_KEM_1024,
+    }
 }
 
 /// The number of significant bits of a big-endian number.

@@ -185,6 +185,9 @@ impl Model {
         attributes.remove(&CKA_UNIQUE_ID);
         for (attribute, value) in template {
             faults.extend(fault_of_value(*attribute, value));
+            if template.iter().any(|(other, said)| other == attribute && said != value) {
+                faults.push(CKR_TEMPLATE_INCONSISTENT);
+            }
             // A copy may be hidden where its original is open. The other way round, and making a copy
             // copyable or modifiable again, a module may refuse: it must not weaken what it copies.
             let weaker = match *attribute {

@@ -118,6 +118,9 @@
 /* Another process changed the record at the same time; call again. (CKR_FUNCTION_FAILED) */
 #define DATAKEY_ERR_STORE_CONFLICT 0x307UL
 
+/* The store belongs to another user, or everybody can write to it; see chown and chmod. */
+#define DATAKEY_ERR_STORE_UNSAFE 0x308UL
+
 /* 0x4xx: the configuration. */
 
 /* The configuration is not valid. (CKR_FUNCTION_FAILED) */

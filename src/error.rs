@@ -145,6 +145,7 @@ causes! {
     StoreCorrupt          CKR_DEVICE_ERROR    0x305 "the store is damaged; restore it from a backup";
     StoreNewer            CKR_DEVICE_ERROR    0x306 "the store was written by a newer version of this module; upgrade the module";
     StoreConflict         CKR_FUNCTION_FAILED 0x307 "another process changed the record at the same time; call again";
+    StoreUnsafe           CKR_DEVICE_ERROR    0x308 "the store belongs to another user, or everybody can write to it; see chown and chmod";
 
     // 0x4xx: configuration.
     ConfigInvalid         CKR_FUNCTION_FAILED 0x401 "the configuration is not valid";

@@ -41,29 +41,24 @@ impl IvCount {
             }
             _ => {}
         }
-        self.made = number.checked_add(1).ok_or_else(|| bad("the counter of the IV is used up"))?;
-        match generator {
+        let new: [u8; 16] = match generator {
             CKG_GENERATE => {
                 let start = match self.start {
                     Some(start) => start,
                     None => *self.start.insert(u128::from_be_bytes(random_bytes()?)),
                 };
-                let counter = start.wrapping_add(number.into()).to_be_bytes();
-                each_free_byte(iv, free, &counter, |byte, mask, new| (byte & !mask) | (new & mask));
+                start.wrapping_add(number.into()).to_be_bytes()
             }
-            CKG_GENERATE_COUNTER => {
-                each_free_byte(iv, free, &number.to_be_bytes(), |byte, mask, new| (byte & !mask) | (new & mask));
-            }
-            CKG_GENERATE_COUNTER_XOR => {
-                each_free_byte(iv, free, &number.to_be_bytes(), |byte, mask, new| byte ^ (new & mask));
-            }
-            CKG_GENERATE_RANDOM => {
-                let mut new = vec![0; iv.len()];
-                random::fill(&mut new)?;
-                each_free_byte(iv, free, &new, |byte, mask, new| (byte & !mask) | (new & mask));
-            }
+            CKG_GENERATE_RANDOM => random_bytes()?,
+            CKG_GENERATE_COUNTER | CKG_GENERATE_COUNTER_XOR => u128::from(number).to_be_bytes(),
             _ => return Err(bad("unknown generator function")),
-        }
+        };
+        self.made = number.checked_add(1).ok_or_else(|| bad("the counter of the IV is used up"))?;
+        // What is free beyond the last 128 bits is zero: these are enough.
+        each_free_byte(iv, free, &new, |byte, mask, new| match generator {
+            CKG_GENERATE_COUNTER_XOR => byte ^ (new & mask),
+            _ => (byte & !mask) | (new & mask),
+        });
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 //! Here, and nowhere else, are the caller's pointers: `input` reads them, `output` writes them, and
 //! `guard` stands at every entry. What is behind the door sees slices and typed values.
 
+mod deviations;
 mod functions;
 mod general;
 mod guard;
@@ -19,4 +20,5 @@ mod slot;
 #[cfg(test)]
 mod tests;
 
+pub use deviations::DEVIATIONS;
 pub use functions::*;

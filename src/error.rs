@@ -81,6 +81,7 @@ causes! {
     ObjectHandleInvalid       CKR_OBJECT_HANDLE_INVALID            0 "no object has this handle";
     OperationActive           CKR_OPERATION_ACTIVE                 0 "another operation of this kind is active in the session";
     OperationNotInitialized   CKR_OPERATION_NOT_INITIALIZED        0 "no operation of this kind is active in the session";
+    ParameterSetNotSupported  CKR_PARAMETER_SET_NOT_SUPPORTED      0 "the parameter set is unknown";
     PinIncorrect              CKR_PIN_INCORRECT                    0 "the PIN is wrong";
     PinInvalid                CKR_PIN_INVALID                      0 "the PIN has characters that are not UTF-8";
     PinLenRange               CKR_PIN_LEN_RANGE                    0 "the PIN is too short or too long";

@@ -16,6 +16,8 @@ pub enum Family {
     EcKeyPairGen,
     /// Ed25519 key pairs.
     EdwardsKeyPairGen,
+    /// ML-KEM key pairs.
+    MlKemKeyPairGen,
     /// RSASSA-PKCS1-v1_5 with a hash.
     RsaPkcsHash,
     /// RSA PKCS#1 v1.5 on the caller's data.
@@ -77,6 +79,9 @@ const RSA: (CK_ULONG, CK_ULONG) = (2048, 4096);
 const EC: (CK_ULONG, CK_ULONG) = (256, 521);
 const EDWARDS: (CK_ULONG, CK_ULONG) = (255, 255);
 
+/// Of the public key, in bytes.
+const ML_KEM: (CK_ULONG, CK_ULONG) = (800, 1568);
+
 const fn family(
     family: Family,
     key_types: &'static [CK_KEY_TYPE],
@@ -98,6 +103,7 @@ static FAMILIES: &[FamilyRow] = &[
         CKF_GENERATE_KEY_PAIR | CKF_EC_OID | CKF_EC_CURVENAME,
         EDWARDS,
     ),
+    family(Family::MlKemKeyPairGen, &[CKK_ML_KEM], Needs::Nothing, CKF_GENERATE_KEY_PAIR, ML_KEM),
     family(Family::RsaPkcsHash, &[CKK_RSA], Needs::Nothing, SIGNS, RSA),
     family(Family::RsaPkcs, &[CKK_RSA], Needs::Nothing, SIGNS | RECOVERS | CRYPTS, RSA),
     family(Family::RsaPss, &[CKK_RSA], Needs::Pss, SIGNS, RSA),
@@ -132,6 +138,7 @@ mechanisms! {
     CKM_RSA_PKCS_KEY_PAIR_GEN    RsaKeyPairGen;
     CKM_EC_KEY_PAIR_GEN          EcKeyPairGen;
     CKM_EC_EDWARDS_KEY_PAIR_GEN  EdwardsKeyPairGen;
+    CKM_ML_KEM_KEY_PAIR_GEN      MlKemKeyPairGen;
     CKM_SHA256_RSA_PKCS          RsaPkcsHash Sha256;
     CKM_SHA384_RSA_PKCS          RsaPkcsHash Sha384;
     CKM_SHA512_RSA_PKCS          RsaPkcsHash Sha512;

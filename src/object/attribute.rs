@@ -61,7 +61,7 @@ kinds! {
     CKA_TRUST_CLIENT_AUTH Ulong;    CKA_TRUST_CODE_SIGNING Ulong;   CKA_TRUST_EMAIL_PROTECTION Ulong;
     CKA_TRUST_IPSEC_IKE Ulong;      CKA_TRUST_TIME_STAMPING Ulong;  CKA_TRUST_OCSP_SIGNING Ulong;
     CKA_PRIME Bytes;                CKA_SUBPRIME Bytes;             CKA_BASE Bytes;
-    CKA_PRIME_BITS Ulong;
+    CKA_PRIME_BITS Ulong;           CKA_PARAMETER_SET Ulong;        CKA_SEED Bytes;
 }
 
 /// The kind of the attribute's value; `None` for an attribute that this module does not know.

@@ -16,7 +16,10 @@ const NAMES: &[(&str, Curve)] = &[
 ];
 
 /// Ed25519 by object identifier (1.3.101.112) and by the name that PKCS#11 3.0 gives it.
-const ED25519: &[&[u8]] = &[&[0x06, 0x03, 0x2b, 0x65, 0x70], b"\x13\x0cedwards25519"];
+pub(super) const ED25519: &[&[u8]] = &[&[0x06, 0x03, 0x2b, 0x65, 0x70], b"\x13\x0cedwards25519"];
+
+/// X25519 by object identifier (1.3.101.110) and by the name of its curve.
+pub(super) const X25519: &[&[u8]] = &[&[0x06, 0x03, 0x2b, 0x65, 0x6e], b"\x13\x0acurve25519"];
 
 const OCTET_STRING: u8 = 0x04;
 const PRINTABLE_STRING: u8 = 0x13;
@@ -47,6 +50,11 @@ pub fn curve(params: &[u8]) -> Result<Curve> {
 /// Whether the parameters name Ed25519, in either of its spellings.
 pub fn is_ed25519(params: &[u8]) -> bool {
     ED25519.contains(&params)
+}
+
+/// Whether the parameters name X25519, in either of its spellings.
+pub fn is_x25519(params: &[u8]) -> bool {
+    X25519.contains(&params)
 }
 
 /// A point as `CKA_EC_POINT` has it: the DER encoding of an OCTET STRING.

@@ -130,15 +130,17 @@ impl Token {
         seal_tag: policy::SealTag,
     ) -> Result<Vec<(CK_ATTRIBUTE_TYPE, Secret)>> {
         tracing::info!(object = %object.id, "revealing the value of a key that is extractable and not sensitive");
-        let is_private = object.attributes.number(CKA_CLASS) == Some(CKO_PRIVATE_KEY);
-        let plaintext = match held {
-            Some(key) => exported(key)?,
-            None if is_private => self.open(object)?.0,
-            None => exported(&self.key(object, seal_tag)?.key)?,
+        let used;
+        let key = match held {
+            Some(key) => key,
+            None => {
+                used = self.key(object, seal_tag)?;
+                &used.key
+            }
         };
-        match is_private {
-            true => private_parts(&object.attributes, &plaintext),
-            false => Ok(vec![(CKA_VALUE, plaintext)]),
+        match &**key {
+            Key::Private(key) => private_parts(key),
+            Key::Secret(_) => Ok(vec![(CKA_VALUE, exported(key)?)]),
         }
     }
 
@@ -163,7 +165,7 @@ impl Token {
 /// The plaintext of a key, as it is sealed.
 fn exported(key: &Key) -> Result<Secret> {
     match key {
-        Key::Private(_) => Err(Cause::ActionProhibited.with("a session's private key cannot leave it")),
+        Key::Private(key) => key.to_pkcs8(),
         Key::Secret(key) => Ok(Secret::new(key.expose()?.to_vec())),
     }
 }

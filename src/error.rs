@@ -71,6 +71,7 @@ causes! {
     HostMemory                CKR_HOST_MEMORY                      0 "out of memory";
     KeyFunctionNotPermitted   CKR_KEY_FUNCTION_NOT_PERMITTED       0 "the key's attributes do not permit this use";
     KeyHandleInvalid          CKR_KEY_HANDLE_INVALID               0 "no key has this handle";
+    KeyIndigestible           CKR_KEY_INDIGESTIBLE                 0 "the key's value cannot be digested";
     KeyNotNeeded              CKR_KEY_NOT_NEEDED                   0 "the saved state needs no such key";
     KeySizeRange              CKR_KEY_SIZE_RANGE                   0 "KMS makes no key of this size";
     KeyTypeInconsistent       CKR_KEY_TYPE_INCONSISTENT            0 "the key is of another type than the mechanism needs";

@@ -142,7 +142,7 @@ functions! {
         C_DigestInit(mechanism: *mut CK_MECHANISM) = session operation::digest_init;
         C_Digest(data: *mut CK_BYTE, data_len: CK_ULONG, digest: *mut CK_BYTE, digest_len: *mut CK_ULONG) = session operation::digest;
         C_DigestUpdate(part: *mut CK_BYTE, part_len: CK_ULONG) = session operation::digest_update;
-        C_DigestKey(key: CK_OBJECT_HANDLE) = missing;
+        C_DigestKey(key: CK_OBJECT_HANDLE) = session operation::digest_key;
         C_DigestFinal(digest: *mut CK_BYTE, digest_len: *mut CK_ULONG) = session operation::digest_final;
         C_SignInit(mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE) = session operation::sign_init;
         C_Sign(data: *mut CK_BYTE, data_len: CK_ULONG, signature: *mut CK_BYTE, signature_len: *mut CK_ULONG) = session operation::sign;
@@ -160,7 +160,7 @@ functions! {
         C_DecryptDigestUpdate(input: *mut CK_BYTE, input_len: CK_ULONG, output: *mut CK_BYTE, output_len: *mut CK_ULONG) = session operation::decrypt_digest_update;
         C_SignEncryptUpdate(input: *mut CK_BYTE, input_len: CK_ULONG, output: *mut CK_BYTE, output_len: *mut CK_ULONG) = session operation::sign_encrypt_update;
         C_DecryptVerifyUpdate(input: *mut CK_BYTE, input_len: CK_ULONG, output: *mut CK_BYTE, output_len: *mut CK_ULONG) = session operation::decrypt_verify_update;
-        C_GenerateKey(mechanism: *mut CK_MECHANISM, template: *mut CK_ATTRIBUTE, count: CK_ULONG, key: *mut CK_OBJECT_HANDLE) = missing;
+        C_GenerateKey(mechanism: *mut CK_MECHANISM, template: *mut CK_ATTRIBUTE, count: CK_ULONG, key: *mut CK_OBJECT_HANDLE) = session key::generate;
         C_GenerateKeyPair(mechanism: *mut CK_MECHANISM, public: *mut CK_ATTRIBUTE, public_count: CK_ULONG, private: *mut CK_ATTRIBUTE, private_count: CK_ULONG, public_key: *mut CK_OBJECT_HANDLE, private_key: *mut CK_OBJECT_HANDLE) = session key::generate_pair;
         C_WrapKey(mechanism: *mut CK_MECHANISM, wrapping_key: CK_OBJECT_HANDLE, key: CK_OBJECT_HANDLE, wrapped: *mut CK_BYTE, wrapped_len: *mut CK_ULONG) = missing;
         C_UnwrapKey(mechanism: *mut CK_MECHANISM, unwrapping_key: CK_OBJECT_HANDLE, wrapped: *mut CK_BYTE, wrapped_len: CK_ULONG, template: *mut CK_ATTRIBUTE, count: CK_ULONG, key: *mut CK_OBJECT_HANDLE) = missing;

@@ -139,6 +139,9 @@ pub(super) unsafe fn mechanism(mechanism: *const CK_MECHANISM) -> Option<CK_MECH
     unsafe { value(mechanism) }.ok()
 }
 
+/// One byte more than the longest initialisation vector that stands alone.
+const LONGEST_IV: usize = 17;
+
 /// A mechanism's parameter, read as the structure that the mechanism takes.
 ///
 /// `MechanismParamInvalid` if it has another length, or points to nothing.
@@ -169,6 +172,34 @@ pub(super) unsafe fn parameter(mechanism: &CK_MECHANISM) -> Result<Parameter> {
                 let eddsa: CK_EDDSA_PARAMS = structure(mechanism).ok_or_else(bad)?;
                 let context = bytes(eddsa.pContextData, eddsa.ulContextDataLen).map_err(|_| bad())?;
                 Parameter::Eddsa { prehash: eddsa.phFlag != CK_FALSE, context: context.to_vec() }
+            }
+            Needs::Iv | Needs::HalfBlockOrNothing | Needs::QuarterBlockOrNothing => {
+                let iv = bytes(mechanism.pParameter.cast(), mechanism.ulParameterLen).map_err(|_| bad())?;
+                // Longer than any of them: not worth a copy.
+                let iv = iv.get(..iv.len().min(LONGEST_IV)).unwrap_or_default();
+                Parameter::Bytes(iv.to_vec())
+            }
+            Needs::MacLength => Parameter::Number(structure::<CK_MAC_GENERAL_PARAMS>(mechanism).ok_or_else(bad)?),
+            Needs::Ctr => {
+                let ctr: CK_AES_CTR_PARAMS = structure(mechanism).ok_or_else(bad)?;
+                Parameter::Ctr { counter_bits: ctr.ulCounterBits, block: ctr.cb }
+            }
+            Needs::Gcm => {
+                let gcm: CK_GCM_PARAMS = structure(mechanism).ok_or_else(bad)?;
+                let iv = bytes(gcm.pIv.cast(), gcm.ulIvLen).map_err(|_| bad())?;
+                let aad = bytes(gcm.pAAD.cast(), gcm.ulAADLen).map_err(|_| bad())?;
+                Parameter::Gcm { iv: iv.to_vec(), aad: aad.to_vec(), tag_bits: gcm.ulTagBits }
+            }
+            Needs::Ccm => {
+                let ccm: CK_CCM_PARAMS = structure(mechanism).ok_or_else(bad)?;
+                let nonce = bytes(ccm.pNonce.cast(), ccm.ulNonceLen).map_err(|_| bad())?;
+                let aad = bytes(ccm.pAAD.cast(), ccm.ulAADLen).map_err(|_| bad())?;
+                Parameter::Ccm {
+                    data_len: ccm.ulDataLen,
+                    nonce: nonce.to_vec(),
+                    aad: aad.to_vec(),
+                    mac_len: ccm.ulMACLen,
+                }
             }
         })
     }

@@ -6,6 +6,28 @@ use crate::session::Session;
 use cryptoki_sys::*;
 
 /// # Safety
+/// The template is null or good for its count; the mechanism is null or good for reading, and its
+/// parameter for its length; the handle is null or good for writing.
+pub(super) unsafe fn generate(
+    session: &Session,
+    mechanism: *mut CK_MECHANISM,
+    template: *mut CK_ATTRIBUTE,
+    count: CK_ULONG,
+    key: *mut CK_OBJECT_HANDLE,
+) -> Result<()> {
+    if key.is_null() {
+        return Err(Cause::ArgumentsBad.into());
+    }
+    // SAFETY: the caller's promise, passed on.
+    unsafe {
+        let mechanism = input::mechanism(mechanism).ok_or(Cause::ArgumentsBad)?;
+        let template = input::template(template, count)?;
+        let made = session.generate_key(mechanism.mechanism, || input::parameter(&mechanism), &template)?;
+        output::value(key, made)
+    }
+}
+
+/// # Safety
 /// Templates are null or good for their counts; the mechanism is null or good for reading, and its
 /// parameter for its length; handles are null or good for writing.
 #[allow(clippy::too_many_arguments)]

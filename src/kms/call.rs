@@ -50,7 +50,7 @@ where
     let mut attempts = 0;
     let mut renewed = false;
     loop {
-        within(deadline, name, session.credentials.ready()).await??;
+        let credentials = within(deadline, name, session.credentials.ready()).await??;
         attempts += 1;
         let limit = limits.attempt.min(deadline.saturating_duration_since(Instant::now()));
         let failure = match timeout(limit, Box::pin(send(session.client.clone()))).await {
@@ -62,8 +62,8 @@ where
             Retry::Never => None,
             Retry::Once if renewed => None,
             Retry::Once => {
-                renewed = true;
-                session.credentials.forget();
+                // Where others have renewed them since the call began, it has not had its chance yet.
+                renewed = session.credentials.refuse(credentials);
                 Some(Duration::ZERO)
             }
             Retry::Soon if attempts >= MAX_ATTEMPTS => None,

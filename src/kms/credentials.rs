@@ -36,11 +36,19 @@ struct Inner {
 struct Held {
     credentials: Credentials,
     refresh_at: SystemTime,
+    edition: Edition,
+    /// Whether AWS refused them: to be fetched anew by the next call. They stay until then, for calls on
+    /// their way that were told that there are some.
+    refused: bool,
 }
 
+/// Which of the credentials that one client held, one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Edition(u64);
+
 impl Held {
-    fn expired(&self, now: SystemTime) -> bool {
-        self.credentials.expiry().is_some_and(|expiry| expiry <= now)
+    fn usable(&self, now: SystemTime) -> bool {
+        !self.refused && self.credentials.expiry().is_none_or(|expiry| now < expiry)
     }
 }
 
@@ -50,26 +58,22 @@ impl Cached {
         Self(Arc::new(Inner { source, held: Mutex::new(None), fetching: tokio::sync::Mutex::new(()) }))
     }
 
-    /// Sees to it that there are credentials which are good for the call that follows.
+    /// Sees to it that there are credentials which are good for the call that follows, and says which: it
+    /// uses those, or newer ones.
     ///
     /// # Errors
     /// `CredentialsMissing`, `CredentialsRejected` (a role that may not be assumed), `KmsSetup`.
-    pub(super) async fn ready(&self) -> Result<()> {
-        let usable = match self.state() {
-            State::Good => return Ok(()),
-            State::Ageing => true,
-            State::None => false,
-        };
-        let guard = if usable {
-            match self.0.fetching.try_lock() {
+    pub(super) async fn ready(&self) -> Result<Edition> {
+        let guard = match self.state() {
+            State::Good(edition) => return Ok(edition),
+            State::Ageing(edition) => match self.0.fetching.try_lock() {
                 Ok(guard) => guard,
-                Err(_) => return Ok(()),
-            }
-        } else {
-            self.0.fetching.lock().await
+                Err(_) => return Ok(edition),
+            },
+            State::None => self.0.fetching.lock().await,
         };
-        if let State::Good = self.state() {
-            return Ok(());
+        if let State::Good(edition) = self.state() {
+            return Ok(edition);
         }
         let fetched = self.0.source.provide_credentials().await;
         let now = SystemTime::now();
@@ -81,13 +85,14 @@ impl Cached {
                     Some(expiry) => expiry.checked_sub(EARLY).unwrap_or(now).max(now + PATIENCE),
                     None => now + UNDATED,
                 };
-                *held = Some(Held { credentials, refresh_at });
-                Ok(())
+                let edition = Edition(held.as_ref().map_or(0, |old| old.edition.0.wrapping_add(1)));
+                *held = Some(Held { credentials, refresh_at, edition, refused: false });
+                Ok(edition)
             }
             Err(error) => match held.as_mut() {
-                Some(old) if !old.expired(now) => {
+                Some(old) if old.usable(now) => {
                     old.refresh_at = now + PATIENCE;
-                    Ok(())
+                    Ok(old.edition)
                 }
                 _ => Err(missing(&error)),
             },
@@ -97,26 +102,33 @@ impl Cached {
         result
     }
 
-    /// Forgets the credentials: AWS refused them.
-    pub(super) fn forget(&self) {
-        *lock(&self.0.held) = None;
+    /// AWS refused a call that was begun with these credentials. Whether they are the latest there are: if
+    /// not, others have renewed them since, and the latest are not to be thrown away for it.
+    pub(super) fn refuse(&self, edition: Edition) -> bool {
+        match lock(&self.0.held).as_mut() {
+            Some(held) if held.edition == edition => {
+                held.refused = true;
+                true
+            }
+            _ => false,
+        }
     }
 
     fn state(&self) -> State {
         let now = SystemTime::now();
         match &*lock(&self.0.held) {
-            Some(held) if held.expired(now) => State::None,
-            Some(held) if held.refresh_at <= now => State::Ageing,
-            Some(_) => State::Good,
+            Some(held) if !held.usable(now) => State::None,
+            Some(held) if held.refresh_at <= now => State::Ageing(held.edition),
+            Some(held) => State::Good(held.edition),
             None => State::None,
         }
     }
 }
 
 enum State {
-    Good,
+    Good(Edition),
     /// Still good, but to be fetched anew.
-    Ageing,
+    Ageing(Edition),
     None,
 }
 
@@ -221,8 +233,45 @@ mod tests {
             assert_eq!(fetched.load(Ordering::SeqCst), 2, "the refresh was tried");
             cached.ready().await.unwrap();
             assert_eq!(fetched.load(Ordering::SeqCst), 2, "and not tried again at once");
-            cached.forget();
+            let edition = cached.ready().await.unwrap();
+            assert!(cached.refuse(edition));
             assert_eq!(cached.ready().await.unwrap_err().cause(), Cause::CredentialsMissing);
+        });
+    }
+
+    /// As many as are asked for.
+    #[derive(Debug)]
+    struct Fountain(Arc<AtomicU32>);
+
+    impl ProvideCredentials for Fountain {
+        fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            let number = self.0.fetch_add(1, Ordering::SeqCst);
+            let name = format!("AKID{number}");
+            future::ProvideCredentials::ready(Ok(Credentials::new(name, "secret", None, None, "test")))
+        }
+    }
+
+    #[test]
+    fn refused_credentials_are_renewed_once_for_all_who_used_them() {
+        let fetched = Arc::new(AtomicU32::new(0));
+        let cached = Cached::new(Fountain(Arc::clone(&fetched)));
+        let held = async || cached.provide_credentials().await.map(|held| held.access_key_id().to_owned());
+        run(async {
+            let first = cached.ready().await.unwrap();
+            assert_eq!(cached.ready().await.unwrap(), first);
+            assert!(cached.refuse(first));
+            // A call that was told that there are credentials finds some.
+            assert_eq!(held().await.unwrap(), "AKID0");
+            let second = cached.ready().await.unwrap();
+            assert_ne!(first, second);
+            assert_eq!(held().await.unwrap(), "AKID1");
+            // The refusal of another call that was begun with the first says nothing of the second.
+            assert!(!cached.refuse(first));
+            assert_eq!(cached.ready().await.unwrap(), second);
+            assert_eq!(fetched.load(Ordering::SeqCst), 2);
         });
     }
 }

@@ -4,6 +4,7 @@ use crate::error::{Cause, Error};
 use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kms::operation::RequestId;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use std::io;
 
 /// Whether the same call may succeed a little later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,15 @@ pub(super) enum Retry {
     /// It may, once there is quota again.
     Throttled,
 }
+
+/// How the system says that a connection ended too soon.
+const ENDED: &[io::ErrorKind] = &[
+    io::ErrorKind::UnexpectedEof,
+    io::ErrorKind::ConnectionReset,
+    io::ErrorKind::ConnectionAborted,
+    io::ErrorKind::BrokenPipe,
+    io::ErrorKind::TimedOut,
+];
 
 /// The one table from AWS error code to cause. The codes are listed without their `Exception`, which some
 /// services append and some do not.
@@ -104,6 +114,9 @@ impl Failure {
                     }
                 }
             }
+            SdkError::ResponseError(_) if broke_off(error) => {
+                (Cause::KmsUnreachable, Retry::Soon, "the connection broke off in the middle of the answer".to_owned())
+            }
             SdkError::ResponseError(response) => {
                 let status = response.raw().status().as_u16();
                 (Cause::KmsBadResponse, Retry::Never, format!("the answer (HTTP status {status}) cannot be read"))
@@ -128,6 +141,14 @@ impl Failure {
         let separator = if self.what.is_empty() { "" } else { ": " };
         self.cause.with(format!("kms:{operation}{separator}{} (KMS key {key_id}{request}, {attempts})", self.what))
     }
+}
+
+/// Whether an answer could not be read because the connection ended before it.
+fn broke_off(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(error.source(), |error| error.source()).any(|error| {
+        error.downcast_ref::<io::Error>().is_some_and(|error| ENDED.contains(&error.kind()))
+            || error.downcast_ref().is_some_and(hyper::Error::is_incomplete_message)
+    })
 }
 
 /// What an answer means that carries no code, or none that is known: a proxy's, a load balancer's.

@@ -103,8 +103,8 @@ pub(super) async fn aws(config: &KmsConfig, rules: HostRules) -> Result<Session>
     let resolver = Resolver { threads_allowed: rules.threads_allowed };
     let roots = roots(config, rules)?;
     let proxy = proxy(config, rules)?;
-    let for_credentials = Transport::new(resolver, proxy.clone(), false, roots.clone());
-    let for_kms = Transport::new(resolver, proxy, true, roots);
+    let for_credentials = Transport::new(resolver, proxy.clone(), false, roots.clone())?;
+    let for_kms = Transport::new(resolver, proxy, true, roots)?;
     let sdk = if rules.secure_mode {
         privileged(config, for_credentials.clone()).await?
     } else {

@@ -366,16 +366,56 @@ fn dead_endpoints_are_told_from_deaf_ones() {
 
 /// Answers one connection with `answer` and returns what was asked.
 fn answer_once(answer: &'static [u8]) -> (SocketAddr, std::thread::JoinHandle<String>) {
+    answer_each(vec![answer])
+}
+
+/// Answers so many connections, one after the other, and returns what the last one asked. Each is closed
+/// after its answer.
+fn answer_each(answers: Vec<&'static [u8]>) -> (SocketAddr, std::thread::JoinHandle<String>) {
     let listener = TcpListener::bind(ANY_PORT).unwrap();
     let address = listener.local_addr().unwrap();
     let asked = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let mut request = [0; 4096];
-        let len = stream.read(&mut request).unwrap();
-        stream.write_all(answer).unwrap();
-        String::from_utf8_lossy(&request[..len]).into_owned()
+        let mut asked = String::new();
+        for answer in answers {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 4096];
+            let len = stream.read(&mut request).unwrap();
+            stream.write_all(answer).unwrap();
+            asked = String::from_utf8_lossy(&request[..len]).into_owned();
+        }
+        asked
     });
     (address, asked)
+}
+
+#[test]
+fn an_answer_that_breaks_off_is_asked_for_again() {
+    if in_child("an_answer_that_breaks_off_is_asked_for_again", &KEYS) {
+        let whole: &[u8] = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 74\r\n\r\n\
+            {\"KeyMetadata\":{\"KeyId\":\"x\",\"Arn\":\"arn:aws:kms:us-east-1:111122223333:x\"}}";
+        let headers: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-le";
+        let body: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 74\r\n\r\n{\"KeyMetadata\":";
+        let chunk: &[u8] = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n10\r\n{\"KeyMeta";
+        for part in [headers, body, chunk] {
+            let (address, asked) = answer_each(vec![part, part, whole]);
+            let key = Kms::new(&aws_at(format!("http://{address}")), RULES).describe_key();
+            let key = key.unwrap_or_else(|error| panic!("{:?}: {error}", String::from_utf8_lossy(part)));
+            assert_eq!(key.arn, "arn:aws:kms:us-east-1:111122223333:x");
+            asked.join().unwrap();
+
+            let (address, asked) = answer_each(vec![part; 5]);
+            let error = failed(Kms::new(&aws_at(format!("http://{address}")), RULES).describe_key());
+            assert_eq!(error.cause(), Cause::KmsUnreachable, "{error}");
+            assert!(error.detail().contains("5 attempts"), "{error}");
+            asked.join().unwrap();
+        }
+
+        // What is whole and makes no sense is not asked for twice.
+        let (address, asked) = answer_each(vec![b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n{"]);
+        let error = failed(Kms::new(&aws_at(format!("http://{address}")), RULES).describe_key());
+        assert_eq!(error.cause(), Cause::KmsBadResponse, "{error}");
+        asked.join().unwrap();
+    }
 }
 
 #[test]

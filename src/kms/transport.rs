@@ -5,6 +5,7 @@
 //! not loaded for an endpoint without TLS.
 
 use super::dns::Resolver;
+use super::errors::chain;
 use crate::error::{Cause, Result};
 use crate::host::lock::lock;
 use aws_smithy_http_client::proxy::ProxyConfig;
@@ -47,6 +48,8 @@ const END: &str = "-----END CERTIFICATE-----";
 /// Which certificates are believed.
 #[derive(Clone, Debug)]
 pub(super) enum Roots {
+    /// None: no certificate is believed.
+    None,
     /// The system's, as `SSL_CERT_FILE` and `SSL_CERT_DIR` may say.
     Native,
     /// Those of one PEM file, already read.
@@ -88,6 +91,17 @@ impl Roots {
             |path| Self::bundle(Path::new(path)),
         )
     }
+
+    /// What TLS needs to believe these and no others.
+    fn context(&self) -> Result<TlsContext> {
+        let store = match self {
+            Self::None => TrustStore::empty(),
+            Self::Native => TrustStore::default(),
+            Self::Pem(pem) => TrustStore::empty().with_pem_certificate(pem.as_slice()),
+        };
+        let context = TlsContext::builder().with_trust_store(store).build();
+        context.map_err(|error| Cause::KmsSetup.with(format!("no TLS: {}", chain(&error))))
+    }
 }
 
 /// An HTTP client for the SDK. Clones share connections.
@@ -100,7 +114,10 @@ struct Inner {
     /// Whether requests without TLS go to the proxy too. Those for credentials must not: they go to a
     /// link-local address that only this machine can reach.
     proxy_plain: bool,
-    roots: Roots,
+    /// Made beforehand: without one the SDK's client takes the system's roots.
+    tls: TlsContext,
+    /// For connections without TLS, so that no roots are loaded for them.
+    no_tls: TlsContext,
     pools: Mutex<Vec<(Route, SharedHttpConnector)>>,
 }
 
@@ -122,8 +139,13 @@ struct Route {
 }
 
 impl Transport {
-    pub(super) fn new(resolver: Resolver, proxy: ProxyConfig, proxy_plain: bool, roots: Roots) -> Self {
-        Self(Arc::new(Inner { resolver, proxy, proxy_plain, roots, pools: Mutex::new(Vec::new()) }))
+    /// Reads and connects to nothing yet.
+    ///
+    /// # Errors
+    /// `KmsSetup` if no TLS with these roots can be had.
+    pub(super) fn new(resolver: Resolver, proxy: ProxyConfig, proxy_plain: bool, roots: Roots) -> Result<Self> {
+        let (tls, no_tls) = (roots.context()?, Roots::None.context()?);
+        Ok(Self(Arc::new(Inner { resolver, proxy, proxy_plain, tls, no_tls, pools: Mutex::new(Vec::new()) })))
     }
 
     /// Lets go of all connections. Those in use end with their calls.
@@ -155,21 +177,12 @@ impl Inner {
             Some(limit) => settings.read_timeout(limit),
             None => settings,
         };
-        let roots = match &self.roots {
-            _ if !route.tls => TrustStore::empty(),
-            Roots::Native => TrustStore::default(),
-            Roots::Pem(pem) => TrustStore::empty().with_pem_certificate(pem.clone()),
-        };
         let builder: ConnectorBuilder = Connector::builder();
         let builder = builder
             .connector_settings(settings.build())
             .pool_idle_timeout(IDLE)
-            .tls_provider(Provider::rustls(CryptoMode::AwsLc));
-        let builder = match TlsContext::builder().with_trust_store(roots).build() {
-            Ok(context) => builder.tls_context(context),
-            // Without a context of its own the builder takes the system's roots.
-            Err(_) => builder,
-        };
+            .tls_provider(Provider::rustls(CryptoMode::AwsLc))
+            .tls_context(if route.tls { self.tls.clone() } else { self.no_tls.clone() });
         let proxy = if route.tls || self.proxy_plain { self.proxy.clone() } else { ProxyConfig::disabled() };
         SharedHttpConnector::new(builder.proxy_config(proxy).build_with_resolver(self.resolver))
     }
@@ -177,14 +190,11 @@ impl Inner {
 
 /// Makes a connector and drops it: with the first of them come things of the whole process, with the
 /// system's `roots` some more.
-pub(super) fn make_one(roots: bool) {
-    let store = if roots { TrustStore::default() } else { TrustStore::empty() };
-    let context = TlsContext::builder().with_trust_store(store).build();
+pub(super) fn make_one(roots: bool) -> Result<()> {
+    let context = if roots { Roots::Native } else { Roots::None }.context()?;
     let builder: ConnectorBuilder = Connector::builder();
-    let builder = builder.tls_provider(Provider::rustls(CryptoMode::AwsLc));
-    if let Ok(context) = context {
-        drop(builder.tls_context(context).build());
-    }
+    drop(builder.tls_provider(Provider::rustls(CryptoMode::AwsLc)).tls_context(context).build());
+    Ok(())
 }
 
 impl HttpClient for Transport {

@@ -48,10 +48,10 @@ pub(super) fn once(tls: bool) -> Result<()> {
                 drop(setup::stand_in_role(Nobody).await.provide_credentials().await);
                 drop(client.decrypt().ciphertext_blob(vec![0].into()).key_id("none").send().await);
                 drop(client.generate_data_key_pair().key_id("none").send().await);
-                transport::make_one(tls);
+                transport::make_one(tls)
             },
             false,
-        )?;
+        )??;
         DONE.store(true, Ordering::Release);
         TLS_DONE.fetch_or(tls, Ordering::AcqRel);
         Ok(())

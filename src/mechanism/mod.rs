@@ -1,11 +1,13 @@
 //! Mechanisms: one table row each, and the operations they stand for.
 #![forbid(unsafe_code)]
 
+mod aes;
 mod cipher;
 mod params;
 mod signature;
 mod table;
 
+pub use aes::{aes, mac};
 pub use cipher::Cipher;
 pub use params::{Given, Params};
 pub use signature::Signature;

@@ -1,7 +1,7 @@
 //! Mechanism parameters, checked and typed.
 
 use super::table::{Mechanism, Needs};
-use crate::crypto::Hash;
+use crate::crypto::{AES_BLOCK_LEN, AesMode, Hash};
 use crate::error::{Cause, Result};
 use cryptoki_sys::*;
 
@@ -37,6 +37,37 @@ pub enum Given {
         /// `pContextData`.
         context: Vec<u8>,
     },
+    /// An initialisation vector.
+    Bytes(Vec<u8>),
+    /// `CK_MAC_GENERAL_PARAMS`.
+    Number(CK_ULONG),
+    /// `CK_AES_CTR_PARAMS`.
+    Ctr {
+        /// `ulCounterBits`.
+        counter_bits: CK_ULONG,
+        /// `cb`.
+        block: [u8; 16],
+    },
+    /// `CK_GCM_PARAMS`; `ulIvBits` says nothing that `ulIvLen` does not.
+    Gcm {
+        /// `pIv`.
+        iv: Vec<u8>,
+        /// `pAAD`.
+        aad: Vec<u8>,
+        /// `ulTagBits`.
+        tag_bits: CK_ULONG,
+    },
+    /// `CK_CCM_PARAMS`.
+    Ccm {
+        /// `ulDataLen`, in bytes.
+        data_len: CK_ULONG,
+        /// `pNonce`.
+        nonce: Vec<u8>,
+        /// `pAAD`.
+        aad: Vec<u8>,
+        /// `ulMACLen`, in bytes.
+        mac_len: CK_ULONG,
+    },
     /// Bytes that are none of these.
     Other,
 }
@@ -66,6 +97,41 @@ pub enum Params {
     },
     /// EdDSA as in RFC 8032: pure without a parameter, Ed25519ctx, or Ed25519ph.
     Eddsa(Eddsa),
+    /// An initialisation vector of one block.
+    Iv([u8; AES_BLOCK_LEN]),
+    /// An initial value of key wrap.
+    HalfBlock([u8; 8]),
+    /// The first half of an initial value of key wrap with padding.
+    QuarterBlock([u8; 4]),
+    /// Counter mode.
+    Ctr {
+        /// How many bits count.
+        counter_bits: u32,
+        /// The first counter block.
+        block: [u8; AES_BLOCK_LEN],
+    },
+    /// GCM and GMAC.
+    Gcm {
+        /// The initialisation vector.
+        iv: Vec<u8>,
+        /// Authenticated, not encrypted.
+        aad: Vec<u8>,
+        /// In bytes.
+        tag_len: usize,
+    },
+    /// CCM.
+    Ccm {
+        /// Of the plaintext, in bytes.
+        data_len: usize,
+        /// The nonce.
+        nonce: Vec<u8>,
+        /// Authenticated, not encrypted.
+        aad: Vec<u8>,
+        /// In bytes.
+        mac_len: usize,
+    },
+    /// The length of a MAC in bytes.
+    MacLength(usize),
 }
 
 /// The variants of EdDSA.
@@ -139,9 +205,39 @@ impl Params {
                     (false, true) => Eddsa::Pure,
                 }))
             }
+            (Needs::Iv, Given::Bytes(iv)) => Ok(Self::Iv(exactly(iv).ok_or_else(|| bad("IV length"))?)),
+            (Needs::HalfBlockOrNothing, Given::Nothing) => Ok(Self::HalfBlock(AesMode::KEY_WRAP_IV)),
+            (Needs::HalfBlockOrNothing, Given::Bytes(iv)) => {
+                Ok(Self::HalfBlock(exactly(iv).ok_or_else(|| bad("IV length"))?))
+            }
+            (Needs::QuarterBlockOrNothing, Given::Nothing) => Ok(Self::QuarterBlock(AesMode::KEY_WRAP_PADDED_IV)),
+            (Needs::QuarterBlockOrNothing, Given::Bytes(iv)) => {
+                Ok(Self::QuarterBlock(exactly(iv).ok_or_else(|| bad("IV length"))?))
+            }
+            (Needs::Ctr, Given::Ctr { counter_bits, block }) => {
+                let counter_bits = u32::try_from(*counter_bits).map_err(|_| bad("ulCounterBits"))?;
+                Ok(Self::Ctr { counter_bits, block: *block })
+            }
+            (Needs::Gcm, Given::Gcm { iv, aad, tag_bits }) => {
+                let tag_bits = usize::try_from(*tag_bits).ok().filter(|bits| bits.is_multiple_of(8));
+                let tag_len = tag_bits.ok_or_else(|| bad("ulTagBits"))? / 8;
+                Ok(Self::Gcm { iv: iv.clone(), aad: aad.clone(), tag_len })
+            }
+            (Needs::Ccm, Given::Ccm { data_len, nonce, aad, mac_len }) => {
+                let data_len = usize::try_from(*data_len).map_err(|_| bad("ulDataLen"))?;
+                let mac_len = usize::try_from(*mac_len).map_err(|_| bad("ulMACLen"))?;
+                Ok(Self::Ccm { data_len, nonce: nonce.clone(), aad: aad.clone(), mac_len })
+            }
+            (Needs::MacLength, Given::Number(len)) => {
+                Ok(Self::MacLength(usize::try_from(*len).map_err(|_| bad("MAC length"))?))
+            }
             _ => Err(bad("wrong or missing parameter")),
         }
     }
+}
+
+fn exactly<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
+    bytes.try_into().ok()
 }
 
 #[cfg(test)]
@@ -166,6 +262,16 @@ mod tests {
             (CKM_RSA_PKCS_PSS, Given::Pss { hash: CKM_MD5, mgf: CKG_MGF1_SHA1, salt_len: 32 }),
             (CKM_RSA_PKCS_PSS, Given::Pss { hash: CKM_SHA256, mgf: CKG_MGF1_SHA256, salt_len: CK_ULONG::MAX }),
             (CKM_EDDSA, Given::Eddsa { prehash: false, context: vec![0; 256] }),
+            (CKM_AES_ECB, Given::Other),
+            (CKM_AES_CBC, Given::Nothing),
+            (CKM_AES_CBC, Given::Bytes(vec![0; 15])),
+            (CKM_AES_CBC_PAD, Given::Bytes(vec![0; 17])),
+            (CKM_AES_KEY_WRAP, Given::Bytes(vec![0; 4])),
+            (CKM_AES_KEY_WRAP_KWP, Given::Bytes(vec![0; 8])),
+            (CKM_AES_GCM, Given::Nothing),
+            (CKM_AES_GCM, Given::Gcm { iv: vec![0; 12], aad: vec![], tag_bits: 100 }),
+            (CKM_SHA256_HMAC, Given::Number(16)),
+            (CKM_SHA256_HMAC_GENERAL, Given::Nothing),
         ] {
             assert_eq!(check(mechanism, given).unwrap_err().cause(), Cause::MechanismParamInvalid, "{mechanism:#x}");
         }

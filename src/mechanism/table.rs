@@ -34,6 +34,50 @@ pub enum Family {
     Eddsa,
     /// A message digest.
     Digest,
+    /// AES keys.
+    AesKeyGen,
+    /// Generic secret keys.
+    GenericSecretKeyGen,
+    /// Keys of HMAC with one hash.
+    HmacKeyGen,
+    /// AES-ECB.
+    AesEcb,
+    /// AES-CBC.
+    AesCbc,
+    /// AES-CBC with PKCS#7 padding.
+    AesCbcPad,
+    /// AES-CBC with ciphertext stealing.
+    AesCts,
+    /// AES in counter mode.
+    AesCtr,
+    /// AES-GCM.
+    AesGcm,
+    /// AES-CCM.
+    AesCcm,
+    /// AES-OFB.
+    AesOfb,
+    /// AES-CFB by 128 bits.
+    AesCfb128,
+    /// AES-CFB by 8 bits.
+    AesCfb8,
+    /// AES-CFB by 1 bit.
+    AesCfb1,
+    /// AES key wrap.
+    AesKeyWrap,
+    /// AES key wrap with padding (RFC 5649).
+    AesKeyWrapPadded,
+    /// AES key wrap after PKCS#7 padding.
+    AesKeyWrapPkcs7,
+    /// HMAC, of its hash's length.
+    Hmac,
+    /// HMAC, of a length that the parameter says.
+    HmacGeneral,
+    /// AES-CMAC, of a block's length.
+    AesCmac,
+    /// AES-CMAC, of a length that the parameter says.
+    AesCmacGeneral,
+    /// AES-GMAC.
+    AesGmac,
 }
 
 /// What parameter a mechanism takes.
@@ -47,6 +91,20 @@ pub enum Needs {
     Oaep,
     /// `CK_EDDSA_PARAMS`, or nothing for pure EdDSA.
     EddsaOrNothing,
+    /// An initialisation vector of one block.
+    Iv,
+    /// An initial value of 8 bytes, or nothing for the standard's.
+    HalfBlockOrNothing,
+    /// An initial value of 4 bytes, or nothing for the standard's.
+    QuarterBlockOrNothing,
+    /// `CK_AES_CTR_PARAMS`.
+    Ctr,
+    /// `CK_GCM_PARAMS`.
+    Gcm,
+    /// `CK_CCM_PARAMS`.
+    Ccm,
+    /// `CK_MAC_GENERAL_PARAMS`.
+    MacLength,
 }
 
 /// A row of the table.
@@ -78,6 +136,13 @@ const CURVES: CK_FLAGS = CKF_EC_F_P | CKF_EC_OID | CKF_EC_NAMEDCURVE | CKF_EC_UN
 const RSA: (CK_ULONG, CK_ULONG) = (2048, 4096);
 const EC: (CK_ULONG, CK_ULONG) = (256, 521);
 const EDWARDS: (CK_ULONG, CK_ULONG) = (255, 255);
+const AES: (CK_ULONG, CK_ULONG) = (16, 32);
+/// Longer keys than KMS makes can be imported.
+const MAC: (CK_ULONG, CK_ULONG) = (1, 65536);
+/// What KMS makes.
+const MAC_KEY_GEN: (CK_ULONG, CK_ULONG) = (1, 1024);
+/// The one size of secret keys that PKCS#11 counts in bits.
+const GENERIC: (CK_ULONG, CK_ULONG) = (8, 8192);
 
 /// Of the public key, in bytes.
 const ML_KEM: (CK_ULONG, CK_ULONG) = (800, 1568);
@@ -92,7 +157,7 @@ const fn family(
     FamilyRow { family, key_types, needs, flags, sizes }
 }
 
-/// What all mechanisms of a family share. Sizes are in bits.
+/// What all mechanisms of a family share. Sizes are in bits for key pairs and generic secrets, in bytes for others.
 static FAMILIES: &[FamilyRow] = &[
     family(Family::RsaKeyPairGen, &[CKK_RSA], Needs::Nothing, CKF_GENERATE_KEY_PAIR, RSA),
     family(Family::EcKeyPairGen, &[CKK_EC], Needs::Nothing, CKF_GENERATE_KEY_PAIR | CURVES, EC),
@@ -119,6 +184,29 @@ static FAMILIES: &[FamilyRow] = &[
         EDWARDS,
     ),
     family(Family::Digest, &[], Needs::Nothing, CKF_DIGEST, (0, 0)),
+    family(Family::AesKeyGen, &[CKK_AES], Needs::Nothing, CKF_GENERATE, AES),
+    family(Family::GenericSecretKeyGen, &[CKK_GENERIC_SECRET], Needs::Nothing, CKF_GENERATE, GENERIC),
+    family(Family::HmacKeyGen, &[], Needs::Nothing, CKF_GENERATE, MAC_KEY_GEN),
+    family(Family::AesEcb, &[CKK_AES], Needs::Nothing, CRYPTS, AES),
+    family(Family::AesCbc, &[CKK_AES], Needs::Iv, CRYPTS, AES),
+    family(Family::AesCbcPad, &[CKK_AES], Needs::Iv, CRYPTS, AES),
+    family(Family::AesCts, &[CKK_AES], Needs::Iv, CRYPTS, AES),
+    family(Family::AesCtr, &[CKK_AES], Needs::Ctr, CRYPTS, AES),
+    family(Family::AesGcm, &[CKK_AES], Needs::Gcm, CRYPTS, AES),
+    family(Family::AesCcm, &[CKK_AES], Needs::Ccm, CRYPTS, AES),
+    family(Family::AesOfb, &[CKK_AES], Needs::Iv, CRYPTS, AES),
+    family(Family::AesCfb128, &[CKK_AES], Needs::Iv, CRYPTS, AES),
+    family(Family::AesCfb8, &[CKK_AES], Needs::Iv, CRYPTS, AES),
+    family(Family::AesCfb1, &[CKK_AES], Needs::Iv, CRYPTS, AES),
+    family(Family::AesKeyWrap, &[CKK_AES], Needs::HalfBlockOrNothing, CRYPTS, AES),
+    family(Family::AesKeyWrapPadded, &[CKK_AES], Needs::QuarterBlockOrNothing, CRYPTS, AES),
+    family(Family::AesKeyWrapPkcs7, &[CKK_AES], Needs::HalfBlockOrNothing, CRYPTS, AES),
+    // Each takes the keys of its own hash as well.
+    family(Family::Hmac, &[CKK_GENERIC_SECRET], Needs::Nothing, SIGNS, MAC),
+    family(Family::HmacGeneral, &[CKK_GENERIC_SECRET], Needs::MacLength, SIGNS, MAC),
+    family(Family::AesCmac, &[CKK_AES], Needs::Nothing, SIGNS, AES),
+    family(Family::AesCmacGeneral, &[CKK_AES], Needs::MacLength, SIGNS, AES),
+    family(Family::AesGmac, &[CKK_AES], Needs::Gcm, SIGNS, AES),
 ];
 
 macro_rules! mechanisms {
@@ -183,9 +271,78 @@ mechanisms! {
     CKM_SHA3_256                 Digest Sha3_256;
     CKM_SHA3_384                 Digest Sha3_384;
     CKM_SHA3_512                 Digest Sha3_512;
+    CKM_AES_KEY_GEN              AesKeyGen;
+    CKM_GENERIC_SECRET_KEY_GEN   GenericSecretKeyGen;
+    CKM_SHA_1_KEY_GEN            HmacKeyGen Sha1;
+    CKM_SHA224_KEY_GEN           HmacKeyGen Sha224;
+    CKM_SHA256_KEY_GEN           HmacKeyGen Sha256;
+    CKM_SHA384_KEY_GEN           HmacKeyGen Sha384;
+    CKM_SHA512_KEY_GEN           HmacKeyGen Sha512;
+    CKM_SHA512_224_KEY_GEN       HmacKeyGen Sha512_224;
+    CKM_SHA512_256_KEY_GEN       HmacKeyGen Sha512_256;
+    CKM_SHA3_224_KEY_GEN         HmacKeyGen Sha3_224;
+    CKM_SHA3_256_KEY_GEN         HmacKeyGen Sha3_256;
+    CKM_SHA3_384_KEY_GEN         HmacKeyGen Sha3_384;
+    CKM_SHA3_512_KEY_GEN         HmacKeyGen Sha3_512;
+    CKM_AES_ECB                  AesEcb;
+    CKM_AES_CBC                  AesCbc;
+    CKM_AES_CBC_PAD              AesCbcPad;
+    CKM_AES_CTS                  AesCts;
+    CKM_AES_CTR                  AesCtr;
+    CKM_AES_GCM                  AesGcm;
+    CKM_AES_CCM                  AesCcm;
+    CKM_AES_OFB                  AesOfb;
+    CKM_AES_CFB128               AesCfb128;
+    CKM_AES_CFB8                 AesCfb8;
+    CKM_AES_CFB1                 AesCfb1;
+    CKM_AES_KEY_WRAP             AesKeyWrap;
+    CKM_AES_KEY_WRAP_KWP         AesKeyWrapPadded;
+    // Deprecated, and never quite defined: what SoftHSM and OpenSSL take it for.
+    CKM_AES_KEY_WRAP_PAD         AesKeyWrapPadded;
+    CKM_AES_KEY_WRAP_PKCS7       AesKeyWrapPkcs7;
+    CKM_AES_CMAC                 AesCmac;
+    CKM_AES_CMAC_GENERAL         AesCmacGeneral;
+    CKM_AES_GMAC                 AesGmac;
+    CKM_SHA_1_HMAC               Hmac Sha1;
+    CKM_SHA224_HMAC              Hmac Sha224;
+    CKM_SHA256_HMAC              Hmac Sha256;
+    CKM_SHA384_HMAC              Hmac Sha384;
+    CKM_SHA512_HMAC              Hmac Sha512;
+    CKM_SHA512_224_HMAC          Hmac Sha512_224;
+    CKM_SHA512_256_HMAC          Hmac Sha512_256;
+    CKM_SHA3_224_HMAC            Hmac Sha3_224;
+    CKM_SHA3_256_HMAC            Hmac Sha3_256;
+    CKM_SHA3_384_HMAC            Hmac Sha3_384;
+    CKM_SHA3_512_HMAC            Hmac Sha3_512;
+    CKM_SHA_1_HMAC_GENERAL       HmacGeneral Sha1;
+    CKM_SHA224_HMAC_GENERAL      HmacGeneral Sha224;
+    CKM_SHA256_HMAC_GENERAL      HmacGeneral Sha256;
+    CKM_SHA384_HMAC_GENERAL      HmacGeneral Sha384;
+    CKM_SHA512_HMAC_GENERAL      HmacGeneral Sha512;
+    CKM_SHA512_224_HMAC_GENERAL  HmacGeneral Sha512_224;
+    CKM_SHA512_256_HMAC_GENERAL  HmacGeneral Sha512_256;
+    CKM_SHA3_224_HMAC_GENERAL    HmacGeneral Sha3_224;
+    CKM_SHA3_256_HMAC_GENERAL    HmacGeneral Sha3_256;
+    CKM_SHA3_384_HMAC_GENERAL    HmacGeneral Sha3_384;
+    CKM_SHA3_512_HMAC_GENERAL    HmacGeneral Sha3_512;
 }
 
-/// What `C_GetMechanismInfo` answers; sizes in bits.
+/// The type of the keys that are for HMAC with one hash.
+const HMAC_KEYS: &[(Hash, CK_KEY_TYPE)] = &[
+    (Hash::Sha1, CKK_SHA_1_HMAC),
+    (Hash::Sha224, CKK_SHA224_HMAC),
+    (Hash::Sha256, CKK_SHA256_HMAC),
+    (Hash::Sha384, CKK_SHA384_HMAC),
+    (Hash::Sha512, CKK_SHA512_HMAC),
+    (Hash::Sha512_224, CKK_SHA512_224_HMAC),
+    (Hash::Sha512_256, CKK_SHA512_256_HMAC),
+    (Hash::Sha3_224, CKK_SHA3_224_HMAC),
+    (Hash::Sha3_256, CKK_SHA3_256_HMAC),
+    (Hash::Sha3_384, CKK_SHA3_384_HMAC),
+    (Hash::Sha3_512, CKK_SHA3_512_HMAC),
+];
+
+/// What `C_GetMechanismInfo` answers; sizes in bits for key pairs and generic secrets, in bytes for others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Info {
     /// The smallest key.
@@ -204,7 +361,19 @@ impl Mechanism {
 
     /// Whether it works with keys of this type.
     pub fn takes(&self, key_type: CK_KEY_TYPE) -> bool {
-        self.row().key_types.contains(&key_type)
+        self.row().key_types.contains(&key_type) || self.hmac_key_type() == Some(key_type)
+    }
+
+    /// The type of key that is for this HMAC alone.
+    fn hmac_key_type(&self) -> Option<CK_KEY_TYPE> {
+        let is_hmac = matches!(self.family, Family::Hmac | Family::HmacGeneral | Family::HmacKeyGen);
+        HMAC_KEYS.iter().find(|row| is_hmac && Some(row.0) == self.hash).map(|row| row.1)
+    }
+
+    /// The type of secret key that it generates; `None` if it generates none.
+    pub fn generates(&self) -> Option<CK_KEY_TYPE> {
+        let key_type = self.row().key_types.first().copied().or_else(|| self.hmac_key_type());
+        key_type.filter(|_| self.flags() & CKF_GENERATE != 0)
     }
 
     /// The parameter it takes.
@@ -245,6 +414,24 @@ mod tests {
             assert_ne!(row.flags(), 0);
             assert!(MECHANISMS[index + 1..].iter().all(|other| other.id != row.id), "{} twice", row.name);
         }
+    }
+
+    #[test]
+    fn hmac_takes_generic_secrets_and_the_keys_of_its_own_hash() {
+        let hmac = find(CKM_SHA256_HMAC).unwrap();
+        assert!(hmac.takes(CKK_GENERIC_SECRET) && hmac.takes(CKK_SHA256_HMAC));
+        assert!(!hmac.takes(CKK_SHA384_HMAC) && !hmac.takes(CKK_AES));
+        assert!(!find(CKM_SHA256).unwrap().takes(CKK_SHA256_HMAC));
+        for (id, key_type) in [
+            (CKM_AES_KEY_GEN, Some(CKK_AES)),
+            (CKM_GENERIC_SECRET_KEY_GEN, Some(CKK_GENERIC_SECRET)),
+            (CKM_SHA3_384_KEY_GEN, Some(CKK_SHA3_384_HMAC)),
+            (CKM_SHA256_HMAC, None),
+            (CKM_RSA_PKCS_KEY_PAIR_GEN, None),
+        ] {
+            assert_eq!(find(id).unwrap().generates(), key_type);
+        }
+        assert_eq!(HMAC_KEYS.len(), Hash::ALL.len());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use super::engine::{Origin, build, consistent};
 use super::history::{Past, settle};
 use super::keypair::{bits, describe_private, describe_public};
 use super::rules::Class;
+use super::vendor::ForeignSeal;
 use super::{Look, Template, attribute, ec_params, keypair, private_key, secret_key};
 use crate::crypto::{Hash, PublicKey, Secret};
 use crate::error::{Cause, Result};
@@ -17,6 +18,8 @@ pub struct NewObject {
     pub attributes: Attributes,
     /// Of a key with a secret part, that part: PKCS#8 of a private key, the bytes of `CKA_VALUE` of a secret one.
     pub plaintext: Option<Secret>,
+    /// Of a key that another client of KMS sealed, its seal; what follows from the key may still be unknown.
+    pub foreign: Option<ForeignSeal>,
 }
 
 /// The new object that a template describes. `so` tells whether the security officer is logged in.
@@ -33,8 +36,16 @@ pub fn new_object(template: &Template, so: bool) -> Result<NewObject> {
         }
     };
     let row = Class::of(class, kind)
+        .filter(|row| !matches!(row.class, CKO_PROFILE | CKO_MECHANISM))
         .ok_or_else(|| Cause::AttributeValueInvalid.with(format!("objects of class {class:#x} cannot be created")))?;
 
+    if matches!(class, CKO_PRIVATE_KEY | CKO_SECRET_KEY)
+        && let Some(foreign) = ForeignSeal::of(template)?
+    {
+        let mut attributes = build(row, template, Origin::Sealed, so)?;
+        settle(&mut attributes, Past::Imported)?;
+        return Ok(NewObject { attributes, plaintext: None, foreign: Some(foreign) });
+    }
     let mut attributes = build(row, template, Origin::Create, so)?;
     let mut plaintext = None;
     match class {
@@ -58,7 +69,7 @@ pub fn new_object(template: &Template, so: bool) -> Result<NewObject> {
         _ => {}
     }
     consistent(&attributes)?;
-    Ok(NewObject { attributes, plaintext })
+    Ok(NewObject { attributes, plaintext, foreign: None })
 }
 
 fn complete_certificate(object: &mut Attributes, template: &Template) -> Result<()> {

@@ -15,8 +15,11 @@ const NAMES: &[(&str, Curve)] = &[
     ("secp256k1", Curve::Secp256k1),
 ];
 
-/// Ed25519 by object identifier (1.3.101.112) and by the name that PKCS#11 3.0 gives it.
-pub(super) const ED25519: &[&[u8]] = &[&[0x06, 0x03, 0x2b, 0x65, 0x70], b"\x13\x0cedwards25519"];
+/// Ed25519 by object identifier (1.3.101.112).
+pub const ED25519_OID: &[u8] = &[0x06, 0x03, 0x2b, 0x65, 0x70];
+
+/// Ed25519 by object identifier and by the name that PKCS#11 3.0 gives it.
+pub(super) const ED25519: &[&[u8]] = &[ED25519_OID, b"\x13\x0cedwards25519"];
 
 /// X25519 by object identifier (1.3.101.110) and by the name of its curve.
 pub(super) const X25519: &[&[u8]] = &[&[0x06, 0x03, 0x2b, 0x65, 0x6e], b"\x13\x0acurve25519"];

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod attribute;
+pub mod builtin;
 pub mod certificate;
 pub mod change;
 pub mod create;
@@ -11,6 +12,7 @@ pub mod engine;
 pub mod history;
 pub mod keypair;
 pub mod nested;
+mod new_secret_key;
 mod opened;
 pub mod policy;
 mod private_key;
@@ -19,10 +21,12 @@ pub mod rules;
 pub mod secret_key;
 pub mod template;
 mod trust;
+pub mod vendor;
 
 pub use change::{Changed, copied, with_changes};
 pub use create::{NewObject, new_object};
 pub use keypair::NewKeyPair;
+pub use new_secret_key::NewSecretKey;
 pub use opened::opened_key;
 pub use private_key::{part_len, parts as private_parts};
 pub use read::{Answer, Reading, read};

@@ -42,6 +42,16 @@ impl Object {
         self.record.attributes.is(CKA_PRIVATE)
     }
 
+    /// Whether it is a secret key.
+    pub(super) fn is_secret_key(&self) -> bool {
+        self.record.attributes.number(CKA_CLASS) == Some(CKO_SECRET_KEY)
+    }
+
+    /// Whether it is a public key.
+    pub(super) fn is_public_key(&self) -> bool {
+        self.record.attributes.number(CKA_CLASS) == Some(CKO_PUBLIC_KEY)
+    }
+
     /// [`policy::seal_tag`], computed once.
     pub fn seal_tag(&self) -> policy::SealTag {
         let blob = self.record.sealed.as_ref().map_or(&[][..], |sealed| &sealed.blob);

@@ -120,8 +120,12 @@ impl Sessions {
         }
         slot.token.forget_keys();
         // They would answer `UserNotLoggedIn`; ended, they do not stand in the way of new ones.
+        // And what was made of a key on the way goes with them.
         for session in self.of_slot(slot.id) {
             session.keyed().into_iter().for_each(KeyedSlot::end_login);
+            if session.digesting.look(|digesting| digesting.has_key) == Some(true) {
+                session.digesting.cancel();
+            }
             session.search.cancel();
         }
         Ok(())

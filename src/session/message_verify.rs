@@ -1,16 +1,18 @@
 //! Verifying the signatures of many messages with one key.
 
+use super::handles::Object;
+use super::slot::Slot;
 use super::table::Session;
 use super::verify::Verifying;
-use crate::crypto::PublicKey;
 use crate::error::{Cause, Result};
 use crate::mechanism::{Given, Request};
 use cryptoki_sys::*;
+use std::sync::Arc;
 
 /// A message-based verification process. It outlives each of its messages, whatever becomes of them.
 pub(super) struct MessageVerifying {
     request: Request,
-    key: PublicKey,
+    key: Arc<Object>,
     /// The message in parts that is under way.
     message: Option<Verifying>,
 }
@@ -21,8 +23,8 @@ impl MessageVerifying {
         if self.message.is_some() { Err(Cause::OperationActive.into()) } else { Ok(()) }
     }
 
-    fn begin(&self) -> Result<Verifying> {
-        Verifying::new(&self.request, self.key.clone())
+    fn begin(&self, slot: &Slot) -> Result<Verifying> {
+        Verifying::new(slot, &self.request, &self.key)
     }
 }
 
@@ -37,7 +39,7 @@ impl Session {
         self.message_verifying.check_free()?;
         let (request, key) = self.verification(mechanism, given, key, CKF_MESSAGE_VERIFY)?;
         let verifying = MessageVerifying { request, key, message: None };
-        verifying.begin()?;
+        verifying.begin(&self.slot)?;
         self.message_verifying.start(verifying)
     }
 
@@ -46,7 +48,7 @@ impl Session {
         self.message_verifying.within(|verifying| {
             verifying.check_between_messages()?;
             parameter?;
-            verifying.begin()?.verify(data?, signature?)
+            verifying.begin(&self.slot)?.verify(&self.slot, data?, signature?)
         })
     }
 
@@ -55,7 +57,7 @@ impl Session {
         self.message_verifying.within(|verifying| {
             verifying.check_between_messages()?;
             parameter?;
-            verifying.message = Some(verifying.begin()?);
+            verifying.message = Some(verifying.begin(&self.slot)?);
             Ok(())
         })
     }
@@ -71,9 +73,9 @@ impl Session {
             // Taken out, so that an error ends it.
             let mut message = verifying.message.take().ok_or(Cause::OperationNotInitialized)?;
             parameter?;
-            message.update(part?)?;
+            message.update(&self.slot, part?)?;
             match signature {
-                Some(signature) => message.verify_updated(signature?),
+                Some(signature) => message.verify_updated(&self.slot, signature?),
                 None => {
                     verifying.message = Some(message);
                     Ok(())

@@ -7,6 +7,7 @@ mod dual;
 mod handles;
 mod lifecycle;
 mod login;
+mod mac;
 mod message_sign;
 mod message_verify;
 mod objects;

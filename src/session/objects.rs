@@ -6,7 +6,7 @@ use super::table::Session;
 use crate::crypto::Secret;
 use crate::error::{Cause, Result};
 use crate::mechanism::{Given as Parameter, Params, find};
-use crate::object::{self, Answer, Look, NewKeyPair, Reading, Template, template::Given};
+use crate::object::{self, Answer, Look, NewKeyPair, NewSecretKey, Reading, Template, template::Given};
 use crate::token::User;
 use cryptoki_sys::*;
 use once_cell::unsync::OnceCell;
@@ -61,6 +61,28 @@ impl Session {
         Ok((self.handle_of(public, epoch)?, self.handle_of(private, epoch)?))
     }
 
+    /// `C_GenerateKey`: the handle of the secret key.
+    pub fn generate_key(
+        &self,
+        mechanism: CK_MECHANISM_TYPE,
+        parameter: impl FnOnce() -> Result<Parameter>,
+        given: &[Given<'_>],
+    ) -> Result<CK_OBJECT_HANDLE> {
+        let row = find(mechanism)
+            .filter(|row| row.flags() & CKF_GENERATE != 0)
+            .ok_or_else(|| Cause::MechanismInvalid.with(format!("{mechanism:#x}")))?;
+        Params::check(row, &parameter()?)?;
+        let new = NewSecretKey::parse(row, &Template::parse(given)?, self.is_officer())?;
+        self.check_writable(new.attributes.is(CKA_TOKEN), new.attributes.is(CKA_PRIVATE))?;
+        let epoch = self.slot.handles.epoch();
+        // As with key pairs.
+        if !self.slot.sees_private()? {
+            return Err(Cause::UserNotLoggedIn.into());
+        }
+        let key = self.slot.token.generate_secret(new)?;
+        self.handle_of(key, epoch)
+    }
+
     /// `C_CopyObject`.
     pub fn copy_object(&self, handle: CK_OBJECT_HANDLE, given: &[Given<'_>]) -> Result<CK_OBJECT_HANDLE> {
         let object = self.object(handle, Cause::ObjectHandleInvalid)?;
@@ -85,6 +107,7 @@ impl Session {
         let answer = |(attribute, room)| match object::read(&object.record.attributes, attribute)? {
             Reading::Open(answer) => Ok(answer),
             Reading::Secret => self.secret_part(&object, attribute, room, &parts),
+            Reading::Sealed => self.slot.token.about_seal(&object.record, attribute).map(Answer::Bytes),
         };
         Ok(wanted.into_iter().map(answer).collect())
     }

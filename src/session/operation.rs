@@ -89,11 +89,6 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Output of no bytes.
-    pub(super) fn nothing() -> Self {
-        Self::Done(Secret::new(Vec::new()))
-    }
-
     /// What to answer when `needed` bytes are certain, before any work; `None` to go on.
     pub(super) fn before(needed: usize, room: Room) -> Option<Self> {
         match room {
@@ -172,8 +167,28 @@ impl<T> Slot<T> {
         result
     }
 
-    /// Another thread that started an operation meanwhile has broken the session's rules; its operation
-    /// stays.
+    /// Works on the operation outside of its slot, where the work may take long; an error ends it. `early` may
+    /// answer without any work, and then the operation is as it was.
+    pub(super) fn advance<R>(
+        &self,
+        early: impl FnOnce(&T) -> Result<Option<R>>,
+        work: impl FnOnce(&mut T) -> Result<R>,
+    ) -> Result<R> {
+        let mut operation = {
+            let mut slot = lock(&self.0);
+            let operation = slot.take().ok_or(Cause::OperationNotInitialized)?;
+            if let Some(answer) = early(&operation)? {
+                *slot = Some(operation);
+                return Ok(answer);
+            }
+            operation
+        };
+        let result = work(&mut operation)?;
+        self.put_back(operation);
+        Ok(result)
+    }
+
+    /// Another thread that started an operation meanwhile has broken the session's rules; its operation stays.
     fn put_back(&self, operation: T) {
         lock(&self.0).get_or_insert(operation);
     }
@@ -202,8 +217,8 @@ impl<T> Slot<T> {
         work(operation).map(Outcome::Done)
     }
 
-    /// Asks the operation for an output whose length only the work tells: `most` bounds it for a length
-    /// query. Output that finds no room is kept in the operation for the next call.
+    /// Asks the operation for an output whose length only the work may tell. Output that finds no room is kept in
+    /// the operation for the next call.
     pub(super) fn finish_late(
         &self,
         room: Room,
@@ -225,6 +240,13 @@ impl<T> Slot<T> {
                         None => Outcome::Done(take(operation)),
                     });
                 }
+                (Late::Exactly(len), room) => match Outcome::before(len, room) {
+                    Some(early) => {
+                        *slot = Some(operation);
+                        return Ok(early);
+                    }
+                    None => operation,
+                },
                 (Late::AtMost(most), Room::Query) => {
                     *slot = Some(operation);
                     return Ok(Outcome::Size(most));
@@ -244,8 +266,10 @@ impl<T> Slot<T> {
     }
 }
 
-/// How far an operation is whose output has a length that only the work tells.
+/// How far an operation is whose output has a length that only the work may tell.
 pub(super) enum Late<'a> {
+    /// The work is to be done, and makes so many bytes.
+    Exactly(usize),
     /// The work is to be done, and makes at most so many bytes.
     AtMost(usize),
     /// It was done; the caller had no room for its output.

@@ -3,7 +3,7 @@
 use super::operation::AnySlot;
 use super::table::Session;
 use crate::error::{Cause, Result};
-use crate::object::{Template, template::Given};
+use crate::object::{Template, builtin, template::Given};
 use crate::store::{Cursor, Query, Visibility};
 use cryptoki_sys::*;
 use std::collections::VecDeque;
@@ -31,6 +31,7 @@ impl Session {
                 equal.iter().all(|(attribute, value)| record.attributes.get(attribute) == Some(value))
             });
             search.ready.extend(own);
+            search.ready.extend(builtin::find(&equal).map(|id| self.slot.handles.of_id(id)));
             let token = equal.iter().find(|(attribute, _)| *attribute == CKA_TOKEN).map(|(_, value)| value.as_slice());
             if token != Some(&[0]) {
                 let private = if sees_private { Visibility::All } else { Visibility::PublicOnly };

@@ -1,6 +1,7 @@
 //! Signing.
 
 use super::handles::Object;
+use super::mac::Authentication;
 use super::operation::{Kind, Outcome, Room};
 use super::table::Session;
 use super::use_of_key::{Keyed, UseOfKey};
@@ -12,13 +13,37 @@ use std::sync::Arc;
 
 /// A signature under way.
 pub(super) struct Signing {
-    signature: Signature,
+    work: Work,
     key: UseOfKey,
 }
 
 impl Keyed for Signing {
     fn key(&mut self) -> Option<&mut UseOfKey> {
         Some(&mut self.key)
+    }
+}
+
+enum Work {
+    Signature(Signature),
+    Mac(Authentication),
+}
+
+impl Work {
+    /// The length of the signature in bytes.
+    fn output_len(&self) -> usize {
+        match self {
+            Self::Signature(signature) => signature.output_len(),
+            Self::Mac(mac) => mac.len(),
+        }
+    }
+
+    /// The length of a signature in one part; `OperationActive` after updates, which `C_SignFinal` ends.
+    fn one_part(&self) -> Result<usize> {
+        let updated = match self {
+            Self::Signature(signature) => signature.is_updated(),
+            Self::Mac(mac) => mac.is_updated(),
+        };
+        if updated { Err(Cause::OperationActive.into()) } else { Ok(self.output_len()) }
     }
 }
 
@@ -75,11 +100,15 @@ impl Session {
         given: impl FnOnce() -> Result<Given>,
         key: CK_OBJECT_HANDLE,
     ) -> Result<()> {
-        const DEMAND: Demand = Demand { flag: CKF_SIGN, classes: &[CKO_PRIVATE_KEY], permission: CKA_SIGN };
+        const DEMAND: Demand =
+            Demand { flag: CKF_SIGN, classes: &[CKO_PRIVATE_KEY, CKO_SECRET_KEY], permission: CKA_SIGN };
         self.signing.check_free()?;
         let (request, object) = self.request(mechanism, given, key, &DEMAND)?;
-        let signature = Signature::new(&request, object.public_key()?.kind())?;
-        self.signing.start(Signing { signature, key: UseOfKey::new(&self.slot, object, request.mechanism)? })
+        let work = match object.is_secret_key() {
+            true => Work::Mac(Authentication::new(&request)?),
+            false => Work::Signature(Signature::new(&request, object.public_key()?.kind())?),
+        };
+        self.signing.start(Signing { work, key: UseOfKey::new(&self.slot, object, request.mechanism)? })
     }
 
     /// `C_Sign`. Asking for the length, or with too little room, neither calls KMS nor counts as a use.
@@ -87,30 +116,40 @@ impl Session {
         let data = data.inspect_err(|_| self.cancel(Kind::Sign))?;
         self.signing.finish(
             room,
-            |signing| one_part(&signing.signature),
-            |signing| {
-                signing.signature.check(data)?;
-                signing.key.run(&self.slot, |key| signing.signature.sign(key.private()?, data))
+            |signing| signing.work.one_part(),
+            |Signing { work, key }| match work {
+                Work::Signature(signature) => {
+                    signature.check(data)?;
+                    key.run(&self.slot, |key| signature.sign(key.private()?, data))
+                }
+                Work::Mac(mac) => mac.sign(&key, &self.slot, Some(data)),
             },
         )
     }
 
-    /// `C_SignUpdate`.
+    /// `C_SignUpdate`. With a secret key the first part asks for the key.
     pub fn sign_update(&self, part: Result<&[u8]>) -> Result<()> {
-        self.signing.update(|signing| signing.signature.update(part?))
+        let login = self.slot.login_epoch();
+        self.signing.advance(
+            |_| Ok(None),
+            |Signing { work, key }| match work {
+                Work::Signature(signature) => signature.update(part?),
+                Work::Mac(mac) => mac.update(key, &self.slot, part?),
+            },
+        )?;
+        self.end_with_login(&self.signing, login);
+        Ok(())
     }
 
     /// `C_SignFinal`.
     pub fn sign_final(&self, room: Room) -> Result<Outcome> {
         self.signing.finish(
             room,
-            |signing| Ok(signing.signature.output_len()),
-            |signing| signing.key.run(&self.slot, |key| signing.signature.sign_updated(key.private()?)),
+            |signing| Ok(signing.work.output_len()),
+            |Signing { work, key }| match work {
+                Work::Signature(signature) => key.run(&self.slot, |key| signature.sign_updated(key.private()?)),
+                Work::Mac(mac) => mac.sign(&key, &self.slot, None),
+            },
         )
     }
-}
-
-/// The length of a signature in one part; `OperationActive` after updates, which `C_SignFinal` ends.
-fn one_part(signature: &Signature) -> Result<usize> {
-    if signature.is_updated() { Err(Cause::OperationActive.into()) } else { Ok(signature.output_len()) }
 }

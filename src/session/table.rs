@@ -1,6 +1,6 @@
 //! The sessions of a process, by handle.
 
-use super::cipher::{Decryption, Encryption};
+use super::cipher::Ciphering;
 use super::digest::Digesting;
 use super::handles::HandleEpoch;
 use super::message_sign::MessageSigning;
@@ -42,8 +42,8 @@ pub struct Session {
     device_error: AtomicU32,
     closed: AtomicBool,
     pub(super) search: Operation<Search>,
-    pub(super) encryption: Operation<Encryption>,
-    pub(super) decryption: Operation<Decryption>,
+    pub(super) encryption: Operation<Ciphering>,
+    pub(super) decryption: Operation<Ciphering>,
     pub(super) digesting: Operation<Digesting>,
     pub(super) signing: Operation<Signing>,
     pub(super) verifying: Operation<Verifying>,
@@ -134,8 +134,16 @@ impl Session {
     }
 
     /// The slots of all operations that may use a private or secret key.
-    pub(super) fn keyed(&self) -> [&dyn KeyedSlot; 4] {
-        [&self.signing, &self.decryption, &self.sign_recovery, &self.message_signing]
+    pub(super) fn keyed(&self) -> [&dyn KeyedSlot; 7] {
+        [
+            &self.signing,
+            &self.verifying,
+            &self.signature_verifying,
+            &self.encryption,
+            &self.decryption,
+            &self.sign_recovery,
+            &self.message_signing,
+        ]
     }
 }
 

@@ -86,14 +86,20 @@ impl UseOfKey {
         self.logged_in = !self.object.record.attributes.is(CKA_ALWAYS_AUTHENTICATE);
     }
 
-    /// Does `work` with the key itself.
-    pub(super) fn run<T>(&self, slot: &Slot, work: impl FnOnce(&Key) -> Result<T>) -> Result<T> {
+    /// Checks that the operation may go on. `UserNotLoggedIn` if not.
+    pub(super) fn check(&self, slot: &Slot) -> Result<()> {
         if self.epoch != slot.login_epoch() {
             return Err(Cause::UserNotLoggedIn.with("the login in which the operation was started has ended"));
         }
         if !self.logged_in {
             return Err(Cause::UserNotLoggedIn.with("CKA_ALWAYS_AUTHENTICATE: C_Login with CKU_CONTEXT_SPECIFIC first"));
         }
+        Ok(())
+    }
+
+    /// Does `work` with the key itself.
+    pub(super) fn run<T>(&self, slot: &Slot, work: impl FnOnce(&Key) -> Result<T>) -> Result<T> {
+        self.check(slot)?;
         if !log::auditing() {
             return work(&self.key(slot)?.key);
         }

@@ -3,7 +3,8 @@
 use super::Token;
 use crate::crypto::{Key, Secret, random};
 use crate::error::{Cause, Result};
-use crate::object::{Changed, Look, NewObject, Template, opened_key, policy, private_parts, with_changes};
+use crate::object::vendor::SEALED_VALUE;
+use crate::object::{Changed, Look, NewObject, Template, builtin, opened_key, policy, private_parts, with_changes};
 use crate::store::{Attributes, Cursor, ObjectId, ObjectRecord, Page, Query};
 use crate::unwrap::Opened;
 use cryptoki_sys::*;
@@ -34,7 +35,10 @@ pub(super) fn new_id() -> Result<ObjectId> {
 impl Token {
     /// `C_CreateObject`. An object that belongs to the session is only returned.
     pub fn create(&self, new: NewObject) -> Result<Made> {
-        self.keep(new.attributes, new.plaintext.as_ref())
+        match new.foreign {
+            Some(foreign) => self.import(new.attributes, &foreign),
+            None => self.keep(new.attributes, new.plaintext.as_ref()),
+        }
     }
 
     /// Keeps an object with these attributes, complete but for `CKA_UNIQUE_ID`. A key comes with its
@@ -53,6 +57,7 @@ impl Token {
             return Ok(Made { record: object, held: key.map(Arc::new) });
         }
         let record = self.initialised()?;
+        self.seal_value(&mut object)?;
         if let Some(plaintext) = plaintext {
             let token_key = self.token_key(&record)?;
             object.sealed = Some(self.seal(&record, &token_key, id, &object.attributes, plaintext)?);
@@ -71,6 +76,9 @@ impl Token {
 
     /// An object on the token as it is now; `None` if it is gone.
     pub fn get(&self, id: &ObjectId) -> Result<Option<ObjectRecord>> {
+        if let Some(object) = builtin::get(id) {
+            return Ok(Some(object.clone()));
+        }
         self.store()?.get(id)
     }
 
@@ -87,6 +95,7 @@ impl Token {
             sealed => sealed.clone(),
         };
         let mut changed = ObjectRecord { attributes, sealed, ..object.clone() };
+        self.seal_value(&mut changed)?;
         changed.version = match object.attributes.is(CKA_TOKEN) {
             true => self.store()?.update(&changed)?,
             false => object.version + 1,
@@ -107,6 +116,10 @@ impl Token {
             return self.keep(attributes, Some(&exported(key)?));
         }
         if object.sealed.is_none() && held.is_none() {
+            let mut attributes = attributes;
+            if attributes.remove(&SEALED_VALUE).is_some() {
+                attributes.insert(CKA_VALUE, self.value(object)?.expose().to_vec());
+            }
             return self.keep(attributes, None);
         }
         let id = new_id()?;

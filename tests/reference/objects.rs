@@ -350,6 +350,9 @@ impl Model {
                 (CKA_PRIVATE, flag(hidden)),
                 (CKA_MODIFIABLE, flag(true)),
                 (CKA_DESTROYABLE, flag(true)),
+                // The specification's default is true. Of private keys on this token it is false: clients that
+                // cache keys would copy each one before its first use. A template may say otherwise.
+                (CKA_COPYABLE, flag(class == CKO_PUBLIC_KEY || !new.on_token)),
                 (CKA_LABEL, new.label.clone()),
                 (CKA_ID, Vec::new()),
                 (CKA_LOCAL, flag(true)),

@@ -5,8 +5,8 @@
 
 use super::super::sp800_108::{self, Field, NumberFormat};
 use super::super::{
-    Aes, AesMode, Direction, EdVariant, Hash, KeyKind, Mac, MacAlgorithm, PrivateComponents, PrivateKey,
-    RsaComponents, SecretKey, kdf,
+    Aes, AesMode, Direction, EdVariant, Hash, KeyKind, Mac, MacAlgorithm, PrivateComponents, PrivateKey, RsaComponents,
+    SecretKey, kdf,
 };
 use super::{random_bytes, unhex};
 use crate::host::protected::live_blocks;

@@ -54,9 +54,9 @@ const OPERATIONS: &[Operation] = &[
     operation("CancelKeyDeletion", &["KeyId"], manage::cancel_deletion),
 ];
 
-/// How much of the stack an operation may have left plaintext in: AES deciphers a kilobyte at a time there,
-/// and the numbers of a new key are drawn there.
-const STACK: usize = 32 * 1024;
+/// How much of the stack an operation may have left plaintext in: the numbers of a new key are drawn there.
+/// Measured: up to 46 KiB for ML-KEM-1024, 41 for secp256k1, 19 for RSA, less for all others.
+const STACK: usize = 52 * 1024;
 
 /// Runs one operation. It leaves nothing of a key on the stack: in a host, that is the caller's.
 pub(super) fn run(file: &KeyFile, name: &str, body: &[u8]) -> Result<Value, Trouble> {

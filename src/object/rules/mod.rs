@@ -9,6 +9,7 @@ mod storage;
 
 pub use rule::{Bound, Change, Rule, Say, Unsaid};
 
+use super::vendor::*;
 use cryptoki_sys::*;
 use rule::Change::{Erase, Free, Given, Never as Fixed, Officer, OnceFalse, OnceTrue};
 use rule::Say::{May, Must, Never};
@@ -47,6 +48,14 @@ const PRIVATE: &[Rule] = &[
     rule(CKA_DERIVE_TEMPLATE, May, May, Empty, Fixed).policy(),
     rule(CKA_ALWAYS_AUTHENTICATE, May, May, False, Fixed).policy(),
     rule(CKA_PUBLIC_KEY_INFO, May, Never, Computed, Given),
+];
+
+/// How a private or secret key is sealed, and keys that come sealed by another client of KMS.
+const SEALED: &[Rule] = &[
+    Rule::of_seal(CKA_DATAKEY_CIPHERTEXT_BLOB, May),
+    Rule::of_seal(CKA_DATAKEY_ENCRYPTION_CONTEXT, May),
+    Rule::of_seal(CKA_DATAKEY_KMS_KEY_ARN, Never),
+    Rule::of_seal(CKA_DATAKEY_SPEC, Never),
 ];
 
 /// What key types are for, by default.
@@ -184,10 +193,10 @@ const fn secret_class(kind: CK_KEY_TYPE, groups: &'static [&'static [Rule]]) -> 
     Class { class: CKO_SECRET_KEY, kind: Some(kind), groups }
 }
 
-const AES_SECRET: &[&[Rule]] = &[STORAGE, HIDDEN, KEY, SECRET, &AES_USAGES];
-const GENERIC_SECRET: &[&[Rule]] = &[STORAGE, HIDDEN, KEY, SECRET, &GENERIC_USAGES];
-const HMAC_SECRET: &[&[Rule]] = &[STORAGE, HIDDEN, KEY, SECRET, &HMAC_USAGES];
-const HKDF_SECRET: &[&[Rule]] = &[STORAGE, HIDDEN, KEY, SECRET, &HKDF_USAGES];
+const AES_SECRET: &[&[Rule]] = &[STORAGE, HIDDEN, KEY, SEALED, SECRET, &AES_USAGES];
+const GENERIC_SECRET: &[&[Rule]] = &[STORAGE, HIDDEN, KEY, SEALED, SECRET, &GENERIC_USAGES];
+const HMAC_SECRET: &[&[Rule]] = &[STORAGE, HIDDEN, KEY, SEALED, SECRET, &HMAC_USAGES];
+const HKDF_SECRET: &[&[Rule]] = &[STORAGE, HIDDEN, KEY, SEALED, SECRET, &HKDF_USAGES];
 
 /// A class of objects, down to the kind of key or certificate.
 #[derive(Clone, Copy, Debug)]
@@ -210,6 +219,8 @@ pub static CLASSES: &[Class] = &[
         groups: &[STORAGE, OPEN, CERTIFICATE, ATTRIBUTE_CERTIFICATE],
     },
     Class { class: CKO_TRUST, kind: None, groups: &[STORAGE, OPEN, TRUST] },
+    Class { class: CKO_PROFILE, kind: None, groups: &[STORAGE, OPEN, PROFILE] },
+    Class { class: CKO_MECHANISM, kind: None, groups: &[STORAGE, OPEN, MECHANISM] },
     Class { class: CKO_DOMAIN_PARAMETERS, kind: Some(CKK_DH), groups: &[STORAGE, OPEN, DOMAIN] },
     Class { class: CKO_DOMAIN_PARAMETERS, kind: Some(CKK_DSA), groups: &[STORAGE, OPEN, DOMAIN, SUBPRIME] },
     Class { class: CKO_DOMAIN_PARAMETERS, kind: Some(CKK_X9_42_DH), groups: &[STORAGE, OPEN, DOMAIN, SUBPRIME] },
@@ -241,27 +252,27 @@ pub static CLASSES: &[Class] = &[
     Class {
         class: CKO_PRIVATE_KEY,
         kind: Some(CKK_RSA),
-        groups: &[STORAGE, HIDDEN, KEY, PRIVATE, RSA_PRIVATE, &RSA_PRIVATE_USAGES],
+        groups: &[STORAGE, HIDDEN, KEY, SEALED, PRIVATE, RSA_PRIVATE, &RSA_PRIVATE_USAGES],
     },
     Class {
         class: CKO_PRIVATE_KEY,
         kind: Some(CKK_EC),
-        groups: &[STORAGE, HIDDEN, KEY, PRIVATE, EC_PRIVATE, &EC_PRIVATE_USAGES],
+        groups: &[STORAGE, HIDDEN, KEY, SEALED, PRIVATE, EC_PRIVATE, &EC_PRIVATE_USAGES],
     },
     Class {
         class: CKO_PRIVATE_KEY,
         kind: Some(CKK_EC_EDWARDS),
-        groups: &[STORAGE, HIDDEN, KEY, PRIVATE, EC_PRIVATE, &EDWARDS_PRIVATE_USAGES],
+        groups: &[STORAGE, HIDDEN, KEY, SEALED, PRIVATE, EC_PRIVATE, &EDWARDS_PRIVATE_USAGES],
     },
     Class {
         class: CKO_PRIVATE_KEY,
         kind: Some(CKK_EC_MONTGOMERY),
-        groups: &[STORAGE, HIDDEN, KEY, PRIVATE, EC_PRIVATE, &MONTGOMERY_PRIVATE_USAGES],
+        groups: &[STORAGE, HIDDEN, KEY, SEALED, PRIVATE, EC_PRIVATE, &MONTGOMERY_PRIVATE_USAGES],
     },
     Class {
         class: CKO_PRIVATE_KEY,
         kind: Some(CKK_ML_KEM),
-        groups: &[STORAGE, HIDDEN, KEY, PRIVATE, ML_KEM_PRIVATE, &ML_KEM_PRIVATE_USAGES],
+        groups: &[STORAGE, HIDDEN, KEY, SEALED, PRIVATE, ML_KEM_PRIVATE, &ML_KEM_PRIVATE_USAGES],
     },
     secret_class(CKK_AES, AES_SECRET),
     secret_class(CKK_GENERIC_SECRET, GENERIC_SECRET),
@@ -335,7 +346,7 @@ mod tests {
         ];
         let is_sealed = |class: &&Class| matches!(class.class, CKO_PRIVATE_KEY | CKO_SECRET_KEY);
         for class in CLASSES.iter().filter(is_sealed) {
-            for rule in class.rules().filter(|rule| !rule.secret && rule.bound == Bound::No) {
+            for rule in class.rules().filter(|rule| !rule.secret && !rule.seal && rule.bound == Bound::No) {
                 assert!(
                     names.contains(&rule.attribute) || follows_from_the_key.contains(&rule.attribute),
                     "{} is not bound",

@@ -3,6 +3,7 @@
 //! Here, and nowhere else, are the caller's pointers: `input` reads them, `output` writes them, and
 //! `guard` stands at every entry. What is behind the door sees slices and typed values.
 
+mod derivation;
 mod functions;
 mod general;
 mod guard;

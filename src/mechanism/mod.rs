@@ -3,12 +3,16 @@
 
 mod aes;
 mod cipher;
+mod derive;
+mod derive_params;
 mod params;
 mod signature;
 mod table;
 
 pub use aes::{aes, mac};
 pub use cipher::Cipher;
+pub use derive::{Base, Inheritance};
+pub use derive_params::{Derivation, GivenDerivation, GivenField};
 pub use params::{Given, Params};
 pub use signature::Signature;
 pub use table::{Family, Info, MECHANISMS, Mechanism, Needs, find, for_key_type};

@@ -1,6 +1,6 @@
 //! `CKA_EC_PARAMS` and `CKA_EC_POINT`: the encodings that callers use.
 
-use crate::crypto::Curve;
+use crate::crypto::{Curve, KeyKind};
 use crate::error::{Cause, Result};
 
 /// The curves' names as printable strings, which PKCS#11 3.0 allows beside object identifiers.
@@ -83,6 +83,16 @@ pub fn unwrap_point(value: &[u8], raw_len: usize) -> &[u8] {
         [OCTET_STRING, len, point @ ..] if usize::from(*len) == point.len() && *len <= 0x7f => point,
         _ => value,
     }
+}
+
+/// The point inside what another party gave: like [`unwrap_point`], for points of either encoding on the curve of
+/// such a key.
+pub fn any_point(value: &[u8], key: KeyKind) -> &[u8] {
+    let (long, short) = match key {
+        KeyKind::Ec(curve) => (1 + 2 * curve.field_len(), 1 + curve.field_len()),
+        _ => (32, 32),
+    };
+    if value.len() == short { value } else { unwrap_point(value, long) }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod cipher;
+mod derive;
 mod digest;
 mod dual;
 mod handles;

@@ -108,6 +108,8 @@ causes! {
     UserNotLoggedIn           CKR_USER_NOT_LOGGED_IN               0 "this needs the right user to be logged in";
     UserPinNotInitialized     CKR_USER_PIN_NOT_INITIALIZED         0 "the user PIN has not been set; the SO calls C_InitPIN";
     UserTypeInvalid           CKR_USER_TYPE_INVALID                0 "there is no such user type";
+    WrappedKeyInvalid         CKR_WRAPPED_KEY_INVALID              0 "the wrapped key is not valid";
+    WrappedKeyLenRange        CKR_WRAPPED_KEY_LEN_RANGE            0 "the wrapped key has another length than is asked for";
 
     // 0x1xx: KMS, its network and its credentials.
     KmsThrottled          CKR_FUNCTION_FAILED 0x101 "KMS throttled the call and all its retries; ask for a higher request quota, or call again later";

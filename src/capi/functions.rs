@@ -8,7 +8,7 @@
 //! - `session`: the session whose handle is the first argument, which the row leaves out;
 //! - `missing`: nobody yet; the answer is `CKR_FUNCTION_NOT_SUPPORTED`.
 
-use super::{general, guard, key, message, object, operation, random, session, slot};
+use super::{general, guard, kem, key, message, object, operation, random, session, slot};
 use cryptoki_sys::*;
 use std::ffi::c_void;
 
@@ -198,8 +198,8 @@ functions! {
         C_MessageVerifyFinal() = session operation::message_verify_final;
     }
     v3_2 {
-        C_EncapsulateKey(mechanism: *mut CK_MECHANISM, public_key: CK_OBJECT_HANDLE, template: *mut CK_ATTRIBUTE, count: CK_ULONG, ciphertext: *mut CK_BYTE, ciphertext_len: *mut CK_ULONG, key: *mut CK_OBJECT_HANDLE) = missing;
-        C_DecapsulateKey(mechanism: *mut CK_MECHANISM, private_key: CK_OBJECT_HANDLE, template: *mut CK_ATTRIBUTE, count: CK_ULONG, ciphertext: *mut CK_BYTE, ciphertext_len: CK_ULONG, key: *mut CK_OBJECT_HANDLE) = missing;
+        C_EncapsulateKey(mechanism: *mut CK_MECHANISM, public_key: CK_OBJECT_HANDLE, template: *mut CK_ATTRIBUTE, count: CK_ULONG, ciphertext: *mut CK_BYTE, ciphertext_len: *mut CK_ULONG, key: *mut CK_OBJECT_HANDLE) = session kem::encapsulate;
+        C_DecapsulateKey(mechanism: *mut CK_MECHANISM, private_key: CK_OBJECT_HANDLE, template: *mut CK_ATTRIBUTE, count: CK_ULONG, ciphertext: *mut CK_BYTE, ciphertext_len: CK_ULONG, key: *mut CK_OBJECT_HANDLE) = session kem::decapsulate;
         C_VerifySignatureInit(mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE, signature: *mut CK_BYTE, signature_len: CK_ULONG) = session operation::verify_signature_init;
         C_VerifySignature(part: *mut CK_BYTE, part_len: CK_ULONG) = session operation::verify_signature;
         C_VerifySignatureUpdate(part: *mut CK_BYTE, part_len: CK_ULONG) = session operation::verify_signature_update;

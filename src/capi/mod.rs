@@ -8,6 +8,7 @@ mod functions;
 mod general;
 mod guard;
 mod input;
+mod kem;
 mod key;
 mod message;
 mod object;

@@ -174,7 +174,7 @@ fn leading(bytes: &[u8], len: usize) -> Result<Secret> {
 }
 
 /// A shared secret is cut from its leading end (section 6.3.20).
-fn trailing(secret: &Secret, len: usize) -> Result<Secret> {
+pub(super) fn trailing(secret: &Secret, len: usize) -> Result<Secret> {
     let start = secret.len().checked_sub(len).ok_or_else(too_long)?;
     Ok(Secret::new(secret.expose()[start..].to_vec()))
 }

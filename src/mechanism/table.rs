@@ -112,6 +112,8 @@ pub enum Family {
     AesCbcData,
     /// The public key of a private one.
     PublicFromPrivate,
+    /// ML-KEM.
+    MlKem,
 }
 
 /// What parameter a mechanism takes.
@@ -167,6 +169,7 @@ struct FamilyRow {
 const SIGNS: CK_FLAGS = CKF_SIGN | CKF_VERIFY | CKF_MESSAGE_SIGN | CKF_MESSAGE_VERIFY | CKF_MULTI_MESSAGE;
 const RECOVERS: CK_FLAGS = CKF_SIGN_RECOVER | CKF_VERIFY_RECOVER;
 const CRYPTS: CK_FLAGS = CKF_ENCRYPT | CKF_DECRYPT;
+const ENCAPSULATES: CK_FLAGS = CKF_ENCAPSULATE | CKF_DECAPSULATE;
 const CURVES: CK_FLAGS = CKF_EC_F_P | CKF_EC_OID | CKF_EC_NAMEDCURVE | CKF_EC_UNCOMPRESS | CKF_EC_COMPRESS;
 /// Key pairs are made in three sizes; public keys of these are imported as well.
 const RSA: (CK_ULONG, CK_ULONG) = (2048, 4096);
@@ -230,9 +233,9 @@ static FAMILIES: &[FamilyRow] = &[
     ),
     family(Family::MlKemKeyPairGen, &[CKK_ML_KEM], Needs::Nothing, CKF_GENERATE_KEY_PAIR, ML_KEM),
     family(Family::RsaPkcsHash, &[CKK_RSA], Needs::Nothing, SIGNS, RSA),
-    family(Family::RsaPkcs, &[CKK_RSA], Needs::Nothing, SIGNS | RECOVERS | CRYPTS, RSA),
+    family(Family::RsaPkcs, &[CKK_RSA], Needs::Nothing, SIGNS | RECOVERS | CRYPTS | ENCAPSULATES, RSA),
     family(Family::RsaPss, &[CKK_RSA], Needs::Pss, SIGNS, RSA),
-    family(Family::RsaOaep, &[CKK_RSA], Needs::Oaep, CRYPTS, RSA),
+    family(Family::RsaOaep, &[CKK_RSA], Needs::Oaep, CRYPTS | ENCAPSULATES, RSA),
     family(Family::RsaX509, &[CKK_RSA], Needs::Nothing, SIGNS | RECOVERS | CRYPTS, RSA),
     family(Family::Ecdsa, &[CKK_EC], Needs::Nothing, SIGNS | CURVES, EC),
     // GnuTLS 3.7 names this mechanism when it generates a key pair.
@@ -267,8 +270,9 @@ static FAMILIES: &[FamilyRow] = &[
     family(Family::AesCmac, &[CKK_AES], Needs::Nothing, SIGNS, AES),
     family(Family::AesCmacGeneral, &[CKK_AES], Needs::MacLength, SIGNS, AES),
     family(Family::AesGmac, &[CKK_AES], Needs::Gcm, SIGNS, AES),
-    family(Family::Ecdh, &[CKK_EC, CKK_EC_MONTGOMERY], Needs::Derivation, CKF_DERIVE | CURVES, (255, 521)),
-    family(Family::EcdhCofactor, &[CKK_EC], Needs::Derivation, CKF_DERIVE | CURVES, EC),
+    family(Family::Ecdh, &[CKK_EC, CKK_EC_MONTGOMERY], Needs::Derivation, CKF_DERIVE | ENCAPSULATES | CURVES, (255, 521)),
+    family(Family::EcdhCofactor, &[CKK_EC], Needs::Derivation, CKF_DERIVE | ENCAPSULATES | CURVES, EC),
+    family(Family::MlKem, &[CKK_ML_KEM], Needs::Nothing, ENCAPSULATES, ML_KEM),
     family(Family::HkdfKeyGen, &[CKK_HKDF], Needs::Nothing, CKF_GENERATE, MAC_KEY_GEN),
     family(Family::Hkdf, HKDF_KEYS, Needs::Derivation, CKF_DERIVE, MAC),
     family(Family::HkdfData, HKDF_KEYS, Needs::Derivation, CKF_DERIVE, MAC),
@@ -429,6 +433,7 @@ mechanisms! {
     CKM_AES_ECB_ENCRYPT_DATA     AesEcbData;
     CKM_AES_CBC_ENCRYPT_DATA     AesCbcData;
     CKM_PUB_KEY_FROM_PRIV_KEY    PublicFromPrivate;
+    CKM_ML_KEM                   MlKem;
 }
 
 /// The type of the keys that are for HMAC with one hash.
@@ -504,7 +509,7 @@ pub fn find(id: CK_MECHANISM_TYPE) -> Option<&'static Mechanism> {
 
 /// Every mechanism that uses keys of a type (key-pair generation is none of them).
 pub fn for_key_type(key_type: CK_KEY_TYPE) -> impl Iterator<Item = &'static Mechanism> {
-    MECHANISMS.iter().filter(move |row| row.takes(key_type) && row.flags() & (SIGNS | CRYPTS | CKF_DERIVE) != 0)
+    MECHANISMS.iter().filter(move |row| row.takes(key_type) && row.flags() & (SIGNS | CRYPTS | CKF_DERIVE | ENCAPSULATES) != 0)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod derive;
 mod digest;
 mod dual;
 mod handles;
+mod kem;
 mod lifecycle;
 mod login;
 mod mac;

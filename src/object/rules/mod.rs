@@ -33,6 +33,7 @@ const PUBLIC: &[Rule] = &[
     rule(CKA_SUBJECT, May, May, Empty, Free),
     rule(CKA_TRUSTED, May, May, False, Officer),
     rule(CKA_WRAP_TEMPLATE, May, May, Empty, Fixed),
+    rule(CKA_ENCAPSULATE_TEMPLATE, May, May, Empty, Fixed),
     rule(CKA_PUBLIC_KEY_INFO, May, Never, Computed, Fixed),
 ];
 
@@ -46,6 +47,7 @@ const PRIVATE: &[Rule] = &[
     rule(CKA_WRAP_WITH_TRUSTED, May, May, False, OnceTrue).policy(),
     rule(CKA_UNWRAP_TEMPLATE, May, May, Empty, Fixed).policy(),
     rule(CKA_DERIVE_TEMPLATE, May, May, Empty, Fixed).policy(),
+    rule(CKA_DECAPSULATE_TEMPLATE, May, May, Empty, Fixed).policy(),
     rule(CKA_ALWAYS_AUTHENTICATE, May, May, False, Fixed).policy(),
     rule(CKA_PUBLIC_KEY_INFO, May, Never, Computed, Given),
 ];

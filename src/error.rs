@@ -83,6 +83,7 @@ causes! {
     ObjectHandleInvalid       CKR_OBJECT_HANDLE_INVALID            0 "no object has this handle";
     OperationActive           CKR_OPERATION_ACTIVE                 0 "another operation of this kind is active in the session";
     OperationNotInitialized   CKR_OPERATION_NOT_INITIALIZED        0 "no operation of this kind is active in the session";
+    ParameterSetNotSupported  CKR_PARAMETER_SET_NOT_SUPPORTED      0 "the parameter set is unknown";
     PinIncorrect              CKR_PIN_INCORRECT                    0 "the PIN is wrong";
     PinInvalid                CKR_PIN_INVALID                      0 "the PIN has characters that are not UTF-8";
     PinLenRange               CKR_PIN_LEN_RANGE                    0 "the PIN is too short or too long";
@@ -108,6 +109,8 @@ causes! {
     UserNotLoggedIn           CKR_USER_NOT_LOGGED_IN               0 "this needs the right user to be logged in";
     UserPinNotInitialized     CKR_USER_PIN_NOT_INITIALIZED         0 "the user PIN has not been set; the SO calls C_InitPIN";
     UserTypeInvalid           CKR_USER_TYPE_INVALID                0 "there is no such user type";
+    WrappedKeyInvalid         CKR_WRAPPED_KEY_INVALID              0 "the wrapped key is not valid";
+    WrappedKeyLenRange        CKR_WRAPPED_KEY_LEN_RANGE            0 "the wrapped key has another length than is asked for";
 
     // 0x1xx: KMS, its network and its credentials.
     KmsThrottled          CKR_FUNCTION_FAILED 0x101 "KMS throttled the call and all its retries; ask for a higher request quota, or call again later";

@@ -8,7 +8,7 @@
 //! - `session`: the session whose handle is the first argument, which the row leaves out;
 //! - `missing`: nobody yet; the answer is `CKR_FUNCTION_NOT_SUPPORTED`.
 
-use super::{general, guard, key, message, message_crypt, object, operation, random, session, slot};
+use super::{general, guard, kem, key, message, message_crypt, object, operation, random, session, slot};
 use cryptoki_sys::*;
 use std::ffi::c_void;
 
@@ -164,7 +164,7 @@ functions! {
         C_GenerateKeyPair(mechanism: *mut CK_MECHANISM, public: *mut CK_ATTRIBUTE, public_count: CK_ULONG, private: *mut CK_ATTRIBUTE, private_count: CK_ULONG, public_key: *mut CK_OBJECT_HANDLE, private_key: *mut CK_OBJECT_HANDLE) = session key::generate_pair;
         C_WrapKey(mechanism: *mut CK_MECHANISM, wrapping_key: CK_OBJECT_HANDLE, key: CK_OBJECT_HANDLE, wrapped: *mut CK_BYTE, wrapped_len: *mut CK_ULONG) = missing;
         C_UnwrapKey(mechanism: *mut CK_MECHANISM, unwrapping_key: CK_OBJECT_HANDLE, wrapped: *mut CK_BYTE, wrapped_len: CK_ULONG, template: *mut CK_ATTRIBUTE, count: CK_ULONG, key: *mut CK_OBJECT_HANDLE) = missing;
-        C_DeriveKey(mechanism: *mut CK_MECHANISM, base_key: CK_OBJECT_HANDLE, template: *mut CK_ATTRIBUTE, count: CK_ULONG, key: *mut CK_OBJECT_HANDLE) = missing;
+        C_DeriveKey(mechanism: *mut CK_MECHANISM, base_key: CK_OBJECT_HANDLE, template: *mut CK_ATTRIBUTE, count: CK_ULONG, key: *mut CK_OBJECT_HANDLE) = session key::derive;
         C_SeedRandom(seed: *mut CK_BYTE, seed_len: CK_ULONG) = session random::seed;
         C_GenerateRandom(out: *mut CK_BYTE, out_len: CK_ULONG) = session random::generate;
         C_GetFunctionStatus(session: CK_SESSION_HANDLE) = module general::not_parallel;
@@ -198,8 +198,8 @@ functions! {
         C_MessageVerifyFinal() = session operation::message_verify_final;
     }
     v3_2 {
-        C_EncapsulateKey(mechanism: *mut CK_MECHANISM, public_key: CK_OBJECT_HANDLE, template: *mut CK_ATTRIBUTE, count: CK_ULONG, ciphertext: *mut CK_BYTE, ciphertext_len: *mut CK_ULONG, key: *mut CK_OBJECT_HANDLE) = missing;
-        C_DecapsulateKey(mechanism: *mut CK_MECHANISM, private_key: CK_OBJECT_HANDLE, template: *mut CK_ATTRIBUTE, count: CK_ULONG, ciphertext: *mut CK_BYTE, ciphertext_len: CK_ULONG, key: *mut CK_OBJECT_HANDLE) = missing;
+        C_EncapsulateKey(mechanism: *mut CK_MECHANISM, public_key: CK_OBJECT_HANDLE, template: *mut CK_ATTRIBUTE, count: CK_ULONG, ciphertext: *mut CK_BYTE, ciphertext_len: *mut CK_ULONG, key: *mut CK_OBJECT_HANDLE) = session kem::encapsulate;
+        C_DecapsulateKey(mechanism: *mut CK_MECHANISM, private_key: CK_OBJECT_HANDLE, template: *mut CK_ATTRIBUTE, count: CK_ULONG, ciphertext: *mut CK_BYTE, ciphertext_len: CK_ULONG, key: *mut CK_OBJECT_HANDLE) = session kem::decapsulate;
         C_VerifySignatureInit(mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE, signature: *mut CK_BYTE, signature_len: CK_ULONG) = session operation::verify_signature_init;
         C_VerifySignature(part: *mut CK_BYTE, part_len: CK_ULONG) = session operation::verify_signature;
         C_VerifySignatureUpdate(part: *mut CK_BYTE, part_len: CK_ULONG) = session operation::verify_signature_update;

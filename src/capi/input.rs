@@ -1,5 +1,6 @@
 //! The caller's pointers, read once and checked.
 
+use super::derivation;
 use crate::error::{Cause, Result};
 use crate::mechanism::{Given as Parameter, Needs, find};
 use crate::object::attribute::{Kind, kind};
@@ -179,6 +180,7 @@ pub(super) unsafe fn parameter(mechanism: &CK_MECHANISM) -> Result<Parameter> {
                 let iv = iv.get(..iv.len().min(LONGEST_IV)).unwrap_or_default();
                 Parameter::Bytes(iv.to_vec())
             }
+            Needs::Derivation => Parameter::Derivation(derivation::parameter(row, mechanism)?),
             Needs::MacLength => Parameter::Number(structure::<CK_MAC_GENERAL_PARAMS>(mechanism).ok_or_else(bad)?),
             Needs::Ctr => {
                 let ctr: CK_AES_CTR_PARAMS = structure(mechanism).ok_or_else(bad)?;
@@ -209,7 +211,7 @@ pub(super) unsafe fn parameter(mechanism: &CK_MECHANISM) -> Result<Parameter> {
 ///
 /// # Safety
 /// The parameter is null or good for its length.
-unsafe fn structure<T: Copy>(mechanism: &CK_MECHANISM) -> Option<T> {
+pub(super) unsafe fn structure<T: Copy>(mechanism: &CK_MECHANISM) -> Option<T> {
     if mechanism.ulParameterLen as usize != size_of::<T>() {
         return None;
     }

@@ -3,11 +3,13 @@
 //! Here, and nowhere else, are the caller's pointers: `input` reads them, `output` writes them, and
 //! `guard` stands at every entry. What is behind the door sees slices and typed values.
 
+mod derivation;
 mod deviations;
 mod functions;
 mod general;
 mod guard;
 mod input;
+mod kem;
 mod key;
 mod message;
 mod message_crypt;

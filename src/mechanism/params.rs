@@ -1,5 +1,6 @@
 //! Mechanism parameters, checked and typed.
 
+use super::derive_params::{Derivation, GivenDerivation};
 use super::table::{Mechanism, Needs};
 use crate::crypto::{AES_BLOCK_LEN, AesMode, Hash};
 use crate::error::{Cause, Result};
@@ -68,6 +69,8 @@ pub enum Given {
         /// `ulMACLen`, in bytes.
         mac_len: CK_ULONG,
     },
+    /// What a derivation takes.
+    Derivation(GivenDerivation),
     /// Bytes that are none of these.
     Other,
 }
@@ -132,6 +135,8 @@ pub enum Params {
     },
     /// The length of a MAC in bytes.
     MacLength(usize),
+    /// Of a derivation.
+    Derivation(Derivation),
 }
 
 /// The variants of EdDSA.
@@ -160,7 +165,7 @@ const HASHES: &[(CK_MECHANISM_TYPE, Option<CK_RSA_PKCS_MGF_TYPE>, Hash)] = &[
     (CKM_SHA3_512, Some(CKG_MGF1_SHA3_512), Hash::Sha3_512),
 ];
 
-fn hash(mechanism: CK_MECHANISM_TYPE) -> Result<Hash> {
+pub(super) fn hash(mechanism: CK_MECHANISM_TYPE) -> Result<Hash> {
     let row = HASHES.iter().find(|row| row.0 == mechanism);
     row.map(|row| row.2).ok_or_else(|| Cause::MechanismParamInvalid.with(format!("hashAlg {mechanism:#x}")))
 }
@@ -179,6 +184,10 @@ impl Params {
         let bad = |what: &'static str| Cause::MechanismParamInvalid.with(format!("{}: {what}", mechanism.name));
         match (mechanism.needs(), given) {
             (Needs::Nothing, Given::Nothing) => Ok(Self::Nothing),
+            (Needs::Derivation, Given::Nothing) => Derivation::check(mechanism, None).map(Self::Derivation),
+            (Needs::Derivation, Given::Derivation(given)) => {
+                Derivation::check(mechanism, Some(given)).map(Self::Derivation)
+            }
             (Needs::Pss, Given::Pss { hash: hash_alg, mgf: function, salt_len }) => {
                 let hash = hash(*hash_alg)?;
                 if mechanism.hash.is_some_and(|own| own != hash) {

@@ -16,6 +16,8 @@ pub enum Family {
     EcKeyPairGen,
     /// Ed25519 key pairs.
     EdwardsKeyPairGen,
+    /// ML-KEM key pairs.
+    MlKemKeyPairGen,
     /// RSASSA-PKCS1-v1_5 with a hash.
     RsaPkcsHash,
     /// RSA PKCS#1 v1.5 on the caller's data.
@@ -76,6 +78,42 @@ pub enum Family {
     AesCmacGeneral,
     /// AES-GMAC.
     AesGmac,
+    /// Diffie-Hellman on a curve.
+    Ecdh,
+    /// Diffie-Hellman on a curve, with its cofactor.
+    EcdhCofactor,
+    /// HKDF.
+    Hkdf,
+    /// HKDF to data that is no key.
+    HkdfData,
+    /// Keys for HKDF.
+    HkdfKeyGen,
+    /// SP 800-108 in counter mode.
+    Sp800Counter,
+    /// SP 800-108 in feedback mode.
+    Sp800Feedback,
+    /// SP 800-108 in double-pipeline mode.
+    Sp800DoublePipeline,
+    /// A digest of a key.
+    HashDerive,
+    /// A key and another.
+    ConcatenateKey,
+    /// A key and data.
+    BaseAndData,
+    /// Data and a key.
+    DataAndBase,
+    /// A key XOR data.
+    XorData,
+    /// Bits of a key.
+    ExtractKey,
+    /// Data under AES-ECB.
+    AesEcbData,
+    /// Data under AES-CBC.
+    AesCbcData,
+    /// The public key of a private one.
+    PublicFromPrivate,
+    /// ML-KEM.
+    MlKem,
 }
 
 /// What parameter a mechanism takes.
@@ -103,6 +141,8 @@ pub enum Needs {
     Ccm,
     /// `CK_MAC_GENERAL_PARAMS`.
     MacLength,
+    /// What its derivation takes.
+    Derivation,
 }
 
 /// A row of the table.
@@ -131,6 +171,7 @@ const RECOVERS: CK_FLAGS = CKF_SIGN_RECOVER | CKF_VERIFY_RECOVER;
 /// AES-GCM and AES-CCM, of messages.
 const CRYPTS_MESSAGES: CK_FLAGS = CKF_MESSAGE_ENCRYPT | CKF_MESSAGE_DECRYPT | CKF_MULTI_MESSAGE;
 const CRYPTS: CK_FLAGS = CKF_ENCRYPT | CKF_DECRYPT;
+const ENCAPSULATES: CK_FLAGS = CKF_ENCAPSULATE | CKF_DECAPSULATE;
 const CURVES: CK_FLAGS = CKF_EC_F_P | CKF_EC_OID | CKF_EC_NAMEDCURVE | CKF_EC_UNCOMPRESS | CKF_EC_COMPRESS;
 /// Key pairs are made in three sizes; public keys of these are imported as well.
 const RSA: (CK_ULONG, CK_ULONG) = (2048, 4096);
@@ -141,8 +182,35 @@ const AES: (CK_ULONG, CK_ULONG) = (16, 32);
 const MAC: (CK_ULONG, CK_ULONG) = (1, 65536);
 /// What KMS makes.
 const MAC_KEY_GEN: (CK_ULONG, CK_ULONG) = (1, 1024);
+/// The same, where PKCS#11 counts in bits.
+const BITS: (CK_ULONG, CK_ULONG) = (8, 8 * 65536);
 /// The one size of secret keys that PKCS#11 counts in bits.
 const GENERIC: (CK_ULONG, CK_ULONG) = (8, 8192);
+
+/// Of the public key, in bytes.
+const ML_KEM: (CK_ULONG, CK_ULONG) = (800, 1568);
+
+/// Every type of secret key.
+const SECRETS: &[CK_KEY_TYPE] = &[
+    CKK_GENERIC_SECRET,
+    CKK_AES,
+    CKK_HKDF,
+    CKK_SHA_1_HMAC,
+    CKK_SHA224_HMAC,
+    CKK_SHA256_HMAC,
+    CKK_SHA384_HMAC,
+    CKK_SHA512_HMAC,
+    CKK_SHA512_224_HMAC,
+    CKK_SHA512_256_HMAC,
+    CKK_SHA3_224_HMAC,
+    CKK_SHA3_256_HMAC,
+    CKK_SHA3_384_HMAC,
+    CKK_SHA3_512_HMAC,
+];
+/// Every type of private key.
+const PRIVATES: &[CK_KEY_TYPE] = &[CKK_RSA, CKK_EC, CKK_EC_EDWARDS, CKK_EC_MONTGOMERY, CKK_ML_KEM];
+/// What derives keys for HKDF, and from them.
+const HKDF_KEYS: &[CK_KEY_TYPE] = &[CKK_HKDF, CKK_GENERIC_SECRET];
 
 const fn family(
     family: Family,
@@ -165,10 +233,11 @@ static FAMILIES: &[FamilyRow] = &[
         CKF_GENERATE_KEY_PAIR | CKF_EC_OID | CKF_EC_CURVENAME,
         EDWARDS,
     ),
+    family(Family::MlKemKeyPairGen, &[CKK_ML_KEM], Needs::Nothing, CKF_GENERATE_KEY_PAIR, ML_KEM),
     family(Family::RsaPkcsHash, &[CKK_RSA], Needs::Nothing, SIGNS, RSA),
-    family(Family::RsaPkcs, &[CKK_RSA], Needs::Nothing, SIGNS | RECOVERS | CRYPTS, RSA),
+    family(Family::RsaPkcs, &[CKK_RSA], Needs::Nothing, SIGNS | RECOVERS | CRYPTS | ENCAPSULATES, RSA),
     family(Family::RsaPss, &[CKK_RSA], Needs::Pss, SIGNS, RSA),
-    family(Family::RsaOaep, &[CKK_RSA], Needs::Oaep, CRYPTS, RSA),
+    family(Family::RsaOaep, &[CKK_RSA], Needs::Oaep, CRYPTS | ENCAPSULATES, RSA),
     family(Family::RsaX509, &[CKK_RSA], Needs::Nothing, SIGNS | RECOVERS | CRYPTS, RSA),
     family(Family::Ecdsa, &[CKK_EC], Needs::Nothing, SIGNS | CURVES, EC),
     // GnuTLS 3.7 names this mechanism when it generates a key pair.
@@ -203,6 +272,30 @@ static FAMILIES: &[FamilyRow] = &[
     family(Family::AesCmac, &[CKK_AES], Needs::Nothing, SIGNS, AES),
     family(Family::AesCmacGeneral, &[CKK_AES], Needs::MacLength, SIGNS, AES),
     family(Family::AesGmac, &[CKK_AES], Needs::Gcm, SIGNS, AES),
+    family(
+        Family::Ecdh,
+        &[CKK_EC, CKK_EC_MONTGOMERY],
+        Needs::Derivation,
+        CKF_DERIVE | ENCAPSULATES | CURVES,
+        (255, 521),
+    ),
+    family(Family::EcdhCofactor, &[CKK_EC], Needs::Derivation, CKF_DERIVE | ENCAPSULATES | CURVES, EC),
+    family(Family::MlKem, &[CKK_ML_KEM], Needs::Nothing, ENCAPSULATES, ML_KEM),
+    family(Family::HkdfKeyGen, &[CKK_HKDF], Needs::Nothing, CKF_GENERATE, MAC_KEY_GEN),
+    family(Family::Hkdf, HKDF_KEYS, Needs::Derivation, CKF_DERIVE, MAC),
+    family(Family::HkdfData, HKDF_KEYS, Needs::Derivation, CKF_DERIVE, MAC),
+    family(Family::Sp800Counter, SECRETS, Needs::Derivation, CKF_DERIVE, BITS),
+    family(Family::Sp800Feedback, SECRETS, Needs::Derivation, CKF_DERIVE, BITS),
+    family(Family::Sp800DoublePipeline, SECRETS, Needs::Derivation, CKF_DERIVE, BITS),
+    family(Family::HashDerive, SECRETS, Needs::Derivation, CKF_DERIVE, MAC),
+    family(Family::ConcatenateKey, SECRETS, Needs::Derivation, CKF_DERIVE, MAC),
+    family(Family::BaseAndData, SECRETS, Needs::Derivation, CKF_DERIVE, MAC),
+    family(Family::DataAndBase, SECRETS, Needs::Derivation, CKF_DERIVE, MAC),
+    family(Family::XorData, SECRETS, Needs::Derivation, CKF_DERIVE, MAC),
+    family(Family::ExtractKey, SECRETS, Needs::Derivation, CKF_DERIVE, MAC),
+    family(Family::AesEcbData, &[CKK_AES], Needs::Derivation, CKF_DERIVE, AES),
+    family(Family::AesCbcData, &[CKK_AES], Needs::Derivation, CKF_DERIVE, AES),
+    family(Family::PublicFromPrivate, PRIVATES, Needs::Derivation, CKF_DERIVE, (255, 8192)),
 ];
 
 macro_rules! mechanisms {
@@ -222,6 +315,7 @@ mechanisms! {
     CKM_RSA_PKCS_KEY_PAIR_GEN    RsaKeyPairGen;
     CKM_EC_KEY_PAIR_GEN          EcKeyPairGen;
     CKM_EC_EDWARDS_KEY_PAIR_GEN  EdwardsKeyPairGen;
+    CKM_ML_KEM_KEY_PAIR_GEN      MlKemKeyPairGen;
     CKM_SHA256_RSA_PKCS          RsaPkcsHash Sha256;
     CKM_SHA384_RSA_PKCS          RsaPkcsHash Sha384;
     CKM_SHA512_RSA_PKCS          RsaPkcsHash Sha512;
@@ -320,6 +414,34 @@ mechanisms! {
     CKM_SHA3_256_HMAC_GENERAL    HmacGeneral Sha3_256;
     CKM_SHA3_384_HMAC_GENERAL    HmacGeneral Sha3_384;
     CKM_SHA3_512_HMAC_GENERAL    HmacGeneral Sha3_512;
+    CKM_ECDH1_DERIVE             Ecdh;
+    CKM_ECDH1_COFACTOR_DERIVE    EcdhCofactor;
+    CKM_HKDF_KEY_GEN             HkdfKeyGen;
+    CKM_HKDF_DERIVE              Hkdf;
+    CKM_HKDF_DATA                HkdfData;
+    CKM_SP800_108_COUNTER_KDF    Sp800Counter;
+    CKM_SP800_108_FEEDBACK_KDF   Sp800Feedback;
+    CKM_SP800_108_DOUBLE_PIPELINE_KDF Sp800DoublePipeline;
+    CKM_SHA1_KEY_DERIVATION      HashDerive Sha1;
+    CKM_SHA224_KEY_DERIVATION    HashDerive Sha224;
+    CKM_SHA256_KEY_DERIVATION    HashDerive Sha256;
+    CKM_SHA384_KEY_DERIVATION    HashDerive Sha384;
+    CKM_SHA512_KEY_DERIVATION    HashDerive Sha512;
+    CKM_SHA512_224_KEY_DERIVATION HashDerive Sha512_224;
+    CKM_SHA512_256_KEY_DERIVATION HashDerive Sha512_256;
+    CKM_SHA3_224_KEY_DERIVATION  HashDerive Sha3_224;
+    CKM_SHA3_256_KEY_DERIVATION  HashDerive Sha3_256;
+    CKM_SHA3_384_KEY_DERIVATION  HashDerive Sha3_384;
+    CKM_SHA3_512_KEY_DERIVATION  HashDerive Sha3_512;
+    CKM_CONCATENATE_BASE_AND_KEY ConcatenateKey;
+    CKM_CONCATENATE_BASE_AND_DATA BaseAndData;
+    CKM_CONCATENATE_DATA_AND_BASE DataAndBase;
+    CKM_XOR_BASE_AND_DATA        XorData;
+    CKM_EXTRACT_KEY_FROM_KEY     ExtractKey;
+    CKM_AES_ECB_ENCRYPT_DATA     AesEcbData;
+    CKM_AES_CBC_ENCRYPT_DATA     AesCbcData;
+    CKM_PUB_KEY_FROM_PRIV_KEY    PublicFromPrivate;
+    CKM_ML_KEM                   MlKem;
 }
 
 /// The type of the keys that are for HMAC with one hash.
@@ -395,7 +517,9 @@ pub fn find(id: CK_MECHANISM_TYPE) -> Option<&'static Mechanism> {
 
 /// Every mechanism that uses keys of a type (key-pair generation is none of them).
 pub fn for_key_type(key_type: CK_KEY_TYPE) -> impl Iterator<Item = &'static Mechanism> {
-    MECHANISMS.iter().filter(move |row| row.takes(key_type) && row.flags() & (SIGNS | CRYPTS) != 0)
+    MECHANISMS
+        .iter()
+        .filter(move |row| row.takes(key_type) && row.flags() & (SIGNS | CRYPTS | CKF_DERIVE | ENCAPSULATES) != 0)
 }
 
 #[cfg(test)]

@@ -64,6 +64,8 @@ kinds! {
     CKA_PRIME Bytes;                CKA_SUBPRIME Bytes;             CKA_BASE Bytes;
     CKA_PRIME_BITS Ulong;           CKA_DATAKEY_CIPHERTEXT_BLOB Bytes; CKA_DATAKEY_ENCRYPTION_CONTEXT Bytes;
     CKA_DATAKEY_KMS_KEY_ARN Bytes;  CKA_DATAKEY_SPEC Bytes;
+    CKA_PARAMETER_SET Ulong;        CKA_SEED Bytes;                 CKA_ENCAPSULATE_TEMPLATE Template;
+    CKA_DECAPSULATE_TEMPLATE Template;
 }
 
 /// The kind of the attribute's value; `None` for an attribute that this module does not know.

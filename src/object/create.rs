@@ -6,8 +6,8 @@ use super::history::{Past, settle};
 use super::keypair::{bits, describe_private, describe_public};
 use super::rules::Class;
 use super::vendor::ForeignSeal;
-use super::{Look, Template, attribute, ec_params, private_key, secret_key};
-use crate::crypto::{Hash, PrivateKey, PublicKey, Secret};
+use super::{Look, Template, attribute, ec_params, keypair, private_key, secret_key};
+use crate::crypto::{Hash, PublicKey, Secret};
 use crate::error::{Cause, Result};
 use crate::store::Attributes;
 use cryptoki_sys::*;
@@ -52,8 +52,8 @@ pub fn new_object(template: &Template, so: bool) -> Result<NewObject> {
         CKO_CERTIFICATE => complete_certificate(&mut attributes, template)?,
         CKO_PUBLIC_KEY => complete_public_key(&mut attributes, template)?,
         CKO_PRIVATE_KEY => {
-            let key = private_key::spelled_out(kind.unwrap_or_default(), template)?;
-            complete_private_key(&mut attributes, &key)?;
+            let key = private_key::created(&attributes, template)?;
+            complete_private_key(&mut attributes, key.public_key())?;
             plaintext = Some(key.to_pkcs8()?);
         }
         CKO_SECRET_KEY => {
@@ -124,13 +124,16 @@ fn complete_public_key(object: &mut Attributes, template: &Template) -> Result<(
             let point = ec_params::unwrap_point(object.bytes(CKA_EC_POINT), 1 + 2 * curve.field_len());
             PublicKey::from_ec(curve, point)?
         }
-        _ => {
-            if !ec_params::is_ed25519(object.bytes(CKA_EC_PARAMS)) {
-                return Err(Cause::CurveNotSupported.into());
-            }
+        Some(CKK_ML_KEM) => PublicKey::from_ml_kem(keypair::parameter_set(object)?, object.bytes(CKA_VALUE))?,
+        key_type => {
+            let params = object.bytes(CKA_EC_PARAMS);
             let point = ec_params::unwrap_point(object.bytes(CKA_EC_POINT), 32);
-            let point = point.try_into().map_err(|_| Cause::AttributeValueInvalid.with("CKA_EC_POINT"))?;
-            PublicKey::from_ed25519(point)?
+            let point = point.try_into().map_err(|_| Cause::AttributeValueInvalid.with("CKA_EC_POINT"));
+            match key_type {
+                Some(CKK_EC_EDWARDS) if ec_params::is_ed25519(params) => PublicKey::from_ed25519(point?)?,
+                Some(CKK_EC_MONTGOMERY) if ec_params::is_x25519(params) => PublicKey::from_x25519(point?)?,
+                _ => return Err(Cause::CurveNotSupported.into()),
+            }
         }
     };
     if template.get(CKA_PUBLIC_KEY_INFO).is_some_and(|given| given != key.spki_der()) {
@@ -140,9 +143,9 @@ fn complete_public_key(object: &mut Attributes, template: &Template) -> Result<(
     settle(object, Past::Imported)
 }
 
-fn complete_private_key(object: &mut Attributes, key: &PrivateKey) -> Result<()> {
+fn complete_private_key(object: &mut Attributes, key: &PublicKey) -> Result<()> {
     let info = object.bytes(CKA_PUBLIC_KEY_INFO).to_vec();
-    describe_private(object, key.public_key())?;
+    describe_private(object, key)?;
     if !info.is_empty() && info != object.bytes(CKA_PUBLIC_KEY_INFO) {
         return Err(Cause::AttributeValueInvalid.with("CKA_PUBLIC_KEY_INFO is not of this key"));
     }

@@ -2,6 +2,7 @@
 //! context that seals a private key to its attributes.
 #![forbid(unsafe_code)]
 
+mod arrival;
 pub mod attribute;
 pub mod builtin;
 pub mod certificate;
@@ -23,6 +24,7 @@ pub mod template;
 mod trust;
 pub mod vendor;
 
+pub use arrival::Arrival;
 pub use change::{Changed, copied, with_changes};
 pub use create::{NewObject, new_object};
 pub use keypair::NewKeyPair;

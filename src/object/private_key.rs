@@ -1,4 +1,4 @@
-//! Private keys and the attributes that spell them out (sections 6.1.3, 6.3.4, 6.3.6 and 6.68).
+//! The secret parts of private keys, by the attributes that name them.
 
 use super::{Look, Template, ec_params, keypair};
 use crate::crypto::{Curve, PrivateComponents, PrivateKey, RsaComponents, Secret};
@@ -6,42 +6,41 @@ use crate::error::{Cause, Result};
 use crate::store::Attributes;
 use cryptoki_sys::*;
 
-/// The length of a private key on Edwards25519 or Curve25519, in bytes.
-const CURVE25519: usize = 32;
-
-/// The private key that a template of `C_CreateObject` spells out.
+/// The private key that a template of `C_CreateObject` spells out; `object` is what it says beside the secret parts.
 ///
-/// Errors: `AttributeValueInvalid` for numbers that are no key, `CurveNotSupported`, `TemplateIncomplete`.
-pub(super) fn spelled_out(key_type: CK_KEY_TYPE, template: &Template) -> Result<PrivateKey> {
-    let bytes = |attribute| template.get(attribute).unwrap_or_default();
-    let secret = |attribute| template.get(attribute).map(|value| Secret::new(value.to_vec()));
-    let needed = |attribute| Secret::new(bytes(attribute).to_vec());
-    let params = bytes(CKA_EC_PARAMS);
-    let components = match key_type {
-        CKK_RSA => PrivateComponents::Rsa(RsaComponents {
-            modulus: bytes(CKA_MODULUS).to_vec(),
-            public_exponent: bytes(CKA_PUBLIC_EXPONENT).to_vec(),
-            private_exponent: needed(CKA_PRIVATE_EXPONENT),
-            primes: match (secret(CKA_PRIME_1), secret(CKA_PRIME_2)) {
+/// Errors: `TemplateIncomplete` for parts that do not make a key, `CurveNotSupported`, `ParameterSetNotSupported`,
+/// `AttributeValueInvalid` for parts that do not belong together.
+pub(super) fn created(object: &Attributes, template: &Template) -> Result<PrivateKey> {
+    let part = |attribute| template.get(attribute).map(|value| Secret::new(value.to_vec()));
+    let must = |attribute| part(attribute).unwrap_or_else(|| Secret::new(Vec::new()));
+    let params = object.bytes(CKA_EC_PARAMS);
+    // Some clients wrap these in an OCTET STRING.
+    let of_32_bytes = || Secret::new(ec_params::unwrap_point(must(CKA_VALUE).expose(), 32).to_vec());
+    let components = match object.number(CKA_KEY_TYPE) {
+        Some(CKK_RSA) => PrivateComponents::Rsa(RsaComponents {
+            modulus: object.bytes(CKA_MODULUS).to_vec(),
+            public_exponent: object.bytes(CKA_PUBLIC_EXPONENT).to_vec(),
+            private_exponent: must(CKA_PRIVATE_EXPONENT),
+            primes: match (part(CKA_PRIME_1), part(CKA_PRIME_2)) {
                 (Some(p), Some(q)) => Some((p, q)),
                 (None, None) => None,
-                _ => return Err(Cause::TemplateIncomplete.with("one prime of two")),
+                _ => return Err(Cause::TemplateIncomplete.with("an RSA key with one of its primes")),
             },
-            exponent_1: secret(CKA_EXPONENT_1),
-            exponent_2: secret(CKA_EXPONENT_2),
-            coefficient: secret(CKA_COEFFICIENT),
+            exponent_1: part(CKA_EXPONENT_1),
+            exponent_2: part(CKA_EXPONENT_2),
+            coefficient: part(CKA_COEFFICIENT),
         }),
-        CKK_EC => PrivateComponents::Ec { curve: ec_params::curve(params)?, scalar: needed(CKA_VALUE) },
-        CKK_EC_EDWARDS if ec_params::is_ed25519(params) => PrivateComponents::Ed25519 { seed: raw(bytes(CKA_VALUE)) },
-        CKK_EC_EDWARDS => return Err(Cause::CurveNotSupported.into()),
-        _ => return Err(Cause::AttributeValueInvalid.with("CKA_KEY_TYPE")),
+        Some(CKK_EC) => PrivateComponents::Ec { curve: ec_params::curve(params)?, scalar: must(CKA_VALUE) },
+        Some(CKK_EC_EDWARDS) if ec_params::is_ed25519(params) => PrivateComponents::Ed25519 { seed: of_32_bytes() },
+        Some(CKK_EC_MONTGOMERY) if ec_params::is_x25519(params) => PrivateComponents::X25519 { scalar: of_32_bytes() },
+        Some(CKK_ML_KEM) => PrivateComponents::MlKem {
+            set: keypair::parameter_set(object)?,
+            seed: part(CKA_SEED),
+            expanded: part(CKA_VALUE),
+        },
+        _ => return Err(Cause::CurveNotSupported.into()),
     };
     PrivateKey::from_components(&components)
-}
-
-/// What some clients wrap in an OCTET STRING, as they do with points.
-fn raw(value: &[u8]) -> Secret {
-    Secret::new(ec_params::unwrap_point(value, CURVE25519).to_vec())
 }
 
 /// How many bytes a secret part of a key has, where its attributes tell.
@@ -49,30 +48,34 @@ pub fn part_len(object: &Attributes, attribute: CK_ATTRIBUTE_TYPE) -> Option<usi
     match (attribute, object.number(CKA_CLASS)?, object.number(CKA_KEY_TYPE)?) {
         (CKA_VALUE, CKO_SECRET_KEY, _) => usize::try_from(object.number(CKA_VALUE_LEN)?).ok(),
         (CKA_VALUE, CKO_PRIVATE_KEY, CKK_EC) => Some(Curve::from_params(object.bytes(CKA_EC_PARAMS))?.field_len()),
-        (CKA_VALUE, CKO_PRIVATE_KEY, CKK_EC_EDWARDS | CKK_EC_MONTGOMERY) => Some(CURVE25519),
+        (CKA_VALUE, CKO_PRIVATE_KEY, CKK_EC_EDWARDS | CKK_EC_MONTGOMERY) => Some(32),
+        (CKA_VALUE, CKO_PRIVATE_KEY, CKK_ML_KEM) => Some(keypair::parameter_set(object).ok()?.private_key_len()),
         _ => None,
     }
 }
 
 /// The secret parts of a private key, by the attributes that reveal them.
 pub fn parts(key: &PrivateKey) -> Result<Vec<(CK_ATTRIBUTE_TYPE, Secret)>> {
-    let all = match key.components()? {
+    let named = |parts: Vec<(CK_ATTRIBUTE_TYPE, Option<Secret>)>| {
+        parts.into_iter().filter_map(|(attribute, part)| Some((attribute, significant(attribute, part?)))).collect()
+    };
+    Ok(match key.components()? {
         PrivateComponents::Rsa(rsa) => {
             let (p, q) = rsa.primes.unzip();
-            vec![
+            named(vec![
                 (CKA_PRIVATE_EXPONENT, Some(rsa.private_exponent)),
                 (CKA_PRIME_1, p),
                 (CKA_PRIME_2, q),
                 (CKA_EXPONENT_1, rsa.exponent_1),
                 (CKA_EXPONENT_2, rsa.exponent_2),
                 (CKA_COEFFICIENT, rsa.coefficient),
-            ]
+            ])
         }
-        PrivateComponents::Ec { scalar, .. } | PrivateComponents::X25519 { scalar } => vec![(CKA_VALUE, Some(scalar))],
-        PrivateComponents::Ed25519 { seed } => vec![(CKA_VALUE, Some(seed))],
-        PrivateComponents::MlKem { seed, expanded, .. } => vec![(CKA_SEED, seed), (CKA_VALUE, expanded)],
-    };
-    Ok(all.into_iter().filter_map(|(attribute, part)| Some((attribute, significant(attribute, part?)))).collect())
+        PrivateComponents::Ec { scalar: value, .. }
+        | PrivateComponents::Ed25519 { seed: value }
+        | PrivateComponents::X25519 { scalar: value } => vec![(CKA_VALUE, value)],
+        PrivateComponents::MlKem { seed, expanded, .. } => named(vec![(CKA_SEED, seed), (CKA_VALUE, expanded)]),
+    })
 }
 
 /// A big integer has no leading zeros; a value has its full length.
@@ -85,33 +88,66 @@ fn significant(attribute: CK_ATTRIBUTE_TYPE, part: Secret) -> Secret {
 
 #[cfg(test)]
 mod tests {
+    use super::super::attribute::ulong;
     use super::*;
 
     fn key(key_type: CK_KEY_TYPE, given: &[(CK_ATTRIBUTE_TYPE, &[u8])]) -> Result<PrivateKey> {
-        spelled_out(key_type, &Template::parse(given)?)
+        let template = Template::parse(given).unwrap();
+        let secret = [CKA_VALUE, CKA_SEED];
+        let open = template.iter().filter(|(attribute, _)| !secret.contains(attribute));
+        let mut object: Attributes = open.map(|(attribute, value)| (attribute, value.clone())).collect();
+        object.insert(CKA_KEY_TYPE, ulong(key_type));
+        created(&object, &template)
+    }
+
+    fn value(key: &PrivateKey) -> Vec<u8> {
+        let parts = parts(key).unwrap();
+        assert_eq!(parts.last().unwrap().0, CKA_VALUE);
+        parts.last().unwrap().1.expose().to_vec()
     }
 
     #[test]
     fn curve_keys_come_apart_into_what_they_were_made_of() {
         for curve in Curve::ALL {
-            let mut value = vec![0x5a; curve.field_len()];
-            value[..2].fill(0);
-            let key = key(CKK_EC, &[(CKA_EC_PARAMS, curve.oid_der()), (CKA_VALUE, &value[1..])]).unwrap();
-            let parts = parts(&key).unwrap();
-            assert_eq!((parts[0].0, parts[0].1.expose()), (CKA_VALUE, &value[..]));
+            let mut scalar = vec![0x5a; curve.field_len()];
+            scalar[..2].fill(0);
+            let given: &[(_, &[u8])] = &[(CKA_EC_PARAMS, curve.oid_der()), (CKA_VALUE, &scalar[1..])];
+            assert_eq!(value(&key(CKK_EC, given).unwrap()), scalar);
         }
         let long: &[(_, &[u8])] = &[(CKA_EC_PARAMS, Curve::P256.oid_der()), (CKA_VALUE, &[1; 33])];
         assert_eq!(key(CKK_EC, long).err().unwrap().cause(), Cause::AttributeValueInvalid);
     }
 
     #[test]
-    fn seeds_are_taken_raw_and_wrapped() {
+    fn keys_of_32_bytes_are_taken_raw_and_wrapped() {
         let raw = [7; 32];
-        for value in [raw.to_vec(), ec_params::wrap_point(&raw)] {
-            let given: &[(_, &[u8])] = &[(CKA_EC_PARAMS, ec_params::ED25519_OID), (CKA_VALUE, &value)];
-            assert_eq!(parts(&key(CKK_EC_EDWARDS, given).unwrap()).unwrap()[0].1.expose(), raw);
+        let der = [&[4, 32][..], &raw].concat();
+        for (key_type, params) in [(CKK_EC_EDWARDS, ec_params::ED25519), (CKK_EC_MONTGOMERY, ec_params::X25519)] {
+            for spelling in params {
+                for given in [&raw[..], &der] {
+                    let key = key(key_type, &[(CKA_EC_PARAMS, spelling), (CKA_VALUE, given)]).unwrap();
+                    assert_eq!(value(&key), raw);
+                }
+            }
+            let wrong: &[(_, &[u8])] = &[(CKA_EC_PARAMS, params[0]), (CKA_VALUE, &raw[1..])];
+            assert_eq!(key(key_type, wrong).err().unwrap().cause(), Cause::AttributeValueInvalid);
+            let curve: &[(_, &[u8])] = &[(CKA_EC_PARAMS, Curve::P256.oid_der()), (CKA_VALUE, &raw)];
+            assert_eq!(key(key_type, curve).err().unwrap().cause(), Cause::CurveNotSupported);
         }
-        let other: &[(_, &[u8])] = &[(CKA_EC_PARAMS, Curve::P256.oid_der()), (CKA_VALUE, &raw)];
-        assert_eq!(key(CKK_EC_EDWARDS, other).err().unwrap().cause(), Cause::CurveNotSupported);
+    }
+
+    #[test]
+    fn ml_kem_keys_come_by_seed_or_value_and_tell_both() {
+        let set = CKP_ML_KEM_768.to_ne_bytes();
+        let seed: &[(_, &[u8])] = &[(CKA_PARAMETER_SET, &set), (CKA_SEED, &[7; 64])];
+        let by_seed = key(CKK_ML_KEM, seed).unwrap();
+        assert_eq!(parts(&by_seed).unwrap()[0].1.expose(), [7; 64]);
+        let by_value = key(CKK_ML_KEM, &[(CKA_PARAMETER_SET, &set), (CKA_VALUE, &value(&by_seed))]).unwrap();
+        assert_eq!(by_value.public_key(), by_seed.public_key());
+        assert_eq!(parts(&by_value).unwrap().len(), 1);
+        let neither = key(CKK_ML_KEM, &seed[..1]).err().unwrap().cause();
+        assert_eq!(neither, Cause::TemplateIncomplete);
+        let unknown = key(CKK_ML_KEM, &[(CKA_PARAMETER_SET, &9_u64.to_ne_bytes()), (CKA_SEED, &[7; 64])]);
+        assert_eq!(unknown.err().unwrap().cause(), Cause::ParameterSetNotSupported);
     }
 }

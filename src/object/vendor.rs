@@ -109,7 +109,8 @@ fn describe(key: &mut Attributes, public: &PublicKey) -> Result<()> {
     describe_private(key, public)
 }
 
-fn key_type(kind: KeyKind) -> CK_KEY_TYPE {
+/// The type of a key.
+pub(super) fn key_type(kind: KeyKind) -> CK_KEY_TYPE {
     match kind {
         KeyKind::Rsa { .. } => CKK_RSA,
         KeyKind::Ec(_) => CKK_EC,

@@ -2,9 +2,11 @@
 #![forbid(unsafe_code)]
 
 mod cipher;
+mod derive;
 mod digest;
 mod dual;
 mod handles;
+mod kem;
 mod lifecycle;
 mod login;
 mod mac;

@@ -16,7 +16,7 @@ const CHANGES: usize = 4;
 
 impl Session {
     /// Checks that this session may make or change an object that is on the token or private.
-    fn check_writable(&self, on_token: bool, private: bool) -> Result<()> {
+    pub(super) fn check_writable(&self, on_token: bool, private: bool) -> Result<()> {
         if private && !self.slot.sees_private()? {
             return Err(Cause::UserNotLoggedIn.into());
         }
@@ -26,7 +26,7 @@ impl Session {
         Ok(())
     }
 
-    fn is_officer(&self) -> bool {
+    pub(super) fn is_officer(&self) -> bool {
         self.slot.user() == Some(User::So)
     }
 

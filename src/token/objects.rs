@@ -69,6 +69,15 @@ impl Token {
         Ok(object.into())
     }
 
+    /// Takes back an object that was just made.
+    pub fn discard(&self, made: &Made) -> Result<()> {
+        if made.record.attributes.is(CKA_TOKEN) {
+            self.store()?.delete(&made.record.id, None)?;
+        }
+        self.forget_key(made.record.id);
+        Ok(())
+    }
+
     /// A page of the objects on the token that match.
     pub fn find(&self, query: &Query, after: Option<Cursor>, limit: usize) -> Result<Page> {
         self.store()?.find(query, after, limit)

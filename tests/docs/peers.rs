@@ -1,7 +1,7 @@
 //! The mechanisms of other tokens, for `docs/mechanisms.md`; `CKM_` is left out.
 
 /// SoftHSM 2.6.1, as `pkcs11-tool --list-mechanisms` prints them.
-pub const SOFTHSM: &str = "\
+pub(crate) const SOFTHSM: &str = "\
     AES_CBC AES_CBC_ENCRYPT_DATA AES_CBC_PAD AES_CMAC AES_CTR AES_ECB AES_ECB_ENCRYPT_DATA AES_GCM AES_KEY_GEN \
     AES_KEY_WRAP AES_KEY_WRAP_KWP DES2_KEY_GEN DES3_CBC DES3_CBC_ENCRYPT_DATA DES3_CBC_PAD DES3_CMAC DES3_ECB \
     DES3_ECB_ENCRYPT_DATA DES3_KEY_GEN DES_CBC DES_CBC_ENCRYPT_DATA DES_CBC_PAD DES_ECB DES_ECB_ENCRYPT_DATA \
@@ -13,7 +13,7 @@ pub const SOFTHSM: &str = "\
     SHA384_RSA_PKCS_PSS SHA512 SHA512_HMAC SHA512_RSA_PKCS SHA512_RSA_PKCS_PSS SHA_1 SHA_1_HMAC";
 
 /// kryoptic 1.5.4 with every feature, as its source names them.
-pub const KRYOPTIC: &str = "\
+pub(crate) const KRYOPTIC: &str = "\
     AES_CBC AES_CBC_ENCRYPT_DATA AES_CBC_PAD AES_CCM AES_CFB1 AES_CFB128 AES_CFB8 AES_CMAC AES_CMAC_GENERAL \
     AES_CTR AES_CTS AES_ECB AES_ECB_ENCRYPT_DATA AES_GCM AES_KEY_GEN AES_KEY_WRAP AES_KEY_WRAP_KWP \
     AES_KEY_WRAP_PKCS7 AES_MAC AES_MAC_GENERAL AES_OFB CHACHA20 CHACHA20_KEY_GEN CHACHA20_POLY1305 \
@@ -46,7 +46,7 @@ pub const KRYOPTIC: &str = "\
     XOR_BASE_AND_DATA";
 
 /// What is left out: the family, why, and its mechanisms.
-pub const NOT_HERE: &[(&str, &str, &str)] = &[
+pub(crate) const NOT_HERE: &[(&str, &str, &str)] = &[
     (
         "DES, triple DES, MD5",
         "nobody should use them any more",

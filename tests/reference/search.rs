@@ -96,7 +96,7 @@ impl Model {
             let missed: Vec<_> = search
                 .at_first
                 .intersection(&now)
-                .filter(|one| !search.found.contains(one) && !(by_value && encrypted(one)))
+                .filter(|one| !(search.found.contains(one) || by_value && encrypted(one)))
                 .collect();
             if !missed.is_empty() {
                 return Err(format!("objects {missed:?} match and were not found"));

@@ -126,7 +126,8 @@ impl Token {
         }
         if object.sealed.is_none() && held.is_none() {
             let mut attributes = attributes;
-            if attributes.remove(&SEALED_VALUE).is_some() {
+            // A value that the template gives stands there already.
+            if attributes.remove(&SEALED_VALUE).is_some() && !attributes.contains_key(&CKA_VALUE) {
                 attributes.insert(CKA_VALUE, self.value(object)?.expose().to_vec());
             }
             return self.keep(attributes, None);

@@ -290,6 +290,14 @@ impl Model {
         }
         let Some(object) = self.object(handle) else { return one_of(rv, &[CKR_OBJECT_HANDLE_INVALID]) };
         let object = &self.objects[object];
+        Self::read_object(object, entries, rv).map_err(|what| format!("{what}, of {:x?}", object.attributes))
+    }
+
+    fn read_object(
+        object: &Object,
+        entries: &[(CK_ATTRIBUTE_TYPE, Option<usize>, CK_ULONG, Vec<u8>)],
+        rv: CK_RV,
+    ) -> Judged {
         let mut faults = Vec::new();
         for (attribute, room, len, buffer) in entries {
             // The value of a private key on a curve; one of RSA has its secrets under other names.

@@ -31,7 +31,7 @@ DIFFERS = {
 }
 # Tests that cannot be run, and why.
 SKIPPED = {
-    "wait_for_slot_event": "it wants CKR_FUNCTION_NOT_SUPPORTED of the blocking call, which blocks as section 5.5.4 says",
+    "wait_for_slot_event": "it wants CKR_FUNCTION_NOT_SUPPORTED of the blocking call, which blocks, as it should",
     "kbkdf_additional_keys_double_pipeline_mode": "ignored by the crate itself",
     "kbkdf_double_pipeline_mode": "ignored by the crate itself",
 }

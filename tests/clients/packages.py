@@ -9,7 +9,7 @@ import shutil
 import sys
 import tarfile
 
-from harness import Skip, execute
+from harness import Failure, Skip, execute
 
 WORK = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "target", "clients"))
 # `cryptography`, `parameterized` and `asn1crypto` are what the test suites of the two import.
@@ -18,6 +18,7 @@ PYTHON_PACKAGES = (
 )
 CRYPTOKI = "0.12.1"
 FETCH_SECONDS = 240
+BUILD_SECONDS = 500
 
 
 def fetch(argv, cwd):
@@ -93,11 +94,16 @@ def cryptoki_tests():
 
     os.makedirs(WORK, exist_ok=True)
     path = once(os.path.join(WORK, f"cryptoki-{CRYPTOKI}"), make)
-    words = ["cargo", "test", "--quiet", "--no-run", "--message-format=json", "--target-dir", os.path.join(path, "built")]
-    built = [json.loads(line) for line in fetch([*words, "--tests"], os.path.join(path, "source")).splitlines()]
+    source = os.path.join(path, "source")
+    fetch(["cargo", "fetch", "--quiet", "--locked"], source)
+    words = ["--quiet", "--locked", "--offline", "--tests", "--no-run", "--message-format=json"]
+    words += ["--target-dir", os.path.join(path, "built")]
+    built = execute(["cargo", "test", *words], dict(os.environ), source, seconds=BUILD_SECONDS)
+    if built.code != 0:
+        raise Failure(f"the crate's tests do not build: {built.err.strip()[-2000:]}")
     return {
         each["target"]["name"]: each["executable"]
-        for each in built
+        for each in map(json.loads, built.out.splitlines())
         if each["reason"] == "compiler-artifact" and each.get("executable") and "test" in each["target"]["kind"]
     }
 

@@ -85,13 +85,8 @@ pub(super) unsafe fn derive(
             templates.push(parsed);
         }
         let mut offending = None;
-        let made = session.derive_keys(
-            mechanism.mechanism,
-            || input::parameter(&mechanism),
-            base,
-            templates,
-            &mut offending,
-        );
+        let made =
+            session.derive_keys(mechanism.mechanism, || input::parameter(&mechanism), base, templates, &mut offending);
         if let Some(output) = offending.and_then(|index| outputs.get(index)) {
             output.write_unaligned(CK_INVALID_HANDLE);
         }

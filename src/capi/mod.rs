@@ -19,5 +19,6 @@ mod session;
 mod slot;
 #[cfg(test)]
 mod tests;
+mod wrap;
 
 pub use functions::*;

@@ -44,11 +44,9 @@ impl Derivation {
     /// How the derived key depends on the others.
     pub fn inheritance(&self) -> Inheritance {
         match self {
-            Self::ConcatenateKey(_)
-            | Self::BaseAndData(_)
-            | Self::DataAndBase(_)
-            | Self::Xor(_)
-            | Self::Extract(_) => Inheritance::Protection,
+            Self::ConcatenateKey(_) | Self::BaseAndData(_) | Self::DataAndBase(_) | Self::Xor(_) | Self::Extract(_) => {
+                Inheritance::Protection
+            }
             Self::Sp800 { .. } => Inheritance::Defaults,
             _ => Inheritance::Past,
         }

@@ -16,10 +16,17 @@ pub struct Encapsulation {
 enum Scheme {
     MlKem,
     /// Diffie-Hellman with a fresh key pair, whose public key is the ciphertext.
-    Ecdh { kdf: Option<SharedSecretKdf>, shared: Vec<u8> },
+    Ecdh {
+        kdf: Option<SharedSecretKdf>,
+        shared: Vec<u8>,
+    },
     /// A random key, encrypted.
     RsaPkcs,
-    RsaOaep { hash: crate::crypto::Hash, mgf: crate::crypto::Hash, label: Vec<u8> },
+    RsaOaep {
+        hash: crate::crypto::Hash,
+        mgf: crate::crypto::Hash,
+        label: Vec<u8>,
+    },
 }
 
 impl Encapsulation {

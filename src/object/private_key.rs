@@ -32,9 +32,7 @@ pub(super) fn created(object: &Attributes, template: &Template) -> Result<Privat
         }),
         Some(CKK_EC) => PrivateComponents::Ec { curve: ec_params::curve(params)?, scalar: must(CKA_VALUE) },
         Some(CKK_EC_EDWARDS) if ec_params::is_ed25519(params) => PrivateComponents::Ed25519 { seed: of_32_bytes() },
-        Some(CKK_EC_MONTGOMERY) if ec_params::is_x25519(params) => {
-            PrivateComponents::X25519 { scalar: of_32_bytes() }
-        }
+        Some(CKK_EC_MONTGOMERY) if ec_params::is_x25519(params) => PrivateComponents::X25519 { scalar: of_32_bytes() },
         Some(CKK_ML_KEM) => PrivateComponents::MlKem {
             set: keypair::parameter_set(object)?,
             seed: part(CKA_SEED),

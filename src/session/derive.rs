@@ -93,9 +93,10 @@ impl Session {
         let use_of = |object: &Arc<Object>| UseOfKey::new(&self.slot, Arc::clone(object), request.mechanism);
         let base = use_of(&sources.base)?;
         let values = {
-            let others = sources.others.iter().map(|object| {
-                use_of(object)?.run(&self.slot, |key| Ok(Secret::new(key.secret()?.expose()?.to_vec())))
-            });
+            let others = sources
+                .others
+                .iter()
+                .map(|object| use_of(object)?.run(&self.slot, |key| Ok(Secret::new(key.secret()?.expose()?.to_vec()))));
             let others = others.collect::<Result<Vec<_>>>()?;
             base.run(&self.slot, |key| derivation.derive(key, &others, &lens))?
         };
@@ -222,7 +223,7 @@ impl Session {
 }
 
 /// `MechanismInvalid` if the key does not allow the mechanism.
-pub(super) fn check_allowed(key: &Attributes, row: &Mechanism) -> Result<()> {
+fn check_allowed(key: &Attributes, row: &Mechanism) -> Result<()> {
     match key.get(&CKA_ALLOWED_MECHANISMS) {
         Some(allowed) if !attribute::ulongs(allowed).any(|id| id == row.id) => {
             Err(Cause::MechanismInvalid.with(format!("{} is not in CKA_ALLOWED_MECHANISMS", row.name)))

@@ -53,6 +53,7 @@ macro_rules! causes {
 causes! {
     // Bad calls: the specification's own code for each, no device error.
     ActionProhibited          CKR_ACTION_PROHIBITED                0 "the object forbids this action";
+    AeadDecryptFailed         CKR_AEAD_DECRYPT_FAILED              0 "the message or what belongs to it was tampered with";
     AlreadyInitialized        CKR_CRYPTOKI_ALREADY_INITIALIZED     0 "C_Initialize was called before";
     ArgumentsBad              CKR_ARGUMENTS_BAD                    0 "an argument is missing or contradicts another";
     AttributeReadOnly         CKR_ATTRIBUTE_READ_ONLY              0 "the attribute cannot be set here";
@@ -153,6 +154,7 @@ causes! {
     StoreCorrupt          CKR_DEVICE_ERROR    0x305 "the store is damaged; restore it from a backup";
     StoreNewer            CKR_DEVICE_ERROR    0x306 "the store was written by a newer version of this module; upgrade the module";
     StoreConflict         CKR_FUNCTION_FAILED 0x307 "another process changed the record at the same time; call again";
+    StoreUnsafe           CKR_DEVICE_ERROR    0x308 "the store belongs to another user, or everybody can write to it; see chown and chmod";
 
     // 0x4xx: configuration.
     ConfigInvalid         CKR_FUNCTION_FAILED 0x401 "the configuration is not valid";

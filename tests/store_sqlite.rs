@@ -5,7 +5,9 @@ mod store_support;
 use datakey::error::{Cause, Error};
 use datakey::store::{ObjectRecord, Query, Store};
 use rusqlite::Connection;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use store_support::*;
 
@@ -104,7 +106,7 @@ fn a_damaged_file_is_corrupt_and_never_worse() {
 }
 
 /// What somebody does to the file with SQL.
-fn tamper(path: &std::path::Path, sql: &str) {
+fn tamper(path: &Path, sql: &str) {
     assert!(Connection::open(path).unwrap().execute(sql, []).unwrap() > 0);
 }
 
@@ -238,4 +240,50 @@ fn a_writer_elsewhere_delays_writers_and_no_reader() {
         waiting.join().unwrap().unwrap();
     });
     assert_eq!(all(&*store, &Query::default()).len(), 4);
+}
+
+#[test]
+fn a_store_that_others_can_write_to_is_refused() {
+    let (_directory, path) = initialised();
+    let beside = |suffix: &str| PathBuf::from(format!("{}{suffix}", path.display()));
+    let allow = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    for suffix in ["", "-wal", "-shm"] {
+        allow(&beside(suffix), 0o606);
+        all_refused(&*store(&path), Cause::StoreUnsafe);
+        let error = store(&path).token().unwrap_err();
+        assert!(error.detail().contains(&format!("token.db{suffix}: its mode is 0606")), "{error}");
+        // Its owner may share it with a group.
+        allow(&beside(suffix), 0o660);
+    }
+    store(&path).insert(&pair(0, 0)).unwrap();
+
+    // A log that is not there could be anybody's in a moment; one that is left of a crash is replayed.
+    fs::write(beside("-journal"), "").unwrap();
+    allow(&beside("-journal"), 0o646);
+    all_refused(&*store(&path), Cause::StoreUnsafe);
+    fs::remove_file(beside("-journal")).unwrap();
+
+    let link = path.with_file_name("link.db");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    assert_eq!(all(&*store(&link), &Query::default()).len(), 2);
+
+    const STRANGER: Option<u32> = Some(12345);
+    if chown(&path, STRANGER, STRANGER).is_err() {
+        println!("     (no permission to give files away: only modes were tested)");
+        return;
+    }
+    all_refused(&*store(&path), Cause::StoreUnsafe);
+    allow(&path, 0o600);
+    let error = store(&path).token().unwrap_err();
+    assert_eq!(error.cause(), Cause::StoreUnsafe);
+    assert!(error.detail().contains("it belongs to user 12345"), "{error}");
+    // Shared with a group that this process is in.
+    allow(&path, 0o660);
+    chown(&path, STRANGER, Some(fs::metadata("/proc/self").unwrap().gid())).unwrap();
+    store(&path).token().unwrap().unwrap();
+    chown(&path, Some(0), Some(0)).unwrap();
+    lchown(&link, STRANGER, None).unwrap();
+    let error = store(&link).token().unwrap_err();
+    assert!(error.detail().contains("a symbolic link of user 12345"), "{error}");
+    store(&path).token().unwrap().unwrap();
 }

@@ -8,7 +8,7 @@
 //! - `session`: the session whose handle is the first argument, which the row leaves out;
 //! - `missing`: nobody yet; the answer is `CKR_FUNCTION_NOT_SUPPORTED`.
 
-use super::{general, guard, kem, key, message, object, operation, random, session, slot, wrap};
+use super::{general, guard, kem, key, message, message_crypt, object, operation, random, session, slot, wrap};
 use cryptoki_sys::*;
 use std::ffi::c_void;
 
@@ -176,16 +176,16 @@ functions! {
         C_GetInterface(name: *mut CK_UTF8CHAR, version: *mut CK_VERSION, interface: *mut *mut CK_INTERFACE, flags: CK_FLAGS) = always general::interface_;
         C_LoginUser(user: CK_USER_TYPE, pin: *mut CK_UTF8CHAR, pin_len: CK_ULONG, name: *mut CK_UTF8CHAR, name_len: CK_ULONG) = session session::login_user;
         C_SessionCancel(flags: CK_FLAGS) = session session::cancel;
-        C_MessageEncryptInit(mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE) = missing;
-        C_EncryptMessage(parameter: *mut c_void, parameter_len: CK_ULONG, associated: *mut CK_BYTE, associated_len: CK_ULONG, input: *mut CK_BYTE, input_len: CK_ULONG, output: *mut CK_BYTE, output_len: *mut CK_ULONG) = missing;
-        C_EncryptMessageBegin(parameter: *mut c_void, parameter_len: CK_ULONG, associated: *mut CK_BYTE, associated_len: CK_ULONG) = missing;
-        C_EncryptMessageNext(parameter: *mut c_void, parameter_len: CK_ULONG, input: *mut CK_BYTE, input_len: CK_ULONG, output: *mut CK_BYTE, output_len: *mut CK_ULONG, flags: CK_FLAGS) = missing;
-        C_MessageEncryptFinal() = missing;
-        C_MessageDecryptInit(mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE) = missing;
-        C_DecryptMessage(parameter: *mut c_void, parameter_len: CK_ULONG, associated: *mut CK_BYTE, associated_len: CK_ULONG, input: *mut CK_BYTE, input_len: CK_ULONG, output: *mut CK_BYTE, output_len: *mut CK_ULONG) = missing;
-        C_DecryptMessageBegin(parameter: *mut c_void, parameter_len: CK_ULONG, associated: *mut CK_BYTE, associated_len: CK_ULONG) = missing;
-        C_DecryptMessageNext(parameter: *mut c_void, parameter_len: CK_ULONG, input: *mut CK_BYTE, input_len: CK_ULONG, output: *mut CK_BYTE, output_len: *mut CK_ULONG, flags: CK_FLAGS) = missing;
-        C_MessageDecryptFinal() = missing;
+        C_MessageEncryptInit(mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE) = session message_crypt::encrypt_init;
+        C_EncryptMessage(parameter: *mut c_void, parameter_len: CK_ULONG, associated: *mut CK_BYTE, associated_len: CK_ULONG, input: *mut CK_BYTE, input_len: CK_ULONG, output: *mut CK_BYTE, output_len: *mut CK_ULONG) = session message_crypt::encrypt;
+        C_EncryptMessageBegin(parameter: *mut c_void, parameter_len: CK_ULONG, associated: *mut CK_BYTE, associated_len: CK_ULONG) = session message_crypt::encrypt_begin;
+        C_EncryptMessageNext(parameter: *mut c_void, parameter_len: CK_ULONG, input: *mut CK_BYTE, input_len: CK_ULONG, output: *mut CK_BYTE, output_len: *mut CK_ULONG, flags: CK_FLAGS) = session message_crypt::encrypt_next;
+        C_MessageEncryptFinal() = session message_crypt::encrypt_final;
+        C_MessageDecryptInit(mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE) = session message_crypt::decrypt_init;
+        C_DecryptMessage(parameter: *mut c_void, parameter_len: CK_ULONG, associated: *mut CK_BYTE, associated_len: CK_ULONG, input: *mut CK_BYTE, input_len: CK_ULONG, output: *mut CK_BYTE, output_len: *mut CK_ULONG) = session message_crypt::decrypt;
+        C_DecryptMessageBegin(parameter: *mut c_void, parameter_len: CK_ULONG, associated: *mut CK_BYTE, associated_len: CK_ULONG) = session message_crypt::decrypt_begin;
+        C_DecryptMessageNext(parameter: *mut c_void, parameter_len: CK_ULONG, input: *mut CK_BYTE, input_len: CK_ULONG, output: *mut CK_BYTE, output_len: *mut CK_ULONG, flags: CK_FLAGS) = session message_crypt::decrypt_next;
+        C_MessageDecryptFinal() = session message_crypt::decrypt_final;
         C_MessageSignInit(mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE) = session operation::message_sign_init;
         C_SignMessage(parameter: *mut c_void, parameter_len: CK_ULONG, data: *mut CK_BYTE, data_len: CK_ULONG, signature: *mut CK_BYTE, signature_len: *mut CK_ULONG) = session message::sign;
         C_SignMessageBegin(parameter: *mut c_void, parameter_len: CK_ULONG) = session message::sign_begin;

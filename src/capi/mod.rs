@@ -4,6 +4,7 @@
 //! `guard` stands at every entry. What is behind the door sees slices and typed values.
 
 mod derivation;
+mod deviations;
 mod functions;
 mod general;
 mod guard;
@@ -11,6 +12,7 @@ mod input;
 mod kem;
 mod key;
 mod message;
+mod message_crypt;
 mod object;
 mod operation;
 mod output;
@@ -21,4 +23,5 @@ mod slot;
 mod tests;
 mod wrap;
 
+pub use deviations::DEVIATIONS;
 pub use functions::*;

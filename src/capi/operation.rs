@@ -180,7 +180,7 @@ pub(super) unsafe fn digest_init(session: &Session, mechanism: *mut CK_MECHANISM
 ///
 /// # Safety
 /// The mechanism is null or good for reading.
-unsafe fn init(
+pub(super) unsafe fn init(
     session: &Session,
     mechanism: *const CK_MECHANISM,
     kind: Kind,

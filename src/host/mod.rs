@@ -9,6 +9,7 @@ pub mod fork;
 pub mod gate;
 pub mod lock;
 pub mod log;
+pub mod ownership;
 pub mod protected;
 pub mod scratch;
 pub mod signals;

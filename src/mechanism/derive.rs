@@ -21,7 +21,7 @@ pub enum Inheritance {
     Past,
     /// The same, but where the template is silent it is protected as the base key is.
     Defaults,
-    /// It contains the other keys, or pieces of them: it is protected as they are.
+    /// It contains the other keys, or serves in their place: it is protected as they are.
     Protection,
 }
 
@@ -47,6 +47,8 @@ impl Derivation {
             Self::ConcatenateKey(_) | Self::BaseAndData(_) | Self::DataAndBase(_) | Self::Xor(_) | Self::Extract(_) => {
                 Inheritance::Protection
             }
+            // HMAC uses the digest of a long key in the key's place.
+            Self::Hash(_) => Inheritance::Protection,
             Self::Sp800 { .. } => Inheritance::Defaults,
             _ => Inheritance::Past,
         }

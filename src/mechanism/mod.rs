@@ -1,20 +1,24 @@
 //! Mechanisms: one table row each, and the operations they stand for.
 #![forbid(unsafe_code)]
 
+mod aead;
 mod aes;
 mod cipher;
 mod derive;
 mod derive_params;
+mod iv;
 mod kem;
 mod params;
 mod signature;
 mod table;
 mod wrap;
 
+pub use aead::MessageParams;
 pub use aes::{aes, mac};
 pub use cipher::Cipher;
 pub use derive::{Base, Inheritance};
 pub use derive_params::{Derivation, GivenDerivation, GivenField};
+pub use iv::IvCount;
 pub use kem::Encapsulation;
 pub use params::{Given, Params};
 pub use signature::Signature;

@@ -180,6 +180,8 @@ struct FamilyRow {
 
 const SIGNS: CK_FLAGS = CKF_SIGN | CKF_VERIFY | CKF_MESSAGE_SIGN | CKF_MESSAGE_VERIFY | CKF_MULTI_MESSAGE;
 const RECOVERS: CK_FLAGS = CKF_SIGN_RECOVER | CKF_VERIFY_RECOVER;
+/// AES-GCM and AES-CCM, of messages.
+const CRYPTS_MESSAGES: CK_FLAGS = CKF_MESSAGE_ENCRYPT | CKF_MESSAGE_DECRYPT | CKF_MULTI_MESSAGE;
 const CRYPTS: CK_FLAGS = CKF_ENCRYPT | CKF_DECRYPT;
 const ENCAPSULATES: CK_FLAGS = CKF_ENCAPSULATE | CKF_DECAPSULATE;
 const WRAPS: CK_FLAGS = CKF_WRAP | CKF_UNWRAP;
@@ -268,8 +270,8 @@ static FAMILIES: &[FamilyRow] = &[
     family(Family::AesCbcPad, &[CKK_AES], Needs::Iv, CRYPTS | WRAPS, AES),
     family(Family::AesCts, &[CKK_AES], Needs::Iv, CRYPTS, AES),
     family(Family::AesCtr, &[CKK_AES], Needs::Ctr, CRYPTS, AES),
-    family(Family::AesGcm, &[CKK_AES], Needs::Gcm, CRYPTS | WRAPS, AES),
-    family(Family::AesCcm, &[CKK_AES], Needs::Ccm, CRYPTS | WRAPS, AES),
+    family(Family::AesGcm, &[CKK_AES], Needs::Gcm, CRYPTS | CRYPTS_MESSAGES | WRAPS, AES),
+    family(Family::AesCcm, &[CKK_AES], Needs::Ccm, CRYPTS | CRYPTS_MESSAGES | WRAPS, AES),
     family(Family::AesOfb, &[CKK_AES], Needs::Iv, CRYPTS, AES),
     family(Family::AesCfb128, &[CKK_AES], Needs::Iv, CRYPTS, AES),
     family(Family::AesCfb8, &[CKK_AES], Needs::Iv, CRYPTS, AES),

@@ -183,6 +183,12 @@ fn set_number(set: MlKemSet) -> CK_ULONG {
     }
 }
 
+/// A big-endian number without its leading zeros.
+pub(super) fn significant(number: &[u8]) -> &[u8] {
+    let start = number.iter().position(|byte| *byte != 0).unwrap_or(number.len());
+    &number[start..]
+}
+
 /// The parameter set that an ML-KEM key names. `ParameterSetNotSupported` if there is none of this number.
 pub(super) fn parameter_set(object: &Attributes) -> Result<MlKemSet> {
     let number = object.number(CKA_PARAMETER_SET);
@@ -201,10 +207,8 @@ fn ml_kem_spec(set: MlKemSet) -> KeyPairSpec {
 
 /// The number of significant bits of a big-endian number.
 pub(super) fn bits(number: &[u8]) -> CK_ULONG {
-    let start = number.iter().position(|byte| *byte != 0).unwrap_or(number.len());
-    number[start..]
-        .first()
-        .map_or(0, |first| (number.len() - start) as CK_ULONG * 8 - CK_ULONG::from(first.leading_zeros()))
+    let number = significant(number);
+    number.first().map_or(0, |first| number.len() as CK_ULONG * 8 - CK_ULONG::from(first.leading_zeros()))
 }
 
 /// What the encryption context calls the kind of a key: KMS's own name where KMS makes such keys. `None` if

@@ -57,7 +57,7 @@ pub fn part_len(object: &Attributes, attribute: CK_ATTRIBUTE_TYPE) -> Option<usi
 /// The secret parts of a private key, by the attributes that reveal them.
 pub fn parts(key: &PrivateKey) -> Result<Vec<(CK_ATTRIBUTE_TYPE, Secret)>> {
     let named = |parts: Vec<(CK_ATTRIBUTE_TYPE, Option<Secret>)>| {
-        parts.into_iter().filter_map(|(attribute, part)| Some((attribute, part?))).collect()
+        parts.into_iter().filter_map(|(attribute, part)| Some((attribute, significant(attribute, part?)))).collect()
     };
     Ok(match key.components()? {
         PrivateComponents::Rsa(rsa) => {
@@ -76,6 +76,14 @@ pub fn parts(key: &PrivateKey) -> Result<Vec<(CK_ATTRIBUTE_TYPE, Secret)>> {
         | PrivateComponents::X25519 { scalar: value } => vec![(CKA_VALUE, value)],
         PrivateComponents::MlKem { seed, expanded, .. } => named(vec![(CKA_SEED, seed), (CKA_VALUE, expanded)]),
     })
+}
+
+/// A big integer has no leading zeros; a value has its full length.
+fn significant(attribute: CK_ATTRIBUTE_TYPE, part: Secret) -> Secret {
+    match attribute {
+        CKA_VALUE | CKA_SEED => part,
+        _ => Secret::new(keypair::significant(part.expose()).to_vec()),
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What there is to be read of an object (`C_GetAttributeValue`).
 
 use super::attribute::{self, Kind, native};
-use super::vendor::SEALED_VALUE;
+use super::vendor::has_sealed_value;
 use super::{Look, nested};
 use crate::crypto::Secret;
 use crate::error::{Cause, Result};
@@ -52,7 +52,7 @@ pub fn read(object: &Attributes, attribute: CK_ATTRIBUTE_TYPE) -> Result<Reading
         let revealed = !object.is(CKA_SENSITIVE) && object.is(CKA_EXTRACTABLE);
         return if revealed { Ok(Reading::Secret) } else { Err(Cause::AttributeSensitive.into()) };
     }
-    if rule.seal || (attribute == CKA_VALUE && object.contains_key(&SEALED_VALUE)) {
+    if rule.seal || (attribute == CKA_VALUE && has_sealed_value(object)) {
         return Ok(Reading::Sealed);
     }
     let kind = attribute::kind(attribute).ok_or(Cause::AttributeTypeInvalid)?;

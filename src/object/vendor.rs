@@ -23,6 +23,12 @@ pub const CKA_DATAKEY_SPEC: CK_ATTRIBUTE_TYPE = CKA_VENDOR_DEFINED | 0x0044_4b04
 /// What a private data object has in the store in place of `CKA_VALUE`; callers never see it.
 pub const SEALED_VALUE: CK_ATTRIBUTE_TYPE = CKA_VENDOR_DEFINED | 0x0044_4bff;
 
+/// Whether the object's value is encrypted: that of a private data object on the token. One that stands in the
+/// store in clear was put there behind the module's back.
+pub fn has_sealed_value(object: &Attributes) -> bool {
+    object.number(CKA_CLASS) == Some(CKO_DATA) && object.is(CKA_TOKEN) && object.is(CKA_PRIVATE)
+}
+
 /// A key as another client of KMS sealed it.
 #[derive(Debug)]
 pub struct ForeignSeal {

@@ -15,10 +15,6 @@ use crate::token::Made;
 use cryptoki_sys::*;
 use std::sync::Arc;
 
-/// The least of a key that may not be seen that another key may consist of, in bytes: less could be tried out, and
-/// piece by piece the whole.
-const SHORTEST_PIECE: usize = 16;
-
 /// The keys that a derivation starts from.
 struct Sources {
     base: Arc<Object>,
@@ -27,7 +23,7 @@ struct Sources {
 }
 
 impl Sources {
-    fn all(&self) -> impl Iterator<Item = &Attributes> {
+    fn all(&self) -> impl Iterator<Item = &Attributes> + Clone {
         std::iter::once(&self.base).chain(&self.others).map(|object| &object.record.attributes)
     }
 
@@ -44,11 +40,9 @@ impl Sources {
         let (sensitive, unextractable) = (CKA_ALWAYS_SENSITIVE, CKA_NEVER_EXTRACTABLE);
         let every = |attribute| self.all().all(|key| key.is(attribute));
         let base = |attribute| self.base.record.attributes.is(attribute);
-        let any = |attribute| self.all().any(|key| key.is(attribute));
         let (always_sensitive, never_extractable) = match derivation.inheritance() {
-            Inheritance::Protection => (every(sensitive), every(unextractable)),
             Inheritance::Past => (base(sensitive), base(unextractable)),
-            Inheritance::Defaults => (any(sensitive), any(unextractable)),
+            Inheritance::Protection | Inheritance::Defaults => (every(sensitive), every(unextractable)),
         };
         Past::Derived { always_sensitive, never_extractable }
     }
@@ -57,6 +51,17 @@ impl Sources {
 /// Whether nobody may see the value of a key.
 fn is_hidden(key: &Attributes) -> bool {
     key.is(CKA_SENSITIVE) || !key.is(CKA_EXTRACTABLE)
+}
+
+/// Imposes on a key the protection of those whose bytes can be had from it.
+fn protect<'a>(arrival: &mut Arrival, keys: impl Iterator<Item = &'a Attributes> + Clone) -> Result<()> {
+    if keys.clone().any(|key| key.is(CKA_SENSITIVE)) {
+        arrival.impose(CKA_SENSITIVE, true)?;
+    }
+    if keys.clone().any(|key| !key.is(CKA_EXTRACTABLE)) {
+        arrival.impose(CKA_EXTRACTABLE, false)?;
+    }
+    Ok(())
 }
 
 impl Session {
@@ -168,18 +173,16 @@ impl Session {
                 for attribute in [CKA_SENSITIVE, CKA_EXTRACTABLE] {
                     arrival.suggest(attribute, base.is(attribute));
                 }
+                // What goes into the function as data can be computed back by who knows the base key.
+                protect(&mut arrival, sources.others.iter().map(|object| &object.record.attributes))?;
             }
             Inheritance::Protection => {
-                if sources.all().any(|key| key.is(CKA_SENSITIVE)) {
-                    arrival.impose(CKA_SENSITIVE, true)?;
-                }
-                if sources.all().any(|key| !key.is(CKA_EXTRACTABLE)) {
-                    arrival.impose(CKA_EXTRACTABLE, false)?;
-                }
+                protect(&mut arrival, sources.all())?;
                 let pieces = derivation.pieces(Sources::len(base), &sources.other_lens(), len);
                 for (key, (whole, piece)) in sources.all().zip(pieces) {
-                    if is_hidden(key) && piece < whole.min(SHORTEST_PIECE) {
-                        return Err(Cause::KeySizeRange.with("too small a piece of a key that may not be seen"));
+                    // A piece could be tried out, and piece by piece the whole.
+                    if is_hidden(key) && piece != whole {
+                        return Err(Cause::KeySizeRange.with("a piece of a key that may not be seen"));
                     }
                 }
             }

@@ -220,12 +220,18 @@ impl Handles {
         Ok(object)
     }
 
-    /// Puts a changed object under its handle.
-    pub(super) fn replace(&self, handle: CK_OBJECT_HANDLE, record: ObjectRecord) {
-        if let Some(known) = self.read().by_handle.get(&handle) {
-            let held = known.seen().and_then(|(_, object)| object.held.clone());
-            known.keep(Object::new(Made { record, held }));
+    /// Puts a changed object under its handle, unless that has one as new already: then another thread changed
+    /// it too, and of a session's object this change is not there. False then.
+    pub(super) fn replace(&self, handle: CK_OBJECT_HANDLE, record: ObjectRecord) -> bool {
+        let Some(known) = self.read().by_handle.get(&handle).cloned() else { return true };
+        let mut seen = write(&known.read);
+        let present = seen.as_ref().map(|(_, object)| object);
+        if present.is_some_and(|object| object.record.version >= record.version) {
+            return false;
         }
+        let held = present.and_then(|object| object.held.clone());
+        *seen = Some((Instant::now(), Object::new(Made { record, held })));
+        true
     }
 
     /// Ends a handle.
@@ -315,6 +321,16 @@ mod tests {
         assert_eq!(handles.forget_session(1), [ObjectId::from_bytes([2; 16])]);
         assert_eq!(handles.session_objects(true, |_| true), [second]);
         assert!(is_there(&handles, on_token) && !is_there(&handles, first) && is_there(&handles, second));
+    }
+
+    #[test]
+    fn of_two_changes_of_the_same_object_the_second_starts_anew() {
+        let handles = Handles::default();
+        let handle = of_new(&handles, record(1, false, false), 1);
+        let changed = ObjectRecord { version: 2, ..record(1, false, false) };
+        assert!(handles.replace(handle, changed.clone()));
+        assert!(!handles.replace(handle, changed.clone()));
+        assert!(handles.replace(handle, ObjectRecord { version: 3, ..changed }));
     }
 
     #[test]

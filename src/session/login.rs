@@ -36,6 +36,7 @@ impl Session {
         let checked = self.slot.token.check_pin(User::User, pin);
         if checked.as_ref().is_err_and(|error| error.cause() == Cause::PinLocked) {
             self.slot.end_login();
+            self.keyed().into_iter().for_each(KeyedSlot::end_login);
         }
         checked?;
         last.log_in();

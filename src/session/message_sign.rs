@@ -103,7 +103,7 @@ impl Session {
                 Some(_) => signing.sign(&self.slot, |key| message.sign_updated(key)),
                 None => {
                     signing.message = Some(message);
-                    Ok(Outcome::Done(Secret::new(Vec::new())))
+                    Ok(Outcome::nothing())
                 }
             }
         })

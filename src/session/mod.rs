@@ -10,6 +10,7 @@ mod kem;
 mod lifecycle;
 mod login;
 mod mac;
+mod message_crypt;
 mod message_sign;
 mod message_verify;
 mod objects;
@@ -27,6 +28,7 @@ mod wrap;
 
 pub use handles::Object;
 pub use login::Who;
+pub use message_crypt::MessageOutcome;
 pub use operation::{Kind, Outcome, Room};
 pub use slot::{Slot, State, TokenInfo};
 pub use table::{Session, Sessions};

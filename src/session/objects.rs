@@ -11,6 +11,9 @@ use crate::token::User;
 use cryptoki_sys::*;
 use once_cell::unsync::OnceCell;
 
+/// How often a change is tried while others change the same object.
+const CHANGES: usize = 4;
+
 impl Session {
     /// Checks that this session may make or change an object that is on the token or private.
     pub(super) fn check_writable(&self, on_token: bool, private: bool) -> Result<()> {
@@ -141,17 +144,26 @@ impl Session {
         let template = Template::parse(given)?;
         let attributes = &object.record.attributes;
         self.check_writable(attributes.is(CKA_TOKEN), attributes.is(CKA_PRIVATE))?;
-        let so = self.is_officer();
-        let changed = match self.slot.token.change(&object.record, &template, so) {
-            // Another process changed the object since it was read here: once more, from what it is now.
-            Err(error) if error.cause() == Cause::StoreConflict => {
-                let now = self.slot.token.get(&object.record.id)?.ok_or(Cause::ObjectHandleInvalid)?;
-                self.slot.token.change(&now, &template, so)?
+        let (on_token, so) = (attributes.is(CKA_TOKEN), self.is_officer());
+        let mut record = object.record.clone();
+        for _ in 0..CHANGES {
+            match self.slot.token.change(&record, &template, so) {
+                Ok(changed) if changed == record => return Ok(()),
+                Ok(changed) => {
+                    if self.slot.handles.replace(handle, changed) || on_token {
+                        return Ok(());
+                    }
+                }
+                Err(error) if error.cause() != Cause::StoreConflict => return Err(error),
+                Err(_) => {}
             }
-            result => result?,
-        };
-        self.slot.handles.replace(handle, changed);
-        Ok(())
+            // Somebody else changed the object since it was read: once more, from what it is now.
+            record = match on_token {
+                true => self.slot.token.get(&record.id)?.ok_or(Cause::ObjectHandleInvalid)?,
+                false => self.object(handle, Cause::ObjectHandleInvalid)?.record.clone(),
+            };
+        }
+        Err(Cause::StoreConflict.into())
     }
 
     /// `C_DestroyObject`.

@@ -31,6 +31,10 @@ pub enum Kind {
     SignRecover,
     /// `C_VerifyRecover`.
     VerifyRecover,
+    /// `C_EncryptMessage`.
+    MessageEncrypt,
+    /// `C_DecryptMessage`.
+    MessageDecrypt,
     /// `C_SignMessage`.
     MessageSign,
     /// `C_VerifyMessage`.
@@ -54,6 +58,8 @@ impl Kind {
         (CKF_VERIFY, Kind::VerifySignature),
         (CKF_SIGN_RECOVER, Kind::SignRecover),
         (CKF_VERIFY_RECOVER, Kind::VerifyRecover),
+        (CKF_MESSAGE_ENCRYPT, Kind::MessageEncrypt),
+        (CKF_MESSAGE_DECRYPT, Kind::MessageDecrypt),
         (CKF_MESSAGE_SIGN, Kind::MessageSign),
         (CKF_MESSAGE_VERIFY, Kind::MessageVerify),
     ];
@@ -89,6 +95,11 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Output of no bytes.
+    pub(super) fn nothing() -> Self {
+        Self::Done(Secret::new(Vec::new()))
+    }
+
     /// What to answer when `needed` bytes are certain, before any work; `None` to go on.
     pub(super) fn before(needed: usize, room: Room) -> Option<Self> {
         match room {

@@ -6,7 +6,7 @@ use super::operation::{Kind, Outcome, Room};
 use super::table::Session;
 use super::use_of_key::{Keyed, UseOfKey};
 use crate::error::{Cause, Result};
-use crate::mechanism::{Given, Request, Signature, find};
+use crate::mechanism::{Given, Mechanism, Request, Signature, find};
 use crate::object::{Look, attribute};
 use cryptoki_sys::*;
 use std::sync::Arc;
@@ -67,6 +67,17 @@ impl Session {
         key: CK_OBJECT_HANDLE,
         demand: &Demand,
     ) -> Result<(Request, Arc<Object>)> {
+        let (row, object) = self.permitted(mechanism, key, demand)?;
+        Ok((Request::new(row, demand.flag, &given()?)?, object))
+    }
+
+    /// The same without the parameter, which message-based encryption has with each message.
+    pub(super) fn permitted(
+        &self,
+        mechanism: CK_MECHANISM_TYPE,
+        key: CK_OBJECT_HANDLE,
+        demand: &Demand,
+    ) -> Result<(&'static Mechanism, Arc<Object>)> {
         let row = find(mechanism)
             .filter(|row| row.flags() & demand.flag != 0)
             .ok_or_else(|| Cause::MechanismInvalid.with(format!("{mechanism:#x}")))?;
@@ -90,7 +101,7 @@ impl Session {
         {
             return Err(Cause::MechanismInvalid.with(format!("{} is not in CKA_ALLOWED_MECHANISMS", row.name)));
         }
-        Ok((Request::new(row, demand.flag, &given()?)?, object))
+        Ok((row, object))
     }
 
     /// `C_SignInit`.

@@ -4,8 +4,11 @@ use super::handles::Handles;
 use super::lock;
 use crate::config::{KmsBackend, LoginMode};
 use crate::error::{Cause, Result};
+use crate::mechanism::{IvCount, MessageParams};
+use crate::store::ObjectId;
 use crate::token::{Token, User};
 use cryptoki_sys::*;
+use std::collections::HashMap;
 use std::sync::Mutex;
 
 /// A slot. Its token is always present.
@@ -16,6 +19,7 @@ pub struct Slot {
     pub token: Token,
     pub(super) logged_in: Mutex<Login>,
     pub(super) handles: Handles,
+    ivs: Mutex<HashMap<ObjectId, IvCount>>,
 }
 
 /// The state that all sessions of an application with a token share.
@@ -64,7 +68,7 @@ const MODEL_EMBEDDED: &str = "EMBEDDED TRY-OUT";
 impl Slot {
     /// A slot with its token; touches neither store nor network.
     pub fn new(id: CK_SLOT_ID, token: Token) -> Self {
-        Self { id, token, logged_in: Mutex::default(), handles: Handles::default() }
+        Self { id, token, logged_in: Mutex::default(), handles: Handles::default(), ivs: Mutex::default() }
     }
 
     /// What `C_GetTokenInfo` answers.
@@ -77,7 +81,8 @@ impl Slot {
             KmsBackend::Aws => MODEL,
             KmsBackend::Embedded(_) => MODEL_EMBEDDED,
         };
-        let mut flags = CKF_RNG;
+        // The state of a digest, which is all that can be saved, has no key.
+        let mut flags = CKF_RNG | CKF_DUAL_CRYPTO_OPERATIONS | CKF_RESTORE_KEY_NOT_NEEDED;
         if self.token.is_read_only() {
             flags |= CKF_WRITE_PROTECTED;
         }
@@ -121,6 +126,13 @@ impl Slot {
         self.token.initialise(so_pin, label)?;
         self.handles.forget_all();
         Ok(())
+    }
+
+    /// Makes an initialisation vector for a message to be encrypted with a key. All sessions count together, and
+    /// from one login to the next.
+    pub(super) fn generate_iv(&self, key: ObjectId, params: &mut MessageParams) -> Result<()> {
+        let mut ivs = lock(&self.ivs);
+        ivs.entry(key).or_default().generate(params.generator, &mut params.iv, params.fixed_bits)
     }
 
     /// The login that is, as operations remember it.

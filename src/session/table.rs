@@ -3,6 +3,7 @@
 use super::cipher::Ciphering;
 use super::digest::Digesting;
 use super::handles::HandleEpoch;
+use super::message_crypt::MessageCrypting;
 use super::message_sign::MessageSigning;
 use super::message_verify::MessageVerifying;
 use super::operation::{AnySlot, Kind, Slot as Operation};
@@ -50,6 +51,8 @@ pub struct Session {
     pub(super) signature_verifying: Operation<SignatureVerifying>,
     pub(super) sign_recovery: Operation<SignRecovery>,
     pub(super) verify_recovery: Operation<VerifyRecovery>,
+    pub(super) message_encryption: Operation<MessageCrypting>,
+    pub(super) message_decryption: Operation<MessageCrypting>,
     pub(super) message_signing: Operation<MessageSigning>,
     pub(super) message_verifying: Operation<MessageVerifying>,
 }
@@ -71,6 +74,8 @@ impl Session {
             signature_verifying: Operation::default(),
             sign_recovery: Operation::default(),
             verify_recovery: Operation::default(),
+            message_encryption: Operation::default(),
+            message_decryption: Operation::default(),
             message_signing: Operation::default(),
             message_verifying: Operation::default(),
         }
@@ -128,13 +133,15 @@ impl Session {
             Kind::VerifySignature => &self.signature_verifying,
             Kind::SignRecover => &self.sign_recovery,
             Kind::VerifyRecover => &self.verify_recovery,
+            Kind::MessageEncrypt => &self.message_encryption,
+            Kind::MessageDecrypt => &self.message_decryption,
             Kind::MessageSign => &self.message_signing,
             Kind::MessageVerify => &self.message_verifying,
         }
     }
 
     /// The slots of all operations that may use a private or secret key.
-    pub(super) fn keyed(&self) -> [&dyn KeyedSlot; 7] {
+    pub(super) fn keyed(&self) -> [&dyn KeyedSlot; 9] {
         [
             &self.signing,
             &self.verifying,
@@ -142,6 +149,8 @@ impl Session {
             &self.encryption,
             &self.decryption,
             &self.sign_recovery,
+            &self.message_encryption,
+            &self.message_decryption,
             &self.message_signing,
         ]
     }

@@ -86,11 +86,17 @@ impl UseOfKey {
         self.logged_in = !self.object.record.attributes.is(CKA_ALWAYS_AUTHENTICATE);
     }
 
+    /// `UserNotLoggedIn` if the login in which it was started is over.
+    pub(super) fn check_login(&self, slot: &Slot) -> Result<()> {
+        if self.epoch == slot.login_epoch() {
+            return Ok(());
+        }
+        Err(Cause::UserNotLoggedIn.with("the login in which the operation was started has ended"))
+    }
+
     /// Checks that the operation may go on. `UserNotLoggedIn` if not.
     pub(super) fn check(&self, slot: &Slot) -> Result<()> {
-        if self.epoch != slot.login_epoch() {
-            return Err(Cause::UserNotLoggedIn.with("the login in which the operation was started has ended"));
-        }
+        self.check_login(slot)?;
         if !self.logged_in {
             return Err(Cause::UserNotLoggedIn.with("CKA_ALWAYS_AUTHENTICATE: C_Login with CKU_CONTEXT_SPECIFIC first"));
         }

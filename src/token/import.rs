@@ -58,12 +58,10 @@ impl Token {
 
     /// Encrypts the value of a private data object under the token key, as it goes into the store.
     pub(super) fn seal_value(&self, object: &mut ObjectRecord) -> Result<()> {
-        let attributes = &mut object.attributes;
-        let is_data = attributes.number(CKA_CLASS) == Some(CKO_DATA);
-        if !is_data || !attributes.is(CKA_TOKEN) || !attributes.is(CKA_PRIVATE) {
+        if !has_sealed_value(&object.attributes) {
             return Ok(());
         }
-        let Some(value) = attributes.remove(&CKA_VALUE).map(Secret::new) else { return Ok(()) };
+        let Some(value) = object.attributes.remove(&CKA_VALUE).map(Secret::new) else { return Ok(()) };
         let token_key = self.token_key(&*self.initialised()?)?;
         let sealed = token_key.seal(&value_aad(object), value.expose())?;
         object.attributes.insert(SEALED_VALUE, sealed);

@@ -12,7 +12,7 @@ pub use objects::Made;
 pub use pins::{PIN_LEN, PinFlags, User};
 
 use crate::config::{LoginMode, TokenConfig};
-use crate::crypto::Secret;
+use crate::crypto::SecretKey;
 use crate::error::{Cause, Result};
 use crate::host::lock::{read, write};
 use crate::kms::{HostRules, Kms};
@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 /// The key that encrypts every sealed key of a token once more; see `pins.rs`.
 pub struct TokenKey {
-    key: Secret,
+    key: SecretKey,
     /// The serial number of the token that it belongs to: a token that is initialised anew has another.
     serial: String,
 }

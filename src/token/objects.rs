@@ -126,7 +126,8 @@ impl Token {
         }
         if object.sealed.is_none() && held.is_none() {
             let mut attributes = attributes;
-            if attributes.remove(&SEALED_VALUE).is_some() {
+            // A value that the template gives stands there already.
+            if attributes.remove(&SEALED_VALUE).is_some() && !attributes.contains_key(&CKA_VALUE) {
                 attributes.insert(CKA_VALUE, self.value(object)?.expose().to_vec());
             }
             return self.keep(attributes, None);
@@ -152,17 +153,13 @@ impl Token {
         seal_tag: policy::SealTag,
     ) -> Result<Vec<(CK_ATTRIBUTE_TYPE, Secret)>> {
         tracing::info!(object = %object.id, "revealing the value of a key that is extractable and not sensitive");
-        let used;
         let key = match held {
-            Some(key) => key,
-            None => {
-                used = self.key(object, seal_tag)?;
-                &used.key
-            }
+            Some(key) => Arc::clone(key),
+            None => self.key(object, seal_tag)?.key,
         };
-        match &**key {
+        match &*key {
             Key::Private(key) => private_parts(key),
-            Key::Secret(_) => Ok(vec![(CKA_VALUE, exported(key)?)]),
+            Key::Secret(_) => Ok(vec![(CKA_VALUE, exported(&key)?)]),
         }
     }
 

@@ -7,7 +7,7 @@
 use super::seal::stored_pairs;
 use super::{Token, TokenKey};
 use crate::config::LoginMode;
-use crate::crypto::{Hash, Secret, password, random, seal_box};
+use crate::crypto::{Hash, Secret, SecretKey, password, random, seal_box};
 use crate::error::{Cause, Error, Result};
 use crate::host::lock::{lock, read, write};
 use crate::kms::{DataKeySize, EncryptionContext};
@@ -84,13 +84,13 @@ impl Token {
         match self.config.login {
             LoginMode::Pin => {
                 check_length(so_pin)?;
-                record.so_pin = Some(wrap(&new_key()?, &record.serial, User::So, so_pin)?);
+                record.so_pin = Some(wrap(new_key()?.expose(), &record.serial, User::So, so_pin)?);
             }
             LoginMode::None => {
                 // The SO PIN of such a token guards against a mistaken C_InitToken and opens nothing.
                 if !so_pin.is_empty() {
                     check_length(so_pin)?;
-                    record.so_pin = Some(wrap(&new_key()?, &record.serial, User::So, so_pin)?);
+                    record.so_pin = Some(wrap(new_key()?.expose(), &record.serial, User::So, so_pin)?);
                 }
                 let context = token_key_context(&record.serial, &self.config.kms.encryption_context)?;
                 let made = self.kms.generate_data_key(DataKeySize::AES_256, &context)?;
@@ -143,7 +143,7 @@ impl Token {
         if failed != 0 {
             self.count(user, |_| 0)?;
         }
-        Ok((record.login == LoginMode::Pin).then(|| Arc::new(TokenKey { key, serial: record.serial.clone() })))
+        (record.login == LoginMode::Pin).then(|| TokenKey::new(&key, &record)).transpose()
     }
 
     /// Sets the count of wrong tries. A store that cannot be written cannot count; that is no reason to
@@ -169,7 +169,7 @@ impl Token {
             return Err(Cause::FunctionNotSupported.with("a token with login = \"none\" has no user PIN"));
         }
         let key = self.token_key(&record)?;
-        let wrapped = wrap(&key.key, &record.serial, User::User, pin)?;
+        let wrapped = wrap(key.key.expose()?, &record.serial, User::User, pin)?;
         self.change_record(|record| {
             if record.serial != key.serial {
                 return Err(Cause::UserNotLoggedIn.with("the token was initialised anew"));
@@ -188,8 +188,8 @@ impl Token {
         let key = self.check_pin(user, old)?;
         check_length(new)?;
         let wrapped = match key {
-            Some(key) => wrap(&key.key, &record.serial, user, new)?,
-            None => wrap(&new_key()?, &record.serial, user, new)?,
+            Some(key) => wrap(key.key.expose()?, &record.serial, user, new)?,
+            None => wrap(new_key()?.expose(), &record.serial, user, new)?,
         };
         let unchanged = pin_of(&record, user).map(|pin| pin.salt);
         self.change_record(|record| {
@@ -237,7 +237,7 @@ impl Token {
         if opened.plaintext.len() != 32 {
             return Err(Cause::SealKeyMalformed.with("the token key"));
         }
-        let key = Arc::new(TokenKey { key: opened.plaintext, serial: record.serial.clone() });
+        let key = TokenKey::new(&opened.plaintext, record)?;
         self.hold_key(Some(Arc::clone(&key)));
         Ok(key)
     }
@@ -286,14 +286,19 @@ impl Token {
 }
 
 impl TokenKey {
+    /// The key of this token, in protected memory.
+    fn new(key: &Secret, record: &TokenRecord) -> Result<Arc<Self>> {
+        Ok(Arc::new(Self { key: SecretKey::new(key.expose())?, serial: record.serial.clone() }))
+    }
+
     /// Encrypts a blob of the object `id`.
     pub(super) fn seal(&self, id: &[u8], blob: &[u8]) -> Result<Vec<u8>> {
-        seal_box::seal(&self.key, id, blob)
+        seal_box::seal(self.key.expose()?, id, blob)
     }
 
     /// Decrypts a blob of the object `id`; `SealTokenKey` if it was altered or belongs to another.
     pub(super) fn open(&self, id: &[u8], blob: &[u8]) -> Result<Secret> {
-        seal_box::open(&self.key, id, blob)
+        seal_box::open(self.key.expose()?, id, blob)
     }
 }
 
@@ -324,7 +329,7 @@ fn bound_to(serial: &str, user: User) -> Vec<u8> {
     [b"datakey-pkcs11 token key v1\0", serial.as_bytes(), b"\0", role].concat()
 }
 
-fn wrap(key: &Secret, serial: &str, user: User, pin: &[u8]) -> Result<PinRecord> {
+fn wrap(key: &[u8], serial: &str, user: User, pin: &[u8]) -> Result<PinRecord> {
     let cost = password::Cost::default();
     let mut salt = [0; 16];
     random::fill(&mut salt)?;
@@ -334,7 +339,7 @@ fn wrap(key: &Secret, serial: &str, user: User, pin: &[u8]) -> Result<PinRecord>
         memory_kib: cost.memory_kib,
         iterations: cost.iterations,
         lanes: cost.lanes,
-        wrapped_token_key: seal_box::seal(&pin_key, &bound_to(serial, user), key.expose())?,
+        wrapped_token_key: seal_box::seal(pin_key.expose(), &bound_to(serial, user), key)?,
         failed_attempts: 0,
     })
 }
@@ -343,7 +348,7 @@ fn wrap(key: &Secret, serial: &str, user: User, pin: &[u8]) -> Result<PinRecord>
 fn unwrap(record: &PinRecord, serial: &str, user: User, pin: &[u8]) -> Result<Option<Secret>> {
     let cost = password::Cost { memory_kib: record.memory_kib, iterations: record.iterations, lanes: record.lanes };
     let pin_key = password::derive(pin, &record.salt, cost)?;
-    match seal_box::open(&pin_key, &bound_to(serial, user), &record.wrapped_token_key) {
+    match seal_box::open(pin_key.expose(), &bound_to(serial, user), &record.wrapped_token_key) {
         Ok(key) if key.len() == 32 => Ok(Some(key)),
         Ok(_) => Err(Cause::RecordCorrupt.with("the wrapped token key")),
         // A wrong PIN and a damaged record look the same, and are counted the same.

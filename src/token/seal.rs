@@ -33,7 +33,7 @@ impl Token {
             SealForm::Envelope => {
                 let made = self.kms.generate_data_key(DataKeySize::AES_256, &context)?;
                 let data_key = made.plaintext.ok_or_else(|| Cause::KmsBadResponse.with("no plaintext data key"))?;
-                let body = seal_box::seal(&data_key, id.as_bytes(), plaintext.expose())?;
+                let body = seal_box::seal(data_key.expose(), id.as_bytes(), plaintext.expose())?;
                 (envelope(&made.sealed, &body), made.kms_key_arn)
             }
         };
@@ -103,7 +103,7 @@ impl Token {
                 if opened.plaintext.len() != seal_box::KEY_LEN {
                     return Err(Cause::SealBroken.with("the envelope's data key has another length"));
                 }
-                let plaintext = seal_box::open(&opened.plaintext, object.id.as_bytes(), body);
+                let plaintext = seal_box::open(opened.plaintext.expose(), object.id.as_bytes(), body);
                 Ok((plaintext.map_err(|_| Cause::SealBroken.with("the envelope"))?, opened.request_id))
             }
         }

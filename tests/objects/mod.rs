@@ -1,7 +1,7 @@
 //! What tests of objects share: templates in short, and what becomes of them.
 #![allow(dead_code, reason = "each test program uses its own part of this")]
 
-use crate::host::{Module, attr, call, ok};
+use crate::host::{Module, attr, call};
 use cryptoki_sys::*;
 use std::ptr::null_mut;
 
@@ -59,12 +59,14 @@ impl Module {
         object
     }
 
-    /// What creating it answers; the object is destroyed at once.
+    /// What creating it answers; the object is destroyed at once, if it lets itself be.
     pub(crate) fn creating(self, session: CK_SESSION_HANDLE, template: &[Attr]) -> CK_RV {
         let mut object = 0;
         let rv = self.try_create(session, template, &mut object);
         if rv == CKR_OK {
-            ok!(self, C_DestroyObject, session, object);
+            let forbidden = template.contains(&flag(CKA_DESTROYABLE, false));
+            let expected = if forbidden { CKR_ACTION_PROHIBITED } else { CKR_OK };
+            assert_eq!(call!(self, C_DestroyObject, session, object), expected, "C_DestroyObject");
         }
         rv
     }

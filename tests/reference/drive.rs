@@ -244,7 +244,7 @@ impl World {
         // Not after every action, so that what the question itself changes does not stay hidden.
         let doubtful = matches!(action, Action::Login { .. } | Action::Logout(_));
         let asks = matches!(action, Action::Whole { .. } | Action::Final { .. } | Action::Update { .. });
-        if asks && !doubtful && self.calls % 3 != 0 {
+        if asks && !doubtful && !self.calls.is_multiple_of(3) {
             for session in self.model.open_sessions() {
                 self.probe(session)?;
             }

@@ -150,12 +150,12 @@ impl Victim {
     /// Key "1"'s blob as KMS made it.
     pub(crate) fn inner_blob(&self, of: &ObjectRecord) -> Vec<u8> {
         let sealed = of.sealed.as_ref().unwrap();
-        seal_box::open(&self.token_key, of.id.as_bytes(), &sealed.blob).unwrap().expose().to_vec()
+        seal_box::open(self.token_key.expose(), of.id.as_bytes(), &sealed.blob).unwrap().expose().to_vec()
     }
 
     /// A blob sealed under the token key, rightly, for key "1".
     pub(crate) fn outer_blob(&self, inner: &[u8]) -> Vec<u8> {
-        seal_box::seal(&self.token_key, self.one.id.as_bytes(), inner).unwrap()
+        seal_box::seal(self.token_key.expose(), self.one.id.as_bytes(), inner).unwrap()
     }
 
     /// Key "1"'s encryption context.
@@ -187,7 +187,7 @@ fn token_key(token: &TokenRecord, kms: &Kms) -> Secret {
     let cost = password::Cost { memory_kib: pin.memory_kib, iterations: pin.iterations, lanes: pin.lanes };
     let key = password::derive(USER_PIN, &pin.salt, cost).unwrap();
     let bound_to = format!("datakey-pkcs11 token key v1\0{}\0user", token.serial);
-    seal_box::open(&key, bound_to.as_bytes(), &pin.wrapped_token_key).unwrap()
+    seal_box::open(key.expose(), bound_to.as_bytes(), &pin.wrapped_token_key).unwrap()
 }
 
 /// What the token key of a token without PINs is sealed under.

@@ -1,5 +1,6 @@
 //! Where lines go.
 
+use crate::host::ownership;
 use crate::host::signals::without_sigpipe;
 use std::fs::{File, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -40,13 +41,7 @@ impl Sink {
     /// Opens `path`, or keeps what is open if it is the same path and cannot be opened any more.
     pub(super) fn open(&self, path: &Path) -> io::Result<()> {
         let hash = hash(path);
-        let opened = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-            .open(path)
-            .and_then(above_standard);
+        let opened = open(path).and_then(above_standard);
         let file = match opened {
             Err(_) if self.path.load(Ordering::Acquire) == hash && self.current().is_some() => return Ok(()),
             opened => opened?,
@@ -94,6 +89,22 @@ impl Sink {
         let same =
             stat.st_dev == self.device.load(Ordering::Acquire) && stat.st_ino == self.inode.load(Ordering::Acquire);
         same.then_some(fd)
+    }
+}
+
+/// Opens or makes a file. Links that people make for themselves are followed; one that somebody else left in
+/// a directory that everybody can write to would have us write into any file of ours.
+fn open(path: &Path) -> io::Result<File> {
+    let open = |more| {
+        let flags = libc::O_NONBLOCK | libc::O_NOCTTY | more;
+        OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags).open(path)
+    };
+    match open(libc::O_NOFOLLOW) {
+        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => match ownership::objection_to_link(path)? {
+            None => open(0),
+            Some(why) => Err(io::Error::new(io::ErrorKind::PermissionDenied, why)),
+        },
+        opened => opened,
     }
 }
 

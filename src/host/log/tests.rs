@@ -129,6 +129,27 @@ fn a_file_is_appended_to_and_never_mistaken_for_another() {
 }
 
 #[test]
+fn a_link_is_followed_if_nobody_else_made_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, link) = (dir.path().join("file"), dir.path().join("link"));
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    let sink = Sink::new();
+    sink.open(&link).unwrap();
+    assert!(sink.write(b"ours\n"));
+    if std::os::unix::fs::lchown(&link, Some(12345), None).is_err() {
+        println!("(no permission to give files away: not tested)");
+        return;
+    }
+    let error = Sink::new().open(&link).unwrap_err();
+    assert!(error.to_string().contains("symbolic link of user 12345"), "{error}");
+    // What is open already stays open, as when it cannot be opened again for other reasons.
+    sink.open(&link).unwrap();
+    assert!(sink.write(b"still\n"));
+    assert_eq!(fs::read_to_string(&file).unwrap(), "ours\nstill\n");
+    Sink::new().open(Path::new("/dev/stderr")).unwrap();
+}
+
+#[test]
 fn syslog_gets_a_line_and_is_never_waited_for() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");

@@ -1,7 +1,8 @@
 //! The operations on data: generate, encrypt, decrypt, re-encrypt.
 
 use super::exception::Exception;
-use super::keyfile::{Key, KeyFile, Keys, State};
+use super::keyfile::KeyFile;
+use super::keys::{Key, Keys, State};
 use super::request::{Request, invalid};
 use super::{Trouble, pairs, seal};
 use crate::kms::KeyPairSpec;

@@ -5,137 +5,25 @@
 //! writes a new file and renames it into place; whoever reads sees the old one or the new one.
 
 use super::exception::Exception;
-use super::{Broken, DEFAULT_ALIAS, Trouble};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use super::keys::{Keys, VERSION};
+use super::{Broken, Trouble};
+use crate::host::ownership::{self, Writers};
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::thread;
+use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
-const VERSION: u32 = 1;
-/// Where keys made here say they are.
-const REGION: &str = "us-east-1";
-/// The account of AWS's own examples: belongs to nobody.
-const ACCOUNT: &str = "111122223333";
-
-/// The state of a KMS key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum State {
-    Enabled,
-    Disabled,
-    PendingDeletion,
-    PendingImport,
-    Unavailable,
-}
-
-/// One KMS key.
-#[derive(Clone, Serialize, Deserialize)]
-pub(super) struct Key {
-    pub(super) id: String,
-    pub(super) spec: String,
-    pub(super) usage: String,
-    pub(super) state: State,
-    pub(super) origin: String,
-    pub(super) description: String,
-    /// Seconds since 1970.
-    pub(super) created: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) deletion_date: Option<u64>,
-    /// 32 bytes, base64; what a symmetric key seals with.
-    material: String,
-}
-
-impl Key {
-    pub(super) fn new(spec: &str, usage: &str, origin: &str, description: &str) -> Result<Self, Exception> {
-        let mut bytes = Zeroizing::new([0; 48]);
-        getrandom::fill(&mut *bytes)
-            .map_err(|_| Exception::new("KMSInternalException", "the system's random generator failed"))?;
-        let mut id = [0; 16];
-        id.copy_from_slice(&bytes[..16]);
-        Ok(Self {
-            id: uuid::Builder::from_random_bytes(id).into_uuid().to_string(),
-            spec: spec.to_owned(),
-            usage: usage.to_owned(),
-            state: if origin == "EXTERNAL" { State::PendingImport } else { State::Enabled },
-            origin: origin.to_owned(),
-            description: description.to_owned(),
-            created: now(),
-            deletion_date: None,
-            material: STANDARD.encode(&bytes[16..]),
-        })
-    }
-
-    /// The key to seal with.
-    pub(super) fn material(&self) -> Result<Zeroizing<[u8; 32]>, Exception> {
-        let bytes = Zeroizing::new(STANDARD.decode(&self.material).unwrap_or_default());
-        let material = <[u8; 32]>::try_from(bytes.as_slice());
-        material.map(Zeroizing::new).map_err(|_| Exception::new("KMSInternalException", "the key file is damaged"))
-    }
-}
-
-/// All that is in the file.
-#[derive(Clone, Serialize, Deserialize)]
-pub(super) struct Keys {
-    version: u32,
-    region: String,
-    pub(super) account: String,
-    pub(super) keys: Vec<Key>,
-    /// From `alias/…` to key id.
-    pub(super) aliases: BTreeMap<String, String>,
-}
-
-impl Keys {
-    fn new() -> Result<Self, Exception> {
-        let key = Key::new("SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT", "AWS_KMS", "made by the embedded KMS")?;
-        let aliases = BTreeMap::from([(DEFAULT_ALIAS.to_owned(), key.id.clone())]);
-        Ok(Self { version: VERSION, region: REGION.to_owned(), account: ACCOUNT.to_owned(), keys: vec![key], aliases })
-    }
-
-    /// The ARN of a key id or an alias.
-    pub(super) fn arn(&self, resource: &str) -> String {
-        let kind = if resource.starts_with("alias/") { "" } else { "key/" };
-        format!("arn:aws:kms:{}:{}:{kind}{resource}", self.region, self.account)
-    }
-
-    /// The key that a key id, key ARN, alias or alias ARN names.
-    pub(super) fn find(&self, name: &str) -> Result<&Key, Exception> {
-        let missing = || {
-            let kind = if name.contains("alias/") { "Alias" } else { "Key" };
-            let arn = if name.starts_with("arn:") { name.to_owned() } else { self.arn(name) };
-            Exception::new("NotFoundException", format!("{kind} '{arn}' does not exist"))
-        };
-        let local = match name.strip_prefix("arn:") {
-            None => name,
-            // partition, service, Region, account, resource
-            Some(_) => match name.splitn(6, ':').nth(5) {
-                Some(resource) if self.arn(resource.strip_prefix("key/").unwrap_or(resource)) == name => {
-                    resource.strip_prefix("key/").unwrap_or(resource)
-                }
-                _ => return Err(missing()),
-            },
-        };
-        let id = self.aliases.get(local).map_or(local, String::as_str);
-        let key = self.keys.iter().find(|key| key.id == id);
-        key.filter(|key| key.deletion_date.is_none_or(|date| now() < date)).ok_or_else(missing)
-    }
-
-    pub(super) fn find_mut(&mut self, name: &str) -> Result<&mut Key, Exception> {
-        let id = self.find(name)?.id.clone();
-        self.keys
-            .iter_mut()
-            .find(|key| key.id == id)
-            .ok_or_else(|| Exception::new("NotFoundException", format!("Key '{id}' does not exist")))
-    }
-}
-
+/// How long a change waits for those of others; each takes milliseconds.
+const PATIENCE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(5);
+const CANNOT_SYNC: [io::ErrorKind; 3] =
+    [io::ErrorKind::PermissionDenied, io::ErrorKind::InvalidInput, io::ErrorKind::Unsupported];
 /// What tells one version of the file from the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
@@ -213,9 +101,13 @@ impl KeyFile {
     }
 
     fn load(&self) -> Result<Arc<Keys>, Broken> {
-        let mut file = File::open(&self.path).map_err(|error| self.broken(error))?;
-        // The stamp of the very file that is read, not of one that is renamed into its place meanwhile.
-        let stamp = Stamp::of(&file.metadata().map_err(|error| self.broken(error))?);
+        // Without O_NONBLOCK a FIFO in this place would hang the host.
+        let open = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(&self.path);
+        let mut file = open.map_err(|error| self.broken(error))?;
+        // Of the very file that is read, not of one that is renamed into its place meanwhile.
+        let about = file.metadata().map_err(|error| self.broken(error))?;
+        self.check_owner(&about)?;
+        let stamp = Stamp::of(&about);
         let mut text = Zeroizing::new(Vec::new());
         io::Read::read_to_end(&mut file, &mut text).map_err(|error| self.broken(error))?;
         let keys: Keys = serde_json::from_slice(&text).map_err(|error| self.broken(error))?;
@@ -227,11 +119,35 @@ impl KeyFile {
         Ok(keys)
     }
 
+    /// Who can write the file has every key under it.
+    fn check_owner(&self, about: &fs::Metadata) -> Result<(), Broken> {
+        let link = ownership::objection_to_link(&self.path).map_err(|error| self.broken(error))?;
+        let objection = match about.is_file() {
+            true => link.or_else(|| ownership::objection(about, Writers::Owner)),
+            false => Some("it is not a regular file".to_owned()),
+        };
+        objection.map_or(Ok(()), |why| Err(self.broken(why)))
+    }
+
+    /// Waits for the lock, but not for ever: it may be held by a process that was stopped, or by anybody who
+    /// can open the file.
     fn lock(&self) -> Result<File, Broken> {
-        let lock =
-            private().create(true).truncate(false).open(self.beside("lock")).map_err(|error| self.broken(error))?;
-        lock.lock().map_err(|error| self.broken(error))?;
-        Ok(lock)
+        let path = self.beside("lock");
+        // A link in this place would have us make a file wherever it leads to.
+        let lock = private().create(true).truncate(false).custom_flags(libc::O_NOFOLLOW).open(&path);
+        let lock = lock.map_err(|error| self.broken(format!("{}: {error}", path.display())))?;
+        let since = Instant::now();
+        loop {
+            match lock.try_lock() {
+                Ok(()) => return Ok(lock),
+                Err(TryLockError::WouldBlock) if since.elapsed() < PATIENCE => thread::sleep(PAUSE),
+                Err(TryLockError::WouldBlock) => {
+                    let seconds = PATIENCE.as_secs();
+                    return Err(self.broken(format!("another process has held {} for {seconds} s", path.display())));
+                }
+                Err(TryLockError::Error(error)) => return Err(self.broken(error)),
+            }
+        }
     }
 
     /// Only under the lock.
@@ -244,7 +160,9 @@ impl KeyFile {
             let mut file = private().create_new(true).open(&new)?;
             file.write_all(&text)?;
             file.sync_all()?;
-            fs::rename(&new, &self.path)
+            fs::rename(&new, &self.path)?;
+            // Else a power failure could take the keys of all that was sealed since.
+            sync_folder(&self.path)
         };
         write().map_err(|error| self.broken(error))
     }
@@ -261,19 +179,24 @@ impl KeyFile {
     }
 }
 
+/// Has the directory that holds `path` written to the disk, where it may be read and the file system can.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match File::open(folder).and_then(|folder| folder.sync_all()) {
+        Err(error) if CANNOT_SYNC.contains(&error.kind()) => Ok(()),
+        result => result,
+    }
+}
+
 fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.write(true).mode(0o600);
     options
 }
 
-/// Seconds since 1970.
-pub(super) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::keys::Key;
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
@@ -285,7 +208,7 @@ mod tests {
     fn many_first_users_make_one_key_and_only_the_owner_can_read_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys.json");
-        let ids: Vec<String> = std::thread::scope(|scope| {
+        let ids: Vec<String> = thread::scope(|scope| {
             let users: Vec<_> =
                 (0..16).map(|_| scope.spawn(|| keys(&KeyFile::new(&path)).keys[0].id.clone())).collect();
             users.into_iter().map(|user| user.join().unwrap()).collect()
@@ -315,24 +238,59 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_found_by_each_of_its_names() {
-        let folder = tempfile::tempdir().unwrap();
-        let keys = keys(&KeyFile::new(&folder.path().join("keys.json")));
-        let id = &keys.keys[0].id;
-        for name in [id.clone(), keys.arn(id), DEFAULT_ALIAS.to_owned(), keys.arn(DEFAULT_ALIAS)] {
-            assert_eq!(&keys.find(&name).unwrap_or_else(|e| panic!("{e:?}")).id, id, "{name}");
-        }
-        for name in ["alias/other", "x", "arn:aws:kms:eu-west-1:111122223333:key/x", "arn:", ""] {
-            assert_eq!(keys.find(name).err().unwrap().code, "NotFoundException", "{name}");
-        }
-    }
-
-    #[test]
     fn a_damaged_file_is_told_by_name() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys.json");
         fs::write(&path, "{").unwrap();
         let Err(Trouble::Broken(broken)) = KeyFile::new(&path).keys() else { panic!("the file was read") };
         assert!(broken.0.contains("keys.json"), "{}", broken.0);
+    }
+
+    fn refusal(file: &KeyFile) -> String {
+        match file.keys() {
+            Err(Trouble::Broken(broken)) => broken.0,
+            other => panic!("{:?}", other.map(|keys| keys.keys.len())),
+        }
+    }
+
+    #[test]
+    fn a_file_that_others_can_write_to_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys.json");
+        keys(&KeyFile::new(&path));
+        for mode in [0o620, 0o602, 0o666] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let why = refusal(&KeyFile::new(&path));
+            assert!(why.contains(&format!("its mode is 0{mode:o}")), "{why}");
+        }
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        if std::os::unix::fs::chown(&path, Some(12345), None).is_ok() {
+            let why = refusal(&KeyFile::new(&path));
+            assert!(why.contains("it belongs to user 12345"), "{why}");
+        }
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(refusal(&KeyFile::new(&path)).contains("not a regular file"));
+    }
+
+    #[test]
+    fn a_lock_that_is_never_given_back_is_not_waited_for_for_ever() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys.json");
+        let lock = File::create(folder.path().join("keys.json.lock")).unwrap();
+        lock.lock().unwrap();
+        let begun = Instant::now();
+        let why = refusal(&KeyFile::new(&path));
+        assert!(why.contains("keys.json.lock for 5 s"), "{why}");
+        assert!(begun.elapsed() < 2 * PATIENCE, "{:?}", begun.elapsed());
+        drop(lock);
+        keys(&KeyFile::new(&path));
+
+        // Nor is a link followed that was put in its place.
+        fs::remove_file(&path).unwrap();
+        fs::remove_file(folder.path().join("keys.json.lock")).unwrap();
+        std::os::unix::fs::symlink(folder.path().join("elsewhere"), folder.path().join("keys.json.lock")).unwrap();
+        refusal(&KeyFile::new(&path));
+        assert!(!folder.path().join("elsewhere").exists());
     }
 }

@@ -2,7 +2,8 @@
 
 use super::Trouble;
 use super::exception::Exception;
-use super::keyfile::{Key, KeyFile, Keys, State, now};
+use super::keyfile::KeyFile;
+use super::keys::{Key, Keys, State, now};
 use super::request::Request;
 use serde_json::{Value, json};
 

@@ -13,6 +13,7 @@ mod data;
 mod exception;
 mod in_process;
 mod keyfile;
+mod keys;
 mod manage;
 mod pairs;
 mod request;

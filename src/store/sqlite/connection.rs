@@ -4,9 +4,10 @@ use super::fault::{Outcome, Stop, errno};
 use super::process::{self, Process};
 use super::schema::{self, Format};
 use crate::error::{Cause, Error, Result};
+use crate::host::ownership::{self, Writers};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, FileControl, OpenFlags, ffi};
-use std::fs::{DirBuilder, File, metadata};
+use std::fs::{DirBuilder, File, metadata, symlink_metadata};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -73,9 +74,42 @@ pub(super) fn unavailable(path: &Path, error: &io::Error) -> Error {
     cause.with(format!("{}: {error}", path.display()))
 }
 
+/// Refuses files that others can write to beyond what their owner shares with us. `path` is no link.
+fn check_owner(path: &Path) -> Result<()> {
+    for suffix in ["", "-wal", "-shm", "-journal"] {
+        let file = beside(path, suffix);
+        let objection = match symlink_metadata(&file) {
+            Ok(about) => ownership::objection(&about, Writers::Group),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(unavailable(&file, &error)),
+        };
+        if let Some(why) = objection {
+            return Err(not_ours(&file, &why));
+        }
+    }
+    Ok(())
+}
+
+fn not_ours(file: &Path, why: &str) -> Error {
+    Cause::StoreUnsafe.with(format!("{}: {why}", file.display()))
+}
+
 impl Link {
     /// Opens the existing file at `path`, which is `identity`. `StoreBusy` means: wait and try again.
     pub(super) fn open(process: &'static Process, path: &Path, identity: Identity) -> Result<Self> {
+        if let Some(why) = ownership::objection_to_link(path).map_err(|error| unavailable(path, &error))? {
+            return Err(not_ours(path, &why));
+        }
+        // SQLite's other files lie beside the one that a link leads to.
+        let real = path.canonicalize().map_err(|error| unavailable(path, &error))?;
+        check_owner(&real)?;
+        let link = Self::open_file(process, &real, identity)?;
+        // Once more, now that SQLite has its files: one of them was perhaps put there in between.
+        check_owner(&real)?;
+        Ok(link)
+    }
+
+    fn open_file(process: &'static Process, path: &Path, identity: Identity) -> Result<Self> {
         process::inside(|| {
             let found = open(path, false).map(|found| (found, false)).or_else(|stop| {
                 // Without its -wal and -shm files a store cannot be read in a place that cannot be written

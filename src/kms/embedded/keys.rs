@@ -1,0 +1,150 @@
+//! The KMS keys of an embedded KMS, as its file holds them.
+
+use super::DEFAULT_ALIAS;
+use super::exception::Exception;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+use zeroize::Zeroizing;
+
+/// The version of the file.
+pub(super) const VERSION: u32 = 1;
+/// Where keys made here say they are.
+const REGION: &str = "us-east-1";
+/// The account of AWS's own examples: belongs to nobody.
+const ACCOUNT: &str = "111122223333";
+
+/// The state of a KMS key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum State {
+    Enabled,
+    Disabled,
+    PendingDeletion,
+    PendingImport,
+    Unavailable,
+}
+
+/// One KMS key.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Key {
+    pub(super) id: String,
+    pub(super) spec: String,
+    pub(super) usage: String,
+    pub(super) state: State,
+    pub(super) origin: String,
+    pub(super) description: String,
+    /// Seconds since 1970.
+    pub(super) created: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) deletion_date: Option<u64>,
+    /// 32 bytes, base64; what a symmetric key seals with.
+    material: String,
+}
+
+impl Key {
+    pub(super) fn new(spec: &str, usage: &str, origin: &str, description: &str) -> Result<Self, Exception> {
+        let mut bytes = Zeroizing::new([0; 48]);
+        getrandom::fill(&mut *bytes)
+            .map_err(|_| Exception::new("KMSInternalException", "the system's random generator failed"))?;
+        let mut id = [0; 16];
+        id.copy_from_slice(&bytes[..16]);
+        Ok(Self {
+            id: uuid::Builder::from_random_bytes(id).into_uuid().to_string(),
+            spec: spec.to_owned(),
+            usage: usage.to_owned(),
+            state: if origin == "EXTERNAL" { State::PendingImport } else { State::Enabled },
+            origin: origin.to_owned(),
+            description: description.to_owned(),
+            created: now(),
+            deletion_date: None,
+            material: STANDARD.encode(&bytes[16..]),
+        })
+    }
+
+    /// The key to seal with.
+    pub(super) fn material(&self) -> Result<Zeroizing<[u8; 32]>, Exception> {
+        let bytes = Zeroizing::new(STANDARD.decode(&self.material).unwrap_or_default());
+        let material = <[u8; 32]>::try_from(bytes.as_slice());
+        material.map(Zeroizing::new).map_err(|_| Exception::new("KMSInternalException", "the key file is damaged"))
+    }
+}
+
+/// All that is in the file.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Keys {
+    pub(super) version: u32,
+    region: String,
+    pub(super) account: String,
+    pub(super) keys: Vec<Key>,
+    /// From `alias/…` to key id.
+    pub(super) aliases: BTreeMap<String, String>,
+}
+
+impl Keys {
+    /// One key and its alias.
+    pub(super) fn new() -> Result<Self, Exception> {
+        let key = Key::new("SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT", "AWS_KMS", "made by the embedded KMS")?;
+        let aliases = BTreeMap::from([(DEFAULT_ALIAS.to_owned(), key.id.clone())]);
+        Ok(Self { version: VERSION, region: REGION.to_owned(), account: ACCOUNT.to_owned(), keys: vec![key], aliases })
+    }
+
+    /// The ARN of a key id or an alias.
+    pub(super) fn arn(&self, resource: &str) -> String {
+        let kind = if resource.starts_with("alias/") { "" } else { "key/" };
+        format!("arn:aws:kms:{}:{}:{kind}{resource}", self.region, self.account)
+    }
+
+    /// The key that a key id, key ARN, alias or alias ARN names.
+    pub(super) fn find(&self, name: &str) -> Result<&Key, Exception> {
+        let missing = || {
+            let kind = if name.contains("alias/") { "Alias" } else { "Key" };
+            let arn = if name.starts_with("arn:") { name.to_owned() } else { self.arn(name) };
+            Exception::new("NotFoundException", format!("{kind} '{arn}' does not exist"))
+        };
+        let local = match name.strip_prefix("arn:") {
+            None => name,
+            // partition, service, Region, account, resource
+            Some(_) => match name.splitn(6, ':').nth(5) {
+                Some(resource) if self.arn(resource.strip_prefix("key/").unwrap_or(resource)) == name => {
+                    resource.strip_prefix("key/").unwrap_or(resource)
+                }
+                _ => return Err(missing()),
+            },
+        };
+        let id = self.aliases.get(local).map_or(local, String::as_str);
+        let key = self.keys.iter().find(|key| key.id == id);
+        key.filter(|key| key.deletion_date.is_none_or(|date| now() < date)).ok_or_else(missing)
+    }
+
+    pub(super) fn find_mut(&mut self, name: &str) -> Result<&mut Key, Exception> {
+        let id = self.find(name)?.id.clone();
+        self.keys
+            .iter_mut()
+            .find(|key| key.id == id)
+            .ok_or_else(|| Exception::new("NotFoundException", format!("Key '{id}' does not exist")))
+    }
+}
+
+/// Seconds since 1970.
+pub(super) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_found_by_each_of_its_names() {
+        let keys = Keys::new().unwrap();
+        let id = &keys.keys[0].id;
+        for name in [id.clone(), keys.arn(id), DEFAULT_ALIAS.to_owned(), keys.arn(DEFAULT_ALIAS)] {
+            assert_eq!(&keys.find(&name).unwrap_or_else(|e| panic!("{e:?}")).id, id, "{name}");
+        }
+        for name in ["alias/other", "x", "arn:aws:kms:eu-west-1:111122223333:key/x", "arn:", ""] {
+            assert_eq!(keys.find(name).err().unwrap().code, "NotFoundException", "{name}");
+        }
+    }
+}

@@ -164,11 +164,7 @@ pub(super) unsafe fn parameter(mechanism: &CK_MECHANISM) -> Result<Parameter> {
                 let pss: CK_RSA_PKCS_PSS_PARAMS = structure(mechanism).ok_or_else(bad)?;
                 Parameter::Pss { hash: pss.hashAlg, mgf: pss.mgf, salt_len: pss.sLen }
             }
-            Needs::Oaep => {
-                let oaep: CK_RSA_PKCS_OAEP_PARAMS = structure(mechanism).ok_or_else(bad)?;
-                let label = bytes(oaep.pSourceData.cast(), oaep.ulSourceDataLen).map_err(|_| bad())?;
-                Parameter::Oaep { hash: oaep.hashAlg, mgf: oaep.mgf, source: oaep.source, label: label.to_vec() }
-            }
+            Needs::Oaep => structure(mechanism).and_then(|params| oaep(&params)).ok_or_else(bad)?,
             Needs::EddsaOrNothing => {
                 let eddsa: CK_EDDSA_PARAMS = structure(mechanism).ok_or_else(bad)?;
                 let context = bytes(eddsa.pContextData, eddsa.ulContextDataLen).map_err(|_| bad())?;
@@ -179,6 +175,16 @@ pub(super) unsafe fn parameter(mechanism: &CK_MECHANISM) -> Result<Parameter> {
                 // Longer than any of them: not worth a copy.
                 let iv = iv.get(..iv.len().min(LONGEST_IV)).unwrap_or_default();
                 Parameter::Bytes(iv.to_vec())
+            }
+            Needs::RsaAesKeyWrap => {
+                let wrap: CK_RSA_AES_KEY_WRAP_PARAMS = structure(mechanism).ok_or_else(bad)?;
+                let oaep = oaep(&value(wrap.pOAEPParams).map_err(|_| bad())?).ok_or_else(bad)?;
+                Parameter::RsaAesKeyWrap { key_bits: wrap.ulAESKeyBits, oaep: Box::new(oaep) }
+            }
+            Needs::EcdhAesKeyWrap => {
+                let wrap: CK_ECDH_AES_KEY_WRAP_PARAMS = structure(mechanism).ok_or_else(bad)?;
+                let shared = bytes(wrap.pSharedData, wrap.ulSharedDataLen).map_err(|_| bad())?;
+                Parameter::EcdhAesKeyWrap { key_bits: wrap.ulAESKeyBits, kdf: wrap.kdf, shared: shared.to_vec() }
             }
             Needs::Derivation => Parameter::Derivation(derivation::parameter(row, mechanism)?),
             Needs::MacLength => Parameter::Number(structure::<CK_MAC_GENERAL_PARAMS>(mechanism).ok_or_else(bad)?),
@@ -205,6 +211,14 @@ pub(super) unsafe fn parameter(mechanism: &CK_MECHANISM) -> Result<Parameter> {
             }
         })
     }
+}
+
+/// # Safety
+/// The label is null or good for its length.
+unsafe fn oaep(params: &CK_RSA_PKCS_OAEP_PARAMS) -> Option<Parameter> {
+    // SAFETY: the caller's promise, passed on.
+    let label = unsafe { bytes(params.pSourceData.cast(), params.ulSourceDataLen) }.ok()?.to_vec();
+    Some(Parameter::Oaep { hash: params.hashAlg, mgf: params.mgf, source: params.source, label })
 }
 
 /// The parameter as a `T`, if it has a `T`'s length.

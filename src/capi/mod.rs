@@ -21,6 +21,7 @@ mod session;
 mod slot;
 #[cfg(test)]
 mod tests;
+mod wrap;
 
 pub use deviations::DEVIATIONS;
 pub use functions::*;

@@ -5,7 +5,7 @@ use super::der_writer::{BIT_STRING, INTEGER, OCTET_STRING, SEQUENCE, element, tr
 use super::pkcs8::{self, Algorithm};
 use super::private::{Inner, array, ed25519_pair};
 use super::stack::{LOAD, WipedAfter};
-use super::{Curve, MlKemSet, PrivateKey, PublicKey, PublicParts, Secret, rsa_numbers};
+use super::{Curve, KeyKind, MlKemSet, PrivateKey, PublicKey, PublicParts, Secret, rsa_numbers};
 use crate::error::{Cause, Error, Result};
 
 /// The numbers that a private key consists of. Numbers are big-endian; leading zeros do not matter.
@@ -110,6 +110,19 @@ impl PrivateKey {
             *expanded = None;
         }
         encode(&components, Some(&self.public_key().parts()?))
+    }
+}
+
+impl PublicKey {
+    /// The most bytes that the private key has as PKCS#8: somewhat more than it will have.
+    pub fn private_key_len(&self) -> usize {
+        match self.kind() {
+            // Modulus and private exponent, and five numbers of half their length, each with a header.
+            KeyKind::Rsa { bits } => 9 * (bits.div_ceil(16) as usize + 1) + 128,
+            KeyKind::Ec(curve) => 3 * curve.field_len() + 64,
+            KeyKind::Ed25519 | KeyKind::X25519 => 48,
+            KeyKind::MlKem(set) => set.private_key_len() + 28,
+        }
     }
 }
 

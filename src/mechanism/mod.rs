@@ -11,6 +11,7 @@ mod kem;
 mod params;
 mod signature;
 mod table;
+mod wrap;
 
 pub use aead::MessageParams;
 pub use aes::{aes, mac};
@@ -22,6 +23,7 @@ pub use kem::Encapsulation;
 pub use params::{Given, Params};
 pub use signature::Signature;
 pub use table::{Family, Info, MECHANISMS, Mechanism, Needs, find, for_key_type};
+pub use wrap::{Wrapping, WrappingKey};
 
 use crate::error::{Cause, Result};
 use cryptoki_sys::*;

@@ -1,8 +1,8 @@
 //! Mechanism parameters, checked and typed.
 
-use super::derive_params::{Derivation, GivenDerivation};
+use super::derive_params::{Derivation, GivenDerivation, shared_secret_kdf};
 use super::table::{Mechanism, Needs};
-use crate::crypto::{AES_BLOCK_LEN, AesMode, Hash};
+use crate::crypto::{AES_BLOCK_LEN, AesMode, Hash, SharedSecretKdf};
 use crate::error::{Cause, Result};
 use cryptoki_sys::*;
 
@@ -71,6 +71,22 @@ pub enum Given {
     },
     /// What a derivation takes.
     Derivation(GivenDerivation),
+    /// `CK_RSA_AES_KEY_WRAP_PARAMS`.
+    RsaAesKeyWrap {
+        /// `ulAESKeyBits`.
+        key_bits: CK_ULONG,
+        /// `pOAEPParams`, as [`Given::Oaep`].
+        oaep: Box<Given>,
+    },
+    /// `CK_ECDH_AES_KEY_WRAP_PARAMS`.
+    EcdhAesKeyWrap {
+        /// `ulAESKeyBits`.
+        key_bits: CK_ULONG,
+        /// `kdf`.
+        kdf: CK_EC_KDF_TYPE,
+        /// `pSharedData`.
+        shared: Vec<u8>,
+    },
     /// Bytes that are none of these.
     Other,
 }
@@ -137,6 +153,22 @@ pub enum Params {
     MacLength(usize),
     /// Of a derivation.
     Derivation(Derivation),
+    /// RSA with AES key wrap.
+    RsaAesKeyWrap {
+        /// Of the random AES key, in bytes.
+        key_len: usize,
+        /// How it is encrypted, as [`Params::Oaep`].
+        oaep: Box<Params>,
+    },
+    /// Diffie-Hellman with AES key wrap.
+    EcdhAesKeyWrap {
+        /// Of the derived AES key, in bytes.
+        key_len: usize,
+        /// How it is derived; `None` if it is a part of the shared secret.
+        kdf: Option<SharedSecretKdf>,
+        /// What both parties know.
+        shared: Vec<u8>,
+    },
 }
 
 /// The variants of EdDSA.
@@ -197,14 +229,16 @@ impl Params {
                 let salt_len = usize::try_from(*salt_len).ok().filter(|len| *len <= 1024).ok_or_else(|| bad("sLen"))?;
                 Ok(Self::Pss { hash, mgf: mgf(*function)?, salt_len })
             }
-            (Needs::Oaep, Given::Oaep { hash: hash_alg, mgf: function, source, label }) => match *source {
-                // Some clients leave `source` at zero when there is no label.
-                0 if label.is_empty() => Ok(Self::Oaep { hash: hash(*hash_alg)?, mgf: mgf(*function)?, label: vec![] }),
-                CKZ_DATA_SPECIFIED => {
-                    Ok(Self::Oaep { hash: hash(*hash_alg)?, mgf: mgf(*function)?, label: label.clone() })
-                }
-                _ => Err(bad("source")),
-            },
+            (Needs::RsaAesKeyWrap, Given::RsaAesKeyWrap { key_bits, oaep }) => {
+                let key_len = aes_len(*key_bits).ok_or_else(|| bad("ulAESKeyBits"))?;
+                Ok(Self::RsaAesKeyWrap { key_len, oaep: Box::new(Self::oaep(oaep).ok_or_else(|| bad("pOAEPParams"))?) })
+            }
+            (Needs::EcdhAesKeyWrap, Given::EcdhAesKeyWrap { key_bits, kdf, shared }) => {
+                let key_len = aes_len(*key_bits).ok_or_else(|| bad("ulAESKeyBits"))?;
+                let kdf = shared_secret_kdf(*kdf, shared)?;
+                Ok(Self::EcdhAesKeyWrap { key_len, kdf, shared: shared.clone() })
+            }
+            (Needs::Oaep, given) => Self::oaep(given).ok_or_else(|| bad("CK_RSA_PKCS_OAEP_PARAMS")),
             (Needs::EddsaOrNothing, Given::Nothing) => Ok(Self::Eddsa(Eddsa::Pure)),
             (Needs::EddsaOrNothing, Given::Eddsa { prehash, context }) if context.len() <= MAX_CONTEXT => {
                 Ok(Self::Eddsa(match (prehash, context.is_empty()) {
@@ -247,6 +281,24 @@ impl Params {
 
 fn exactly<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
     bytes.try_into().ok()
+}
+
+impl Params {
+    fn oaep(given: &Given) -> Option<Self> {
+        let Given::Oaep { hash: hash_alg, mgf: function, source, label } = given else { return None };
+        let (hash, mgf) = (hash(*hash_alg).ok()?, mgf(*function).ok()?);
+        match *source {
+            // Some clients leave `source` at zero when there is no label.
+            0 if label.is_empty() => Some(Self::Oaep { hash, mgf, label: vec![] }),
+            CKZ_DATA_SPECIFIED => Some(Self::Oaep { hash, mgf, label: label.clone() }),
+            _ => None,
+        }
+    }
+}
+
+/// The length in bytes of an AES key of so many bits.
+fn aes_len(bits: CK_ULONG) -> Option<usize> {
+    matches!(bits, 128 | 192 | 256).then_some(bits as usize / 8)
 }
 
 #[cfg(test)]

@@ -114,6 +114,14 @@ pub enum Family {
     PublicFromPrivate,
     /// ML-KEM.
     MlKem,
+    /// RSAES-OAEP of a random key, with which AES key wrap wraps.
+    RsaAesKeyWrap,
+    /// Diffie-Hellman with a fresh key pair, and AES key wrap with what is derived.
+    EcdhAesKeyWrap,
+    /// The same with its cofactor.
+    EcdhCofactorAesKeyWrap,
+    /// The same on a Montgomery curve.
+    EcdhMontgomeryAesKeyWrap,
 }
 
 /// What parameter a mechanism takes.
@@ -143,6 +151,10 @@ pub enum Needs {
     MacLength,
     /// What its derivation takes.
     Derivation,
+    /// `CK_RSA_AES_KEY_WRAP_PARAMS`.
+    RsaAesKeyWrap,
+    /// `CK_ECDH_AES_KEY_WRAP_PARAMS`.
+    EcdhAesKeyWrap,
 }
 
 /// A row of the table.
@@ -172,6 +184,7 @@ const RECOVERS: CK_FLAGS = CKF_SIGN_RECOVER | CKF_VERIFY_RECOVER;
 const CRYPTS_MESSAGES: CK_FLAGS = CKF_MESSAGE_ENCRYPT | CKF_MESSAGE_DECRYPT | CKF_MULTI_MESSAGE;
 const CRYPTS: CK_FLAGS = CKF_ENCRYPT | CKF_DECRYPT;
 const ENCAPSULATES: CK_FLAGS = CKF_ENCAPSULATE | CKF_DECAPSULATE;
+const WRAPS: CK_FLAGS = CKF_WRAP | CKF_UNWRAP;
 const CURVES: CK_FLAGS = CKF_EC_F_P | CKF_EC_OID | CKF_EC_NAMEDCURVE | CKF_EC_UNCOMPRESS | CKF_EC_COMPRESS;
 /// Key pairs are made in three sizes; public keys of these are imported as well.
 const RSA: (CK_ULONG, CK_ULONG) = (2048, 4096);
@@ -235,9 +248,9 @@ static FAMILIES: &[FamilyRow] = &[
     ),
     family(Family::MlKemKeyPairGen, &[CKK_ML_KEM], Needs::Nothing, CKF_GENERATE_KEY_PAIR, ML_KEM),
     family(Family::RsaPkcsHash, &[CKK_RSA], Needs::Nothing, SIGNS, RSA),
-    family(Family::RsaPkcs, &[CKK_RSA], Needs::Nothing, SIGNS | RECOVERS | CRYPTS | ENCAPSULATES, RSA),
+    family(Family::RsaPkcs, &[CKK_RSA], Needs::Nothing, SIGNS | RECOVERS | CRYPTS | WRAPS | ENCAPSULATES, RSA),
     family(Family::RsaPss, &[CKK_RSA], Needs::Pss, SIGNS, RSA),
-    family(Family::RsaOaep, &[CKK_RSA], Needs::Oaep, CRYPTS | ENCAPSULATES, RSA),
+    family(Family::RsaOaep, &[CKK_RSA], Needs::Oaep, CRYPTS | WRAPS | ENCAPSULATES, RSA),
     family(Family::RsaX509, &[CKK_RSA], Needs::Nothing, SIGNS | RECOVERS | CRYPTS, RSA),
     family(Family::Ecdsa, &[CKK_EC], Needs::Nothing, SIGNS | CURVES, EC),
     // GnuTLS 3.7 names this mechanism when it generates a key pair.
@@ -254,18 +267,18 @@ static FAMILIES: &[FamilyRow] = &[
     family(Family::HmacKeyGen, &[], Needs::Nothing, CKF_GENERATE, MAC_KEY_GEN),
     family(Family::AesEcb, &[CKK_AES], Needs::Nothing, CRYPTS, AES),
     family(Family::AesCbc, &[CKK_AES], Needs::Iv, CRYPTS, AES),
-    family(Family::AesCbcPad, &[CKK_AES], Needs::Iv, CRYPTS, AES),
+    family(Family::AesCbcPad, &[CKK_AES], Needs::Iv, CRYPTS | WRAPS, AES),
     family(Family::AesCts, &[CKK_AES], Needs::Iv, CRYPTS, AES),
     family(Family::AesCtr, &[CKK_AES], Needs::Ctr, CRYPTS, AES),
-    family(Family::AesGcm, &[CKK_AES], Needs::Gcm, CRYPTS | CRYPTS_MESSAGES, AES),
-    family(Family::AesCcm, &[CKK_AES], Needs::Ccm, CRYPTS | CRYPTS_MESSAGES, AES),
+    family(Family::AesGcm, &[CKK_AES], Needs::Gcm, CRYPTS | CRYPTS_MESSAGES | WRAPS, AES),
+    family(Family::AesCcm, &[CKK_AES], Needs::Ccm, CRYPTS | CRYPTS_MESSAGES | WRAPS, AES),
     family(Family::AesOfb, &[CKK_AES], Needs::Iv, CRYPTS, AES),
     family(Family::AesCfb128, &[CKK_AES], Needs::Iv, CRYPTS, AES),
     family(Family::AesCfb8, &[CKK_AES], Needs::Iv, CRYPTS, AES),
     family(Family::AesCfb1, &[CKK_AES], Needs::Iv, CRYPTS, AES),
-    family(Family::AesKeyWrap, &[CKK_AES], Needs::HalfBlockOrNothing, CRYPTS, AES),
-    family(Family::AesKeyWrapPadded, &[CKK_AES], Needs::QuarterBlockOrNothing, CRYPTS, AES),
-    family(Family::AesKeyWrapPkcs7, &[CKK_AES], Needs::HalfBlockOrNothing, CRYPTS, AES),
+    family(Family::AesKeyWrap, &[CKK_AES], Needs::HalfBlockOrNothing, CRYPTS | WRAPS, AES),
+    family(Family::AesKeyWrapPadded, &[CKK_AES], Needs::QuarterBlockOrNothing, CRYPTS | WRAPS, AES),
+    family(Family::AesKeyWrapPkcs7, &[CKK_AES], Needs::HalfBlockOrNothing, CRYPTS | WRAPS, AES),
     // Each takes the keys of its own hash as well.
     family(Family::Hmac, &[CKK_GENERIC_SECRET], Needs::Nothing, SIGNS, MAC),
     family(Family::HmacGeneral, &[CKK_GENERIC_SECRET], Needs::MacLength, SIGNS, MAC),
@@ -295,6 +308,10 @@ static FAMILIES: &[FamilyRow] = &[
     family(Family::ExtractKey, SECRETS, Needs::Derivation, CKF_DERIVE, MAC),
     family(Family::AesEcbData, &[CKK_AES], Needs::Derivation, CKF_DERIVE, AES),
     family(Family::AesCbcData, &[CKK_AES], Needs::Derivation, CKF_DERIVE, AES),
+    family(Family::RsaAesKeyWrap, &[CKK_RSA], Needs::RsaAesKeyWrap, WRAPS, RSA),
+    family(Family::EcdhAesKeyWrap, &[CKK_EC, CKK_EC_MONTGOMERY], Needs::EcdhAesKeyWrap, WRAPS | CURVES, (255, 521)),
+    family(Family::EcdhCofactorAesKeyWrap, &[CKK_EC], Needs::EcdhAesKeyWrap, WRAPS | CURVES, EC),
+    family(Family::EcdhMontgomeryAesKeyWrap, &[CKK_EC_MONTGOMERY], Needs::EcdhAesKeyWrap, WRAPS | CURVES, EDWARDS),
     family(Family::PublicFromPrivate, PRIVATES, Needs::Derivation, CKF_DERIVE, (255, 8192)),
 ];
 
@@ -442,6 +459,10 @@ mechanisms! {
     CKM_AES_CBC_ENCRYPT_DATA     AesCbcData;
     CKM_PUB_KEY_FROM_PRIV_KEY    PublicFromPrivate;
     CKM_ML_KEM                   MlKem;
+    CKM_RSA_AES_KEY_WRAP         RsaAesKeyWrap;
+    CKM_ECDH_AES_KEY_WRAP        EcdhAesKeyWrap;
+    CKM_ECDH_COF_AES_KEY_WRAP    EcdhCofactorAesKeyWrap;
+    CKM_ECDH_X_AES_KEY_WRAP      EcdhMontgomeryAesKeyWrap;
 }
 
 /// The type of the keys that are for HMAC with one hash.
@@ -517,9 +538,9 @@ pub fn find(id: CK_MECHANISM_TYPE) -> Option<&'static Mechanism> {
 
 /// Every mechanism that uses keys of a type (key-pair generation is none of them).
 pub fn for_key_type(key_type: CK_KEY_TYPE) -> impl Iterator<Item = &'static Mechanism> {
-    MECHANISMS
-        .iter()
-        .filter(move |row| row.takes(key_type) && row.flags() & (SIGNS | CRYPTS | CKF_DERIVE | ENCAPSULATES) != 0)
+    MECHANISMS.iter().filter(move |row| {
+        row.takes(key_type) && row.flags() & (SIGNS | CRYPTS | WRAPS | CKF_DERIVE | ENCAPSULATES) != 0
+    })
 }
 
 #[cfg(test)]

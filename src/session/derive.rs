@@ -226,7 +226,7 @@ impl Session {
 }
 
 /// `MechanismInvalid` if the key does not allow the mechanism.
-pub(super) fn check_allowed(key: &Attributes, row: &Mechanism) -> Result<()> {
+fn check_allowed(key: &Attributes, row: &Mechanism) -> Result<()> {
     match key.get(&CKA_ALLOWED_MECHANISMS) {
         Some(allowed) if !attribute::ulongs(allowed).any(|id| id == row.id) => {
             Err(Cause::MechanismInvalid.with(format!("{} is not in CKA_ALLOWED_MECHANISMS", row.name)))

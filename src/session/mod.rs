@@ -24,6 +24,7 @@ mod table;
 mod use_of_key;
 mod verify;
 mod verify_signature;
+mod wrap;
 
 pub use handles::Object;
 pub use login::Who;

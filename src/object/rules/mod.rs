@@ -177,7 +177,8 @@ const SECRET: &[Rule] = &[
 const fn secret_usages(ciphers: bool, macs: bool, derives: bool) -> [Rule; 7] {
     [
         rule(CKA_ENCRYPT, May, May, on(ciphers), Free).usage("encrypt"),
-        rule(CKA_DECRYPT, May, May, on(ciphers), Free).usage("decrypt"),
+        // A key that wrapped sensitive keys must not decrypt them afterwards.
+        rule(CKA_DECRYPT, May, May, on(ciphers), OnceFalse).usage("decrypt"),
         rule(CKA_SIGN, May, May, on(macs), Free).usage("sign"),
         rule(CKA_VERIFY, May, May, on(macs), Free).usage("verify"),
         rule(CKA_WRAP, May, May, on(ciphers), Free).usage("wrap"),

@@ -68,9 +68,11 @@ impl Session {
         })
     }
 
-    /// `C_DigestKey`: the next part is the value of a secret key. `KeyIndigestible` for other keys, and for one whose
-    /// `CKA_ALLOWED_MECHANISMS` do not name the digest.
+    /// `C_DigestKey`: the next part is the value of a secret key. `KeyIndigestible` for other keys, for one whose
+    /// `CKA_ALLOWED_MECHANISMS` do not name the digest, and for one that may not be revealed: HMAC takes the digest
+    /// of a long key in its place, and the digest of a short one can be guessed from.
     pub fn digest_key(&self, key: CK_OBJECT_HANDLE) -> Result<()> {
+        let login = self.slot.login_epoch();
         self.digesting.advance(
             |_| Ok(None),
             |digesting| {
@@ -80,6 +82,9 @@ impl Session {
                     Some(CKO_SECRET_KEY) => {}
                     Some(CKO_PUBLIC_KEY | CKO_PRIVATE_KEY) => return Err(Cause::KeyIndigestible.into()),
                     _ => return Err(Cause::KeyHandleInvalid.with("the object is no key")),
+                }
+                if attributes.is(CKA_SENSITIVE) || !attributes.is(CKA_EXTRACTABLE) {
+                    return Err(Cause::KeyIndigestible.with("CKA_SENSITIVE, or not CKA_EXTRACTABLE"));
                 }
                 if let Some(allowed) = attributes.get(&CKA_ALLOWED_MECHANISMS)
                     && !attribute::ulongs(allowed).any(|id| id == digesting.mechanism.id)
@@ -93,7 +98,9 @@ impl Session {
                     Ok(())
                 })
             },
-        )
+        )?;
+        self.end_with_login(&self.digesting, login);
+        Ok(())
     }
 
     /// `C_DigestFinal`.

@@ -35,7 +35,10 @@ impl Digesting {
     /// Goes on from such a state.
     pub(super) fn restore(hash: Hash, state: &[u8]) -> Option<Self> {
         let mechanism = MECHANISMS.iter().find(|row| row.family == Family::Digest && row.hash == Some(hash))?;
-        Some(Self { mechanism, hash, digester: Some(Digester::restore(hash, state)?), has_key: false })
+        let digester = Digester::restore(hash, state)?;
+        // Where nothing was digested yet, data may still come in one part.
+        let is_new = Digester::new(hash).save().is_some_and(|new| new.expose() == state);
+        Some(Self { mechanism, hash, digester: (!is_new).then_some(digester), has_key: false })
     }
 }
 

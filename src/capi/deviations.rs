@@ -37,6 +37,10 @@ pub const DEVIATIONS: &[(&str, &str)] = &[
         "C_FindObjectsInit",
         "Profile and mechanism objects are found only if the template names their class. No search matches the value of a key.",
     ),
+    (
+        "C_DigestKey",
+        "Only for a key that is extractable and not sensitive, `CKR_KEY_INDIGESTIBLE` otherwise: the digest of a long HMAC key is as good as the key.",
+    ),
     ("C_GetOperationState", "SHA-1 and SHA-2 digests can be saved; anything else is `CKR_STATE_UNSAVEABLE`."),
     ("C_GetSessionValidationFlags", "Always 0: nothing here is validated."),
     (

@@ -61,7 +61,7 @@ impl Object {
 
 /// How long an object of the token may be used as it was read, before it is looked at again. Another
 /// process's change is noticed after this time; its own are at once.
-const FRESH: Duration = Duration::from_secs(1);
+pub(super) const FRESH: Duration = Duration::from_secs(1);
 
 /// The last object handle: never used again in this process, nor in its children, whatever is
 /// initialised and finalised.
@@ -190,17 +190,18 @@ impl Handles {
         handle
     }
 
-    /// The object under a handle, as it is now up to [`FRESH`]; `ObjectHandleInvalid` if there is none
+    /// The object under a handle, as it was at most `oldest` ago; `ObjectHandleInvalid` if there is none
     /// or it may not be seen. `get` reads an object of the token.
     pub(super) fn object(
         &self,
         handle: CK_OBJECT_HANDLE,
         sees_private: bool,
+        oldest: Duration,
         get: impl FnOnce(&ObjectId) -> Result<Option<ObjectRecord>>,
     ) -> Result<Arc<Object>> {
         let known = self.read().by_handle.get(&handle).cloned().ok_or(Cause::ObjectHandleInvalid)?;
         let object = match known.seen() {
-            Some((at, object)) if known.session.is_some() || at.elapsed() < FRESH => object,
+            Some((at, object)) if known.session.is_some() || at.elapsed() < oldest => object,
             seen => {
                 let Some(record) = get(&known.id)? else {
                     self.forget(handle);
@@ -306,7 +307,7 @@ mod tests {
     }
 
     fn is_there(handles: &Handles, handle: CK_OBJECT_HANDLE) -> bool {
-        handles.object(handle, true, |_| Ok(None)).is_ok()
+        handles.object(handle, true, FRESH, |_| Ok(None)).is_ok()
     }
 
     #[test]

@@ -138,7 +138,7 @@ impl Session {
         data: Result<&[u8]>,
         room: Room,
     ) -> Result<MessageOutcome> {
-        self.message_encryption.within(|crypting| {
+        self.within(&self.message_encryption, |crypting| {
             crypting.check_between_messages()?;
             let (mut params, aad, data) = (params?, aad?, data?);
             params.cipher(crypting.mechanism, Direction::Encrypt, aad)?;
@@ -164,7 +164,7 @@ impl Session {
         data: Result<&[u8]>,
         room: Room,
     ) -> Result<Outcome> {
-        self.message_decryption.within(|crypting| {
+        self.within(&self.message_decryption, |crypting| {
             crypting.check_between_messages()?;
             let (params, tag, aad, data) = (params?, tag?, aad?, data?);
             let cipher = params.cipher(crypting.mechanism, Direction::Decrypt, aad)?;
@@ -183,7 +183,7 @@ impl Session {
         params: Result<MessageParams>,
         aad: Result<&[u8]>,
     ) -> Result<Option<Vec<u8>>> {
-        self.message_crypting(direction).within(|crypting| {
+        self.within(self.message_crypting(direction), |crypting| {
             crypting.check_between_messages()?;
             let (mut params, aad) = (params?, aad?);
             params.cipher(crypting.mechanism, direction, aad)?;
@@ -209,7 +209,7 @@ impl Session {
         room: Room,
         last: bool,
     ) -> Result<MessageOutcome> {
-        self.message_encryption.within(|crypting| {
+        self.within(&self.message_encryption, |crypting| {
             // Taken out, so that an error ends it.
             let mut message = crypting.message.take().ok_or(Cause::OperationNotInitialized)?;
             crypting.key.check_login(&self.slot)?;
@@ -240,7 +240,7 @@ impl Session {
         part: Result<&[u8]>,
         room: Room,
     ) -> Result<Outcome> {
-        self.message_decryption.within(|crypting| {
+        self.within(&self.message_decryption, |crypting| {
             // Taken out, so that an error ends it.
             let mut message = crypting.message.take().ok_or(Cause::OperationNotInitialized)?;
             crypting.key.check_login(&self.slot)?;
@@ -267,7 +267,7 @@ impl Session {
 
     /// `C_MessageEncryptFinal` and `C_MessageDecryptFinal`. `OperationActive` while a message is under way.
     pub fn message_crypt_final(&self, direction: Direction) -> Result<()> {
-        self.message_crypting(direction).within(|crypting| crypting.check_between_messages())?;
+        self.within(self.message_crypting(direction), |crypting| crypting.check_between_messages())?;
         self.message_crypting(direction).take().map(drop)
     }
 }

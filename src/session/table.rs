@@ -141,7 +141,7 @@ impl Session {
     }
 
     /// The slots of all operations that may use a private or secret key.
-    pub(super) fn keyed(&self) -> [&dyn KeyedSlot; 9] {
+    pub(super) fn keyed(&self) -> [&dyn KeyedSlot; 10] {
         [
             &self.signing,
             &self.verifying,
@@ -152,6 +152,7 @@ impl Session {
             &self.message_encryption,
             &self.message_decryption,
             &self.message_signing,
+            &self.message_verifying,
         ]
     }
 }

@@ -3,6 +3,7 @@
 use super::handles::Object;
 use super::operation::{AnySlot, Slot as Operation};
 use super::slot::Slot;
+use super::table::Session;
 use crate::crypto::Key;
 use crate::error::{Cause, Error, Result};
 use crate::host::log;
@@ -14,7 +15,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// A private or secret key that an operation was started with.
+/// A private or secret key that an operation was started with. Its clones belong to the same login.
+#[derive(Clone)]
 pub(super) struct UseOfKey {
     object: Arc<Object>,
     mechanism: &'static Mechanism,
@@ -54,6 +56,23 @@ impl<T: Keyed> KeyedSlot for Operation<T> {
         if self.look(|operation| operation.key().is_some()) == Some(true) {
             self.cancel();
         }
+    }
+}
+
+impl Session {
+    /// Works on a message-based operation, which outlives its messages, whatever becomes of them, and not its login:
+    /// a logout does not find what is at work, and so in no slot.
+    pub(super) fn within<T: Keyed, R>(
+        &self,
+        operation: &Operation<T>,
+        work: impl FnOnce(&mut T) -> Result<R>,
+    ) -> Result<R> {
+        let result = operation.within(work);
+        let ended = |operation: &mut T| operation.key().is_some_and(|key| key.check_login(&self.slot).is_err());
+        if operation.look(ended) == Some(true) {
+            operation.cancel();
+        }
+        result
     }
 }
 

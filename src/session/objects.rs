@@ -93,7 +93,7 @@ impl Session {
         self.check_writable(attributes.is(CKA_TOKEN), attributes.is(CKA_PRIVATE))?;
         let epoch = self.slot.handles.epoch();
         let copy = self.slot.token.copy(&object.record, object.held(), attributes)?;
-        self.handle_of(copy, epoch)
+        self.handle_of_object(object.copied(copy), epoch)
     }
 
     /// `C_GetAttributeValue`: an answer for each attribute, and no answer stops the others.

@@ -246,6 +246,29 @@ fn vectors_never_come_twice() {
     let mut gcm = Gcm::new(&[0x55; 12], CKG_GENERATE_COUNTER, 92);
     assert_eq!(process.encrypt(gcm.at(), b"", b"data"), Err(BAD));
     assert_eq!(gcm.iv, [0x55; 12]);
+    ok!(module, C_MessageEncryptFinal, session);
+
+    // A copy has the same key, and so the same counter.
+    let (mut copy, mut sealed) = (0, 0);
+    ok!(module, C_CopyObject, session, key, null_mut(), 0, &mut copy);
+    ok!(module, C_MessageEncryptInit, session, &mut mechanism(CKM_AES_GCM), copy);
+    let mut gcm = Gcm::new(&[7; 12], CKG_GENERATE_COUNTER, 32);
+    process.encrypt(gcm.at(), b"", b"data").unwrap();
+    assert!(u64::from_be_bytes(gcm.iv[4..].try_into().unwrap()) > made, "{:02x?}", gcm.iv);
+    ok!(module, C_MessageEncryptFinal, session);
+    // A sealed key has users who do not know of each other's counters.
+    ok!(module, C_CopyObject, session, key, [attr(CKA_TOKEN, &[1])].as_mut_ptr(), 1, &mut sealed);
+    ok!(module, C_MessageEncryptInit, session, &mut mechanism(CKM_AES_GCM), sealed);
+    for (generator, result) in [
+        (CKG_GENERATE_COUNTER, Err(BAD)),
+        (CKG_GENERATE_COUNTER_XOR, Err(BAD)),
+        (CKG_GENERATE, Ok(4)),
+        (CKG_GENERATE_RANDOM, Ok(4)),
+    ] {
+        let mut gcm = Gcm::new(&[7; 12], generator, 32);
+        assert_eq!(process.encrypt(gcm.at(), b"", b"data").map(|data| data.len()), result, "{generator}");
+        assert_eq!(gcm.iv == [7; 12], result.is_err());
+    }
 }
 
 #[test]

@@ -45,7 +45,7 @@ pub const DEVIATIONS: &[(&str, &str)] = &[
     ("C_GetSessionValidationFlags", "Always 0: nothing here is validated."),
     (
         "C_MessageEncryptInit",
-        "`CKM_AES_GCM` and `CKM_AES_CCM`. The counts behind generated IVs are kept in the process.",
+        "`CKM_AES_GCM` and `CKM_AES_CCM`. `CKG_GENERATE_COUNTER` and `CKG_GENERATE_COUNTER_XOR` are for keys of a session that KMS did not make, whose copies count together; a sealed key answers `CKR_MECHANISM_PARAM_INVALID`.",
     ),
     ("C_GetFunctionStatus", "Always `CKR_FUNCTION_NOT_PARALLEL`, as the specification demands."),
     ("C_CancelFunction", "Always `CKR_FUNCTION_NOT_PARALLEL`, as the specification demands."),

@@ -61,7 +61,7 @@ impl MessageCrypting {
     }
 
     /// Completes the parameters of an encryption; the vector, if one was made.
-    fn complete(&mut self, slot: &Slot, params: &mut MessageParams) -> Result<Option<Vec<u8>>> {
+    fn complete(&mut self, params: &mut MessageParams) -> Result<Option<Vec<u8>>> {
         if self.direction == Direction::Decrypt || params.generator == CKG_NO_GENERATE {
             return Ok(None);
         }
@@ -70,7 +70,7 @@ impl MessageCrypting {
         {
             return Err(Cause::MechanismParamInvalid.with("the IV under the counter has changed"));
         }
-        slot.generate_iv(self.object.record.id, params)?;
+        self.object.generate_iv(params)?;
         Ok(Some(params.iv.clone()))
     }
 
@@ -147,7 +147,7 @@ impl Session {
                 return Ok(MessageOutcome::early(early));
             }
             let tag_len = params.tag_len()?;
-            let iv = crypting.complete(&self.slot, &mut params)?;
+            let iv = crypting.complete(&mut params)?;
             let cipher = params.cipher(crypting.mechanism, Direction::Encrypt, aad)?;
             let output = crypting.start(&self.slot, &cipher)?.run(data)?;
             let (output, tag) = split_tag(output, tag_len);
@@ -188,7 +188,7 @@ impl Session {
             let (mut params, aad) = (params?, aad?);
             params.cipher(crypting.mechanism, direction, aad)?;
             let tag_len = params.tag_len()?;
-            let iv = crypting.complete(&self.slot, &mut params)?;
+            let iv = crypting.complete(&mut params)?;
             let cipher = params.cipher(crypting.mechanism, direction, aad)?;
             let stream = crypting.start(&self.slot, &cipher)?;
             crypting.message = Some(Message { stream, tag_len, waiting: 0 });

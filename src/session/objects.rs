@@ -97,7 +97,7 @@ impl Session {
             let copy = self.slot.token.copy(&object.record, object.held(), attributes)?;
             // A copy of what the object no longer is could do what was just forbidden.
             if self.object_now(handle).is_ok_and(|now| now.record.version == object.record.version) {
-                return self.handle_of(copy, epoch);
+                return self.handle_of_object(object.copied(copy), epoch);
             }
             self.slot.token.discard(&copy)?;
         }

@@ -410,3 +410,36 @@ fn what_is_wrong_ends_no_more_than_its_message() {
     ok!(module, C_Logout, session);
     over();
 }
+
+#[test]
+fn messages_end_when_the_key_permits_them_no_more() {
+    if !alone("messages_end_when_the_key_permits_them_no_more") {
+        return;
+    }
+    let (_place, module, session) = scene();
+    let process = Process { module, session, n: GCM };
+    let (class, kind) = (CKO_SECRET_KEY.to_ne_bytes(), CKK_AES.to_ne_bytes());
+    let template = [attr(CKA_CLASS, &class), attr(CKA_KEY_TYPE, &kind), attr(CKA_VALUE, &[5; 32])];
+    let mut template = [&template[..], &[attr(CKA_TOKEN, &[1])]].concat();
+    let mut key = 0;
+    ok!(module, C_CreateObject, session, template.as_mut_ptr(), 4, &mut key);
+    let message = || {
+        let mut gcm = Gcm::new(&[0; 12], CKG_GENERATE_RANDOM, 0);
+        process.encrypt(gcm.at(), b"", b"data").map(|data| data.len())
+    };
+    let start = || ok!(module, C_MessageEncryptInit, session, &mut mechanism(CKM_AES_GCM), key);
+    let set = |attribute, value: &[u8]| {
+        ok!(module, C_SetAttributeValue, session, key, [attr(attribute, value)].as_mut_ptr(), 1);
+    };
+    start();
+    // Another change is none that ends it.
+    set(CKA_LABEL, b"new");
+    assert_eq!((message(), message()), (Ok(4), Ok(4)));
+    set(CKA_ENCRYPT, &[0]);
+    assert_eq!((message(), message()), (Err(CKR_KEY_FUNCTION_NOT_PERMITTED), Err(NONE)));
+    set(CKA_ENCRYPT, &[1]);
+    start();
+    assert_eq!(message(), Ok(4));
+    ok!(module, C_DestroyObject, session, key);
+    assert_eq!((message(), message()), (Err(CKR_KEY_HANDLE_INVALID), Err(NONE)));
+}

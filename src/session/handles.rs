@@ -266,6 +266,11 @@ impl Handles {
         true
     }
 
+    /// Whether there is a handle of this object.
+    pub(super) fn knows(&self, id: ObjectId) -> bool {
+        self.read().by_id.contains_key(&id)
+    }
+
     /// Ends a handle.
     pub(super) fn forget(&self, handle: CK_OBJECT_HANDLE) {
         self.write().remove(handle);

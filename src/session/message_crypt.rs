@@ -5,7 +5,7 @@ use super::operation::{Outcome, Room, Slot as Operation};
 use super::sign::Demand;
 use super::slot::Slot;
 use super::table::Session;
-use super::use_of_key::{Keyed, UseOfKey};
+use super::use_of_key::{Keyed, Messages, Permit, UseOfKey};
 use crate::crypto::{Aes, AesStream, Direction, Secret};
 use crate::error::{Cause, Result};
 use crate::mechanism::{Mechanism, MessageParams};
@@ -17,6 +17,7 @@ use std::sync::Arc;
 pub(super) struct MessageCrypting {
     mechanism: &'static Mechanism,
     direction: Direction,
+    permit: Permit,
     object: Arc<Object>,
     key: UseOfKey,
     /// What `CKG_GENERATE_COUNTER_XOR` counts on, which must not change.
@@ -51,6 +52,17 @@ pub struct MessageOutcome {
 impl MessageOutcome {
     fn early(outcome: Outcome) -> Self {
         Self { outcome, iv: None, tag: None }
+    }
+}
+
+impl Messages for MessageCrypting {
+    fn permit(&self) -> Permit {
+        self.permit
+    }
+
+    fn renew(&mut self, object: Arc<Object>) {
+        self.key.renew(Arc::clone(&object));
+        self.object = object;
     }
 }
 
@@ -123,10 +135,11 @@ impl Session {
         };
         let demand = Demand { flag, classes: &[CKO_SECRET_KEY], permission };
         self.message_crypting(direction).check_free()?;
+        let permit = Permit { key, mechanism, demand };
         let (mechanism, object) = self.permitted(mechanism, key, &demand)?;
         parameter?;
         let key = UseOfKey::new(&self.slot, Arc::clone(&object), mechanism)?;
-        let crypting = MessageCrypting { mechanism, direction, object, key, xor_base: None, message: None };
+        let crypting = MessageCrypting { mechanism, direction, permit, object, key, xor_base: None, message: None };
         self.message_crypting(direction).start(crypting)
     }
 
@@ -138,7 +151,7 @@ impl Session {
         data: Result<&[u8]>,
         room: Room,
     ) -> Result<MessageOutcome> {
-        self.within(&self.message_encryption, |crypting| {
+        self.within_new(&self.message_encryption, |crypting| {
             crypting.check_between_messages()?;
             let (mut params, aad, data) = (params?, aad?, data?);
             params.cipher(crypting.mechanism, Direction::Encrypt, aad)?;
@@ -164,7 +177,7 @@ impl Session {
         data: Result<&[u8]>,
         room: Room,
     ) -> Result<Outcome> {
-        self.within(&self.message_decryption, |crypting| {
+        self.within_new(&self.message_decryption, |crypting| {
             crypting.check_between_messages()?;
             let (params, tag, aad, data) = (params?, tag?, aad?, data?);
             let cipher = params.cipher(crypting.mechanism, Direction::Decrypt, aad)?;
@@ -183,7 +196,7 @@ impl Session {
         params: Result<MessageParams>,
         aad: Result<&[u8]>,
     ) -> Result<Option<Vec<u8>>> {
-        self.within(self.message_crypting(direction), |crypting| {
+        self.within_new(self.message_crypting(direction), |crypting| {
             crypting.check_between_messages()?;
             let (mut params, aad) = (params?, aad?);
             params.cipher(crypting.mechanism, direction, aad)?;

@@ -5,7 +5,7 @@ use super::operation::{Outcome, Room};
 use super::sign::{Demand, Work};
 use super::slot::Slot;
 use super::table::Session;
-use super::use_of_key::{Keyed, UseOfKey};
+use super::use_of_key::{Keyed, Messages, Permit, UseOfKey};
 use crate::error::{Cause, Result};
 use crate::mechanism::{Given, Request};
 use cryptoki_sys::*;
@@ -14,6 +14,7 @@ use std::sync::Arc;
 /// A message-based signing process. It outlives each of its messages, whatever becomes of them.
 pub(super) struct MessageSigning {
     request: Request,
+    permit: Permit,
     object: Arc<Object>,
     key: UseOfKey,
     /// The message in parts that is under way.
@@ -23,6 +24,17 @@ pub(super) struct MessageSigning {
 impl Keyed for MessageSigning {
     fn key(&mut self) -> Option<&mut UseOfKey> {
         Some(&mut self.key)
+    }
+}
+
+impl Messages for MessageSigning {
+    fn permit(&self) -> Permit {
+        self.permit
+    }
+
+    fn renew(&mut self, object: Arc<Object>) {
+        self.key.renew(Arc::clone(&object));
+        self.object = object;
     }
 }
 
@@ -55,16 +67,17 @@ impl Session {
         const DEMAND: Demand =
             Demand { flag: CKF_MESSAGE_SIGN, classes: &[CKO_PRIVATE_KEY, CKO_SECRET_KEY], permission: CKA_SIGN };
         self.message_signing.check_free()?;
+        let permit = Permit { key, mechanism, demand: DEMAND };
         let (request, object) = self.request(mechanism, given, key, &DEMAND)?;
         let key = UseOfKey::new(&self.slot, Arc::clone(&object), request.mechanism)?;
-        let signing = MessageSigning { request, object, key, message: None };
+        let signing = MessageSigning { request, permit, object, key, message: None };
         signing.begin()?;
         self.message_signing.start(signing)
     }
 
     /// `C_SignMessage`. Asking for the length neither calls KMS nor counts as a use.
     pub fn sign_message(&self, parameter: Result<()>, data: Result<&[u8]>, room: Room) -> Result<Outcome> {
-        self.within(&self.message_signing, |signing| {
+        self.within_new(&self.message_signing, |signing| {
             signing.check_between_messages()?;
             parameter?;
             let (data, message) = (data?, signing.begin()?);
@@ -78,7 +91,7 @@ impl Session {
 
     /// `C_SignMessageBegin`.
     pub fn sign_message_begin(&self, parameter: Result<()>) -> Result<()> {
-        self.within(&self.message_signing, |signing| {
+        self.within_new(&self.message_signing, |signing| {
             signing.check_between_messages()?;
             parameter?;
             signing.message = Some(signing.begin()?);

@@ -2,8 +2,8 @@
 
 use super::handles::Object;
 use super::table::Session;
-use super::use_of_key::{Keyed, UseOfKey};
-use super::verify::Verifying;
+use super::use_of_key::{Keyed, Messages, Permit, UseOfKey};
+use super::verify::{Verifying, verification};
 use crate::error::{Cause, Result};
 use crate::mechanism::{Given, Request};
 use cryptoki_sys::*;
@@ -12,6 +12,7 @@ use std::sync::Arc;
 /// A message-based verification process. It outlives each of its messages, whatever becomes of them.
 pub(super) struct MessageVerifying {
     request: Request,
+    permit: Permit,
     object: Arc<Object>,
     /// One for all messages, so that none is verified in a later login; `None` for a public key.
     key: Option<UseOfKey>,
@@ -22,6 +23,19 @@ pub(super) struct MessageVerifying {
 impl Keyed for MessageVerifying {
     fn key(&mut self) -> Option<&mut UseOfKey> {
         self.key.as_mut()
+    }
+}
+
+impl Messages for MessageVerifying {
+    fn permit(&self) -> Permit {
+        self.permit
+    }
+
+    fn renew(&mut self, object: Arc<Object>) {
+        if let Some(key) = &mut self.key {
+            key.renew(Arc::clone(&object));
+        }
+        self.object = object;
     }
 }
 
@@ -45,16 +59,17 @@ impl Session {
         key: CK_OBJECT_HANDLE,
     ) -> Result<()> {
         self.message_verifying.check_free()?;
+        let permit = Permit { key, mechanism, demand: verification(CKF_MESSAGE_VERIFY) };
         let (request, object) = self.verification(mechanism, given, key, CKF_MESSAGE_VERIFY)?;
         let key = Verifying::use_of_key(&self.slot, &request, &object)?;
-        let verifying = MessageVerifying { request, object, key, message: None };
+        let verifying = MessageVerifying { request, permit, object, key, message: None };
         verifying.begin()?;
         self.message_verifying.start(verifying)
     }
 
     /// `C_VerifyMessage`.
     pub fn verify_message(&self, parameter: Result<()>, data: Result<&[u8]>, signature: Result<&[u8]>) -> Result<()> {
-        self.within(&self.message_verifying, |verifying| {
+        self.within_new(&self.message_verifying, |verifying| {
             verifying.check_between_messages()?;
             parameter?;
             verifying.begin()?.verify(&self.slot, data?, signature?)
@@ -63,7 +78,7 @@ impl Session {
 
     /// `C_VerifyMessageBegin`.
     pub fn verify_message_begin(&self, parameter: Result<()>) -> Result<()> {
-        self.within(&self.message_verifying, |verifying| {
+        self.within_new(&self.message_verifying, |verifying| {
             verifying.check_between_messages()?;
             parameter?;
             verifying.message = Some(verifying.begin()?);

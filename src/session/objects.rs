@@ -187,6 +187,8 @@ impl Session {
         self.check_writable(attributes.is(CKA_TOKEN), attributes.is(CKA_PRIVATE))?;
         self.slot.token.destroy(&object.record)?;
         self.slot.handles.forget(handle);
+        // Once more: an operation may have opened it before its handle was gone.
+        self.slot.token.forget_key(object.record.id);
         Ok(())
     }
 

@@ -85,6 +85,7 @@ impl Work {
 }
 
 /// What an operation demands of its key.
+#[derive(Clone, Copy)]
 pub(super) struct Demand {
     /// The flag of the operation in `CK_MECHANISM_INFO`.
     pub(super) flag: CK_FLAGS,

@@ -83,6 +83,11 @@ impl Verifying {
     }
 }
 
+/// What a verification that is named by its `CKF_` flag demands of its key.
+pub(super) fn verification(flag: CK_FLAGS) -> Demand {
+    Demand { flag, classes: &[CKO_PUBLIC_KEY, CKO_SECRET_KEY], permission: CKA_VERIFY }
+}
+
 impl Session {
     /// The checked mechanism and key of a verification that is named by its `CKF_` flag.
     pub(super) fn verification(
@@ -92,8 +97,7 @@ impl Session {
         key: CK_OBJECT_HANDLE,
         flag: CK_FLAGS,
     ) -> Result<(Request, Arc<Object>)> {
-        let demand = Demand { flag, classes: &[CKO_PUBLIC_KEY, CKO_SECRET_KEY], permission: CKA_VERIFY };
-        self.request(mechanism, given, key, &demand)
+        self.request(mechanism, given, key, &verification(flag))
     }
 
     /// `C_VerifyInit`.

@@ -147,4 +147,27 @@
 /* A defect of this module; please report it. (CKR_GENERAL_ERROR) */
 #define DATAKEY_ERR_PANIC 0x5FFUL
 
+/*
+ * Vendor attributes of private and secret keys. To read them the user is logged in; no call of KMS is made.
+ *
+ * C_CreateObject with CKA_DATAKEY_CIPHERTEXT_BLOB takes over a key that another client of KMS sealed under the
+ * same KMS key (the private half of a data key pair, a data key): with CKA_CLASS, CKA_KEY_TYPE, the encryption
+ * context that opens the blob, and names and usages as for any new key. With CKA_PUBLIC_KEY_INFO (for a secret
+ * key CKA_VALUE_LEN) it is one ReEncrypt; without, KMS is also asked to Decrypt, to learn what key it is. A key
+ * that this module sealed is refused.
+ */
+
+/* Byte array: what KMS answered as CiphertextBlob. */
+#define CKA_DATAKEY_CIPHERTEXT_BLOB 0x80444B01UL
+
+/* RFC2279 string: the encryption context that opens the blob, a JSON object whose values are strings. Absent,
+ * empty and {} are the same. */
+#define CKA_DATAKEY_ENCRYPTION_CONTEXT 0x80444B02UL
+
+/* RFC2279 string, read only: the ARN of the KMS key that sealed the key. */
+#define CKA_DATAKEY_KMS_KEY_ARN 0x80444B03UL
+
+/* RFC2279 string, read only: the kind of key, by KMS's name where KMS makes such keys: RSA_2048, AES_256. */
+#define CKA_DATAKEY_SPEC 0x80444B04UL
+
 #endif /* DATAKEY_PKCS11_H */

@@ -53,6 +53,7 @@ macro_rules! causes {
 causes! {
     // Bad calls: the specification's own code for each, no device error.
     ActionProhibited          CKR_ACTION_PROHIBITED                0 "the object forbids this action";
+    AeadDecryptFailed         CKR_AEAD_DECRYPT_FAILED              0 "the message or what belongs to it was tampered with";
     AlreadyInitialized        CKR_CRYPTOKI_ALREADY_INITIALIZED     0 "C_Initialize was called before";
     ArgumentsBad              CKR_ARGUMENTS_BAD                    0 "an argument is missing or contradicts another";
     AttributeReadOnly         CKR_ATTRIBUTE_READ_ONLY              0 "the attribute cannot be set here";
@@ -71,9 +72,12 @@ causes! {
     HostMemory                CKR_HOST_MEMORY                      0 "out of memory";
     KeyFunctionNotPermitted   CKR_KEY_FUNCTION_NOT_PERMITTED       0 "the key's attributes do not permit this use";
     KeyHandleInvalid          CKR_KEY_HANDLE_INVALID               0 "no key has this handle";
+    KeyIndigestible           CKR_KEY_INDIGESTIBLE                 0 "the key's value cannot be digested";
     KeyNotNeeded              CKR_KEY_NOT_NEEDED                   0 "the saved state needs no such key";
+    KeyNotWrappable           CKR_KEY_NOT_WRAPPABLE                0 "the key cannot be wrapped like this";
     KeySizeRange              CKR_KEY_SIZE_RANGE                   0 "KMS makes no key of this size";
     KeyTypeInconsistent       CKR_KEY_TYPE_INCONSISTENT            0 "the key is of another type than the mechanism needs";
+    KeyUnextractable          CKR_KEY_UNEXTRACTABLE                0 "the key is not extractable";
     MechanismInvalid          CKR_MECHANISM_INVALID                0 "the mechanism is unknown or not allowed here";
     MechanismParamInvalid     CKR_MECHANISM_PARAM_INVALID          0 "the mechanism's parameter is not valid";
     NoEvent                   CKR_NO_EVENT                         0 "no slot event";
@@ -81,6 +85,7 @@ causes! {
     ObjectHandleInvalid       CKR_OBJECT_HANDLE_INVALID            0 "no object has this handle";
     OperationActive           CKR_OPERATION_ACTIVE                 0 "another operation of this kind is active in the session";
     OperationNotInitialized   CKR_OPERATION_NOT_INITIALIZED        0 "no operation of this kind is active in the session";
+    ParameterSetNotSupported  CKR_PARAMETER_SET_NOT_SUPPORTED      0 "the parameter set is unknown";
     PinIncorrect              CKR_PIN_INCORRECT                    0 "the PIN is wrong";
     PinInvalid                CKR_PIN_INVALID                      0 "the PIN has characters that are not UTF-8";
     PinLenRange               CKR_PIN_LEN_RANGE                    0 "the PIN is too short or too long";
@@ -106,6 +111,12 @@ causes! {
     UserNotLoggedIn           CKR_USER_NOT_LOGGED_IN               0 "this needs the right user to be logged in";
     UserPinNotInitialized     CKR_USER_PIN_NOT_INITIALIZED         0 "the user PIN has not been set; the SO calls C_InitPIN";
     UserTypeInvalid           CKR_USER_TYPE_INVALID                0 "there is no such user type";
+    UnwrappingKeyHandleInvalid CKR_UNWRAPPING_KEY_HANDLE_INVALID   0 "no key to unwrap with has this handle";
+    UnwrappingKeyTypeInconsistent CKR_UNWRAPPING_KEY_TYPE_INCONSISTENT 0 "the key to unwrap with is of another type than the mechanism needs";
+    WrappedKeyInvalid         CKR_WRAPPED_KEY_INVALID              0 "the wrapped key is not valid";
+    WrappedKeyLenRange        CKR_WRAPPED_KEY_LEN_RANGE            0 "the wrapped key has another length than is asked for";
+    WrappingKeyHandleInvalid  CKR_WRAPPING_KEY_HANDLE_INVALID      0 "no key to wrap with has this handle";
+    WrappingKeyTypeInconsistent CKR_WRAPPING_KEY_TYPE_INCONSISTENT 0 "the key to wrap with is of another type than the mechanism needs";
 
     // 0x1xx: KMS, its network and its credentials.
     KmsThrottled          CKR_FUNCTION_FAILED 0x101 "KMS throttled the call and all its retries; ask for a higher request quota, or call again later";

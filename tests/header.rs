@@ -44,6 +44,24 @@ fn header_and_table_agree_on_every_number() {
 }
 
 #[test]
+fn header_and_module_agree_on_the_vendor_attributes() {
+    use datakey::object::{attribute, vendor::*};
+    let text = std::fs::read_to_string(header()).unwrap();
+    let names = text.lines().filter_map(|line| line.strip_prefix("#define CKA_DATAKEY_")).count();
+    let attributes = [
+        ("CKA_DATAKEY_CIPHERTEXT_BLOB", CKA_DATAKEY_CIPHERTEXT_BLOB),
+        ("CKA_DATAKEY_ENCRYPTION_CONTEXT", CKA_DATAKEY_ENCRYPTION_CONTEXT),
+        ("CKA_DATAKEY_KMS_KEY_ARN", CKA_DATAKEY_KMS_KEY_ARN),
+        ("CKA_DATAKEY_SPEC", CKA_DATAKEY_SPEC),
+    ];
+    assert_eq!(names, attributes.len());
+    for (name, number) in attributes {
+        assert_eq!(attribute::name(number), name);
+        assert!(text.contains(&format!("\n#define {name} {number:#010X}UL\n").replace("0X", "0x")), "{name}");
+    }
+}
+
+#[test]
 fn the_header_names_every_other_return_value() {
     let text = std::fs::read_to_string(header()).unwrap();
     for cause in Cause::ALL.iter().filter(|cause| cause.device_error() != 0) {

@@ -413,12 +413,13 @@ fn every_attribute_is_answered_whatever_becomes_of_the_others() {
         assert_eq!(module.attribute(session, private, attribute), [expected], "{attribute:#x}");
     }
 
-    // Names change, what the seal binds does not; unknown attributes are found nowhere.
+    // Names change, and by KMS what the seal binds; unknown attributes are found nowhere.
     let set =
         |attribute, value: &[u8]| call!(module, C_SetAttributeValue, session, private, &mut attr(attribute, value), 1);
     assert_eq!(set(CKA_LABEL, b"new"), CKR_OK);
     assert_eq!(module.attribute(session, private, CKA_LABEL), b"new");
-    assert_eq!(set(CKA_SIGN, &[0]), CKR_ATTRIBUTE_READ_ONLY);
+    assert_eq!(set(CKA_SIGN, &[0]), CKR_OK);
+    assert_eq!(set(CKA_EXTRACTABLE, &[1]), CKR_ATTRIBUTE_READ_ONLY);
     assert_eq!(set(CKA_CLASS, &CKO_DATA.to_ne_bytes()), CKR_ATTRIBUTE_READ_ONLY);
     assert_eq!(set(0x8000_0001, b"x"), CKR_ATTRIBUTE_TYPE_INVALID);
     assert_eq!(module.find(session, &[(0xCE53_6351, b"x")]).len(), 0);

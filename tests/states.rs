@@ -1,5 +1,5 @@
-//! What holds for every function of a kind: the one rule of output buffers, the rules of objects and
-//! searches, and PINs that run out of tries.
+//! What holds for every function of a kind: lists, the rules of objects and searches, and PINs that run out
+//! of tries.
 
 mod host;
 
@@ -16,114 +16,7 @@ fn scene(more: &str) -> (Place, Module, CK_SESSION_HANDLE) {
     (place, module, session)
 }
 
-const BUFFER: usize = 4096;
-
-/// Checks a function that ends an operation with an output of `exact` bytes. `begin` starts the operation,
-/// `call` asks for the output. Returns the output.
-fn output(
-    name: &str,
-    exact: usize,
-    begin: &dyn Fn(),
-    call: &dyn Fn(*mut CK_BYTE, *mut CK_ULONG) -> CK_RV,
-) -> Vec<Vec<u8>> {
-    let mut outputs = Vec::new();
-    for room in [exact, exact + 1, BUFFER] {
-        begin();
-        let mut buffer = vec![0xa5_u8; BUFFER];
-        let mut len = CK_ULONG::MAX;
-        // As often as the caller likes.
-        for _ in 0..2 {
-            assert_eq!(call(null_mut(), &mut len), CKR_OK, "{name}: length");
-            assert!((exact..=exact.max(512)).contains(&(len as usize)), "{name}: {len} for {exact}");
-            for small in [0, exact - 1] {
-                len = small as CK_ULONG;
-                assert_eq!(call(buffer.as_mut_ptr(), &mut len), CKR_BUFFER_TOO_SMALL, "{name}: {small}");
-                assert!(len as usize >= exact, "{name}: {len} for {exact}");
-                assert!(buffer.iter().all(|byte| *byte == 0xa5), "{name} wrote without room");
-            }
-        }
-        len = room as CK_ULONG;
-        assert_eq!(call(buffer.as_mut_ptr(), &mut len), CKR_OK, "{name}: {room}");
-        assert_eq!(len as usize, exact, "{name}");
-        assert!(buffer[exact..].iter().all(|byte| *byte == 0xa5), "{name} wrote beyond its output");
-        outputs.push(buffer[..exact].to_vec());
-        len = room as CK_ULONG;
-        assert_eq!(call(buffer.as_mut_ptr(), &mut len), CKR_OPERATION_NOT_INITIALIZED, "{name}: over");
-    }
-    // No length at all is an error like any other: it ends the operation.
-    begin();
-    let mut byte = 0;
-    assert_eq!(call(&mut byte, null_mut()), CKR_ARGUMENTS_BAD, "{name}");
-    assert_eq!(call(&mut byte, &mut 0), CKR_OPERATION_NOT_INITIALIZED, "{name}: after an error");
-    outputs
-}
-
-#[test]
-fn every_output_obeys_one_rule() {
-    if !alone("every_output_obeys_one_rule") {
-        return;
-    }
-    let (_place, module, session) = scene("");
-    let data = b"some data".as_ptr().cast_mut();
-    let n = 9;
-
-    let digest = || ok!(module, C_DigestInit, session, &mut mechanism(CKM_SHA384));
-    output("C_Digest", 48, &digest, &|out, len| call!(module, C_Digest, session, data, n, out, len));
-    let updated = || {
-        digest();
-        ok!(module, C_DigestUpdate, session, data, n);
-    };
-    output("C_DigestFinal", 48, &updated, &|out, len| call!(module, C_DigestFinal, session, out, len));
-
-    for (index, kind) in
-        [Kind::Rsa(2048), Kind::P256, Kind::P521, Kind::Secp256k1, Kind::Ed25519].into_iter().enumerate()
-    {
-        let (public, private) = module.generate(session, kind, &[index as u8]);
-        let len = [256, 64, 132, 64, 64][index];
-        let begin = || ok!(module, C_SignInit, session, &mut mechanism(kind.signs()), private);
-        let made = output("C_Sign", len, &begin, &|out, len| call!(module, C_Sign, session, data, n, out, len));
-        for signature in made {
-            assert_eq!(module.verify(session, public, kind.signs(), b"some data", &signature), CKR_OK, "{kind:?}");
-        }
-        if kind == Kind::Ed25519 {
-            continue;
-        }
-        let updated = || {
-            begin();
-            ok!(module, C_SignUpdate, session, data, n);
-        };
-        let made = output("C_SignFinal", len, &updated, &|out, len| call!(module, C_SignFinal, session, out, len));
-        assert_eq!(module.verify(session, public, kind.signs(), b"some data", &made[0]), CKR_OK, "{kind:?}");
-    }
-
-    let (public, private) = module.generate(session, Kind::Rsa(2048), b"rsa");
-    let encrypting = || ok!(module, C_EncryptInit, session, &mut mechanism(CKM_RSA_PKCS), public);
-    let made = output("C_Encrypt", 256, &encrypting, &|out, len| call!(module, C_Encrypt, session, data, n, out, len));
-    let updated = || {
-        encrypting();
-        let mut none = 0;
-        ok!(module, C_EncryptUpdate, session, data, 4, data, &mut none);
-        ok!(module, C_EncryptUpdate, session, data.wrapping_add(4), n - 4, data, &mut none);
-        assert_eq!(none, 0);
-    };
-    let in_parts =
-        output("C_EncryptFinal", 256, &updated, &|out, len| call!(module, C_EncryptFinal, session, out, len));
-
-    for sealed in made.iter().chain(&in_parts) {
-        let sealed = sealed.as_ptr().cast_mut();
-        let begin = || ok!(module, C_DecryptInit, session, &mut mechanism(CKM_RSA_PKCS), private);
-        let call = |out, len| call!(module, C_Decrypt, session, sealed, 256, out, len);
-        assert_eq!(output("C_Decrypt", 9, &begin, &call), [b"some data"; 3]);
-        let updated = || {
-            begin();
-            ok!(module, C_DecryptUpdate, session, sealed, 256, data, &mut 0);
-        };
-        let call = |out, len| call!(module, C_DecryptFinal, session, out, len);
-        assert_eq!(output("C_DecryptFinal", 9, &updated, &call), [b"some data"; 3]);
-    }
-}
-
-/// The same rule for lists: `ask` takes the array and its room.
+/// The rule of output buffers for lists: `ask` takes the array and its room.
 fn list(name: &str, ask: &dyn Fn(*mut CK_ULONG, *mut CK_ULONG) -> CK_RV) {
     let mut count = 0;
     assert_eq!(ask(null_mut(), null_mut()), CKR_ARGUMENTS_BAD, "{name}");
@@ -143,8 +36,8 @@ fn list(name: &str, ask: &dyn Fn(*mut CK_ULONG, *mut CK_ULONG) -> CK_RV) {
 }
 
 #[test]
-fn every_list_obeys_it_too() {
-    if !alone("every_list_obeys_it_too") {
+fn every_list_obeys_the_rule_of_buffers() {
+    if !alone("every_list_obeys_the_rule_of_buffers") {
         return;
     }
     let (_place, module, _) = scene("");

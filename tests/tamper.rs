@@ -154,7 +154,7 @@ fn must(which: CK_ATTRIBUTE_TYPE, variant: &str) -> Must {
 fn attributes(victim: &mut Victim) {
     let class = Class::of(CKO_PRIVATE_KEY, Some(CKK_EC)).unwrap();
     let mut bound = 0;
-    for rule in class.rules().filter(|rule| !rule.secret) {
+    for rule in class.rules().filter(|rule| !rule.secret && !rule.seal) {
         let name = attribute::name(rule.attribute);
         for (variant, value) in variants(&victim.one.clone(), rule.attribute) {
             let must = match (rule.bound, rule.attribute, variant) {

@@ -8,7 +8,7 @@
 //! - `session`: the session whose handle is the first argument, which the row leaves out;
 //! - `missing`: nobody yet; the answer is `CKR_FUNCTION_NOT_SUPPORTED`.
 
-use super::{general, guard, key, message, object, operation, random, session, slot};
+use super::{general, guard, kem, key, message, message_crypt, object, operation, random, session, slot, wrap};
 use cryptoki_sys::*;
 use std::ffi::c_void;
 
@@ -142,7 +142,7 @@ functions! {
         C_DigestInit(mechanism: *mut CK_MECHANISM) = session operation::digest_init;
         C_Digest(data: *mut CK_BYTE, data_len: CK_ULONG, digest: *mut CK_BYTE, digest_len: *mut CK_ULONG) = session operation::digest;
         C_DigestUpdate(part: *mut CK_BYTE, part_len: CK_ULONG) = session operation::digest_update;
-        C_DigestKey(key: CK_OBJECT_HANDLE) = missing;
+        C_DigestKey(key: CK_OBJECT_HANDLE) = session operation::digest_key;
         C_DigestFinal(digest: *mut CK_BYTE, digest_len: *mut CK_ULONG) = session operation::digest_final;
         C_SignInit(mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE) = session operation::sign_init;
         C_Sign(data: *mut CK_BYTE, data_len: CK_ULONG, signature: *mut CK_BYTE, signature_len: *mut CK_ULONG) = session operation::sign;
@@ -160,11 +160,11 @@ functions! {
         C_DecryptDigestUpdate(input: *mut CK_BYTE, input_len: CK_ULONG, output: *mut CK_BYTE, output_len: *mut CK_ULONG) = session operation::decrypt_digest_update;
         C_SignEncryptUpdate(input: *mut CK_BYTE, input_len: CK_ULONG, output: *mut CK_BYTE, output_len: *mut CK_ULONG) = session operation::sign_encrypt_update;
         C_DecryptVerifyUpdate(input: *mut CK_BYTE, input_len: CK_ULONG, output: *mut CK_BYTE, output_len: *mut CK_ULONG) = session operation::decrypt_verify_update;
-        C_GenerateKey(mechanism: *mut CK_MECHANISM, template: *mut CK_ATTRIBUTE, count: CK_ULONG, key: *mut CK_OBJECT_HANDLE) = missing;
+        C_GenerateKey(mechanism: *mut CK_MECHANISM, template: *mut CK_ATTRIBUTE, count: CK_ULONG, key: *mut CK_OBJECT_HANDLE) = session key::generate;
         C_GenerateKeyPair(mechanism: *mut CK_MECHANISM, public: *mut CK_ATTRIBUTE, public_count: CK_ULONG, private: *mut CK_ATTRIBUTE, private_count: CK_ULONG, public_key: *mut CK_OBJECT_HANDLE, private_key: *mut CK_OBJECT_HANDLE) = session key::generate_pair;
-        C_WrapKey(mechanism: *mut CK_MECHANISM, wrapping_key: CK_OBJECT_HANDLE, key: CK_OBJECT_HANDLE, wrapped: *mut CK_BYTE, wrapped_len: *mut CK_ULONG) = missing;
-        C_UnwrapKey(mechanism: *mut CK_MECHANISM, unwrapping_key: CK_OBJECT_HANDLE, wrapped: *mut CK_BYTE, wrapped_len: CK_ULONG, template: *mut CK_ATTRIBUTE, count: CK_ULONG, key: *mut CK_OBJECT_HANDLE) = missing;
-        C_DeriveKey(mechanism: *mut CK_MECHANISM, base_key: CK_OBJECT_HANDLE, template: *mut CK_ATTRIBUTE, count: CK_ULONG, key: *mut CK_OBJECT_HANDLE) = missing;
+        C_WrapKey(mechanism: *mut CK_MECHANISM, wrapping_key: CK_OBJECT_HANDLE, key: CK_OBJECT_HANDLE, wrapped: *mut CK_BYTE, wrapped_len: *mut CK_ULONG) = session wrap::wrap;
+        C_UnwrapKey(mechanism: *mut CK_MECHANISM, unwrapping_key: CK_OBJECT_HANDLE, wrapped: *mut CK_BYTE, wrapped_len: CK_ULONG, template: *mut CK_ATTRIBUTE, count: CK_ULONG, key: *mut CK_OBJECT_HANDLE) = session wrap::unwrap;
+        C_DeriveKey(mechanism: *mut CK_MECHANISM, base_key: CK_OBJECT_HANDLE, template: *mut CK_ATTRIBUTE, count: CK_ULONG, key: *mut CK_OBJECT_HANDLE) = session key::derive;
         C_SeedRandom(seed: *mut CK_BYTE, seed_len: CK_ULONG) = session random::seed;
         C_GenerateRandom(out: *mut CK_BYTE, out_len: CK_ULONG) = session random::generate;
         C_GetFunctionStatus(session: CK_SESSION_HANDLE) = module general::not_parallel;
@@ -176,16 +176,16 @@ functions! {
         C_GetInterface(name: *mut CK_UTF8CHAR, version: *mut CK_VERSION, interface: *mut *mut CK_INTERFACE, flags: CK_FLAGS) = always general::interface_;
         C_LoginUser(user: CK_USER_TYPE, pin: *mut CK_UTF8CHAR, pin_len: CK_ULONG, name: *mut CK_UTF8CHAR, name_len: CK_ULONG) = session session::login_user;
         C_SessionCancel(flags: CK_FLAGS) = session session::cancel;
-        C_MessageEncryptInit(mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE) = missing;
-        C_EncryptMessage(parameter: *mut c_void, parameter_len: CK_ULONG, associated: *mut CK_BYTE, associated_len: CK_ULONG, input: *mut CK_BYTE, input_len: CK_ULONG, output: *mut CK_BYTE, output_len: *mut CK_ULONG) = missing;
-        C_EncryptMessageBegin(parameter: *mut c_void, parameter_len: CK_ULONG, associated: *mut CK_BYTE, associated_len: CK_ULONG) = missing;
-        C_EncryptMessageNext(parameter: *mut c_void, parameter_len: CK_ULONG, input: *mut CK_BYTE, input_len: CK_ULONG, output: *mut CK_BYTE, output_len: *mut CK_ULONG, flags: CK_FLAGS) = missing;
-        C_MessageEncryptFinal() = missing;
-        C_MessageDecryptInit(mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE) = missing;
-        C_DecryptMessage(parameter: *mut c_void, parameter_len: CK_ULONG, associated: *mut CK_BYTE, associated_len: CK_ULONG, input: *mut CK_BYTE, input_len: CK_ULONG, output: *mut CK_BYTE, output_len: *mut CK_ULONG) = missing;
-        C_DecryptMessageBegin(parameter: *mut c_void, parameter_len: CK_ULONG, associated: *mut CK_BYTE, associated_len: CK_ULONG) = missing;
-        C_DecryptMessageNext(parameter: *mut c_void, parameter_len: CK_ULONG, input: *mut CK_BYTE, input_len: CK_ULONG, output: *mut CK_BYTE, output_len: *mut CK_ULONG, flags: CK_FLAGS) = missing;
-        C_MessageDecryptFinal() = missing;
+        C_MessageEncryptInit(mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE) = session message_crypt::encrypt_init;
+        C_EncryptMessage(parameter: *mut c_void, parameter_len: CK_ULONG, associated: *mut CK_BYTE, associated_len: CK_ULONG, input: *mut CK_BYTE, input_len: CK_ULONG, output: *mut CK_BYTE, output_len: *mut CK_ULONG) = session message_crypt::encrypt;
+        C_EncryptMessageBegin(parameter: *mut c_void, parameter_len: CK_ULONG, associated: *mut CK_BYTE, associated_len: CK_ULONG) = session message_crypt::encrypt_begin;
+        C_EncryptMessageNext(parameter: *mut c_void, parameter_len: CK_ULONG, input: *mut CK_BYTE, input_len: CK_ULONG, output: *mut CK_BYTE, output_len: *mut CK_ULONG, flags: CK_FLAGS) = session message_crypt::encrypt_next;
+        C_MessageEncryptFinal() = session message_crypt::encrypt_final;
+        C_MessageDecryptInit(mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE) = session message_crypt::decrypt_init;
+        C_DecryptMessage(parameter: *mut c_void, parameter_len: CK_ULONG, associated: *mut CK_BYTE, associated_len: CK_ULONG, input: *mut CK_BYTE, input_len: CK_ULONG, output: *mut CK_BYTE, output_len: *mut CK_ULONG) = session message_crypt::decrypt;
+        C_DecryptMessageBegin(parameter: *mut c_void, parameter_len: CK_ULONG, associated: *mut CK_BYTE, associated_len: CK_ULONG) = session message_crypt::decrypt_begin;
+        C_DecryptMessageNext(parameter: *mut c_void, parameter_len: CK_ULONG, input: *mut CK_BYTE, input_len: CK_ULONG, output: *mut CK_BYTE, output_len: *mut CK_ULONG, flags: CK_FLAGS) = session message_crypt::decrypt_next;
+        C_MessageDecryptFinal() = session message_crypt::decrypt_final;
         C_MessageSignInit(mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE) = session operation::message_sign_init;
         C_SignMessage(parameter: *mut c_void, parameter_len: CK_ULONG, data: *mut CK_BYTE, data_len: CK_ULONG, signature: *mut CK_BYTE, signature_len: *mut CK_ULONG) = session message::sign;
         C_SignMessageBegin(parameter: *mut c_void, parameter_len: CK_ULONG) = session message::sign_begin;
@@ -198,8 +198,8 @@ functions! {
         C_MessageVerifyFinal() = session operation::message_verify_final;
     }
     v3_2 {
-        C_EncapsulateKey(mechanism: *mut CK_MECHANISM, public_key: CK_OBJECT_HANDLE, template: *mut CK_ATTRIBUTE, count: CK_ULONG, ciphertext: *mut CK_BYTE, ciphertext_len: *mut CK_ULONG, key: *mut CK_OBJECT_HANDLE) = missing;
-        C_DecapsulateKey(mechanism: *mut CK_MECHANISM, private_key: CK_OBJECT_HANDLE, template: *mut CK_ATTRIBUTE, count: CK_ULONG, ciphertext: *mut CK_BYTE, ciphertext_len: CK_ULONG, key: *mut CK_OBJECT_HANDLE) = missing;
+        C_EncapsulateKey(mechanism: *mut CK_MECHANISM, public_key: CK_OBJECT_HANDLE, template: *mut CK_ATTRIBUTE, count: CK_ULONG, ciphertext: *mut CK_BYTE, ciphertext_len: *mut CK_ULONG, key: *mut CK_OBJECT_HANDLE) = session kem::encapsulate;
+        C_DecapsulateKey(mechanism: *mut CK_MECHANISM, private_key: CK_OBJECT_HANDLE, template: *mut CK_ATTRIBUTE, count: CK_ULONG, ciphertext: *mut CK_BYTE, ciphertext_len: CK_ULONG, key: *mut CK_OBJECT_HANDLE) = session kem::decapsulate;
         C_VerifySignatureInit(mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE, signature: *mut CK_BYTE, signature_len: CK_ULONG) = session operation::verify_signature_init;
         C_VerifySignature(part: *mut CK_BYTE, part_len: CK_ULONG) = session operation::verify_signature;
         C_VerifySignatureUpdate(part: *mut CK_BYTE, part_len: CK_ULONG) = session operation::verify_signature_update;
@@ -208,7 +208,7 @@ functions! {
         C_AsyncComplete(function: *mut CK_UTF8CHAR, result: *mut CK_ASYNC_DATA) = missing;
         C_AsyncGetID(function: *mut CK_UTF8CHAR, id: *mut CK_ULONG) = missing;
         C_AsyncJoin(function: *mut CK_UTF8CHAR, id: CK_ULONG, data: *mut CK_BYTE, data_len: CK_ULONG) = missing;
-        C_WrapKeyAuthenticated(mechanism: *mut CK_MECHANISM, wrapping_key: CK_OBJECT_HANDLE, key: CK_OBJECT_HANDLE, associated: *mut CK_BYTE, associated_len: CK_ULONG, wrapped: *mut CK_BYTE, wrapped_len: *mut CK_ULONG) = missing;
-        C_UnwrapKeyAuthenticated(mechanism: *mut CK_MECHANISM, unwrapping_key: CK_OBJECT_HANDLE, wrapped: *mut CK_BYTE, wrapped_len: CK_ULONG, template: *mut CK_ATTRIBUTE, count: CK_ULONG, associated: *mut CK_BYTE, associated_len: CK_ULONG, key: *mut CK_OBJECT_HANDLE) = missing;
+        C_WrapKeyAuthenticated(mechanism: *mut CK_MECHANISM, wrapping_key: CK_OBJECT_HANDLE, key: CK_OBJECT_HANDLE, associated: *mut CK_BYTE, associated_len: CK_ULONG, wrapped: *mut CK_BYTE, wrapped_len: *mut CK_ULONG) = session wrap::wrap_authenticated;
+        C_UnwrapKeyAuthenticated(mechanism: *mut CK_MECHANISM, unwrapping_key: CK_OBJECT_HANDLE, wrapped: *mut CK_BYTE, wrapped_len: CK_ULONG, template: *mut CK_ATTRIBUTE, count: CK_ULONG, associated: *mut CK_BYTE, associated_len: CK_ULONG, key: *mut CK_OBJECT_HANDLE) = session wrap::unwrap_authenticated;
     }
 }

@@ -1,5 +1,6 @@
 //! The caller's pointers, read once and checked.
 
+use super::derivation;
 use crate::error::{Cause, Result};
 use crate::mechanism::{Given as Parameter, Needs, find};
 use crate::object::attribute::{Kind, kind};
@@ -41,6 +42,38 @@ pub(super) unsafe fn bytes<'a>(pointer: *const CK_BYTE, len: CK_ULONG) -> Result
 /// The most attributes that a template may have: far more than there are.
 const MOST_ATTRIBUTES: CK_ULONG = 1024;
 
+/// What a call's templates may hold together, with all that lies in them. Arrays may share their memory, so that a
+/// few of them in one another, or one array for many keys, would be copied out to more than any memory has.
+pub(super) struct Budget {
+    attributes: usize,
+    bytes: usize,
+}
+
+impl Default for Budget {
+    /// Twice the largest record of a store, and as many attributes as nobody needs.
+    fn default() -> Self {
+        Self { attributes: 16 << 10, bytes: 32 << 20 }
+    }
+}
+
+impl Budget {
+    fn attributes(&mut self, count: CK_ULONG) -> Result<()> {
+        Self::take(&mut self.attributes, count, "more attributes than a call may have")
+    }
+
+    fn value(&mut self, len: CK_ULONG) -> Result<()> {
+        Self::take(&mut self.bytes, len, "values longer than a call's may be")
+    }
+
+    fn take(left: &mut usize, wanted: CK_ULONG, otherwise: &'static str) -> Result<()> {
+        let wanted = usize::try_from(wanted).ok();
+        *left = wanted
+            .and_then(|wanted| left.checked_sub(wanted))
+            .ok_or_else(|| Cause::AttributeValueInvalid.with(otherwise))?;
+        Ok(())
+    }
+}
+
 /// A template's attributes, as they lie in the caller's memory.
 ///
 /// # Safety
@@ -78,14 +111,28 @@ impl<'a> Deref for Template<'a> {
 /// an attribute array the same is true of each element.
 pub(super) unsafe fn template<'a>(template: *const CK_ATTRIBUTE, count: CK_ULONG) -> Result<Template<'a>> {
     // SAFETY: the caller's promise, passed on.
+    unsafe { template_within(&mut Budget::default(), template, count) }
+}
+
+/// One of several templates of a call, which share a budget. `AttributeValueInvalid` beyond it.
+///
+/// # Safety
+/// As for [`template`].
+pub(super) unsafe fn template_within<'a>(
+    budget: &mut Budget,
+    template: *const CK_ATTRIBUTE,
+    count: CK_ULONG,
+) -> Result<Template<'a>> {
+    // SAFETY: the caller's promise, passed on.
     let attributes = unsafe { attributes(template, count) }?;
+    budget.attributes(count)?;
     let mut read = Template { given: Vec::with_capacity(attributes.len()), _nested: Vec::new() };
     for attribute in attributes {
         // SAFETY: the caller's promise, passed on.
-        let mut value = unsafe { value_of(&attribute) }?;
+        let mut value = unsafe { value_of(&attribute, budget) }?;
         if kind(attribute.type_) == Some(Kind::Template) {
             // SAFETY: as above.
-            let encoding = unsafe { encoded(&attribute, 1) }?;
+            let encoding = unsafe { encoded(&attribute, 1, budget) }?;
             // SAFETY: the bytes lie on the heap, where they stay unchanged until the result is dropped.
             value = unsafe { std::slice::from_raw_parts(encoding.as_ptr(), encoding.len()) };
             read._nested.push(encoding);
@@ -97,22 +144,25 @@ pub(super) unsafe fn template<'a>(template: *const CK_ATTRIBUTE, count: CK_ULONG
 
 /// # Safety
 /// The value is null or good for its length while the result lives.
-unsafe fn value_of<'a>(attribute: &CK_ATTRIBUTE) -> Result<&'a [u8]> {
+unsafe fn value_of<'a>(attribute: &CK_ATTRIBUTE, budget: &mut Budget) -> Result<&'a [u8]> {
     // SAFETY: the caller's promise, passed on.
     let value = unsafe { bytes(attribute.pValue.cast(), attribute.ulValueLen) };
-    value.map_err(|_| Cause::AttributeValueInvalid.with("a value without memory"))
+    let value = value.map_err(|_| Cause::AttributeValueInvalid.with("a value without memory"))?;
+    budget.value(attribute.ulValueLen)?;
+    Ok(value)
 }
 
 /// The value of an attribute that is an array of attributes, as [`nested`] lays it out.
 ///
 /// # Safety
 /// The value is null or good for its length, and in it the same is true of each element.
-unsafe fn encoded(attribute: &CK_ATTRIBUTE, depth: usize) -> Result<Vec<u8>> {
+unsafe fn encoded(attribute: &CK_ATTRIBUTE, depth: usize, budget: &mut Budget) -> Result<Vec<u8>> {
     let len = attribute.ulValueLen as usize;
     let count = len / size_of::<CK_ATTRIBUTE>();
     if depth > nested::DEEPEST || !len.is_multiple_of(size_of::<CK_ATTRIBUTE>()) {
         return Err(Cause::AttributeValueInvalid.with("an array of attributes"));
     }
+    budget.attributes(count as CK_ULONG)?;
     // SAFETY: the value has room for so many attributes.
     let elements = unsafe { attributes(attribute.pValue.cast(), count as CK_ULONG) }
         .map_err(|_| Cause::AttributeValueInvalid.with("an array of attributes without memory"))?;
@@ -121,8 +171,8 @@ unsafe fn encoded(attribute: &CK_ATTRIBUTE, depth: usize) -> Result<Vec<u8>> {
         // SAFETY: the caller's promise, passed on.
         let value = unsafe {
             match kind(element.type_) {
-                Some(Kind::Template) => encoded(&element, depth + 1)?,
-                _ => value_of(&element)?.to_vec(),
+                Some(Kind::Template) => encoded(&element, depth + 1, budget)?,
+                _ => value_of(&element, budget)?.to_vec(),
             }
         };
         values.push((element.type_, value));
@@ -138,6 +188,9 @@ pub(super) unsafe fn mechanism(mechanism: *const CK_MECHANISM) -> Option<CK_MECH
     // SAFETY: the caller's promise, passed on.
     unsafe { value(mechanism) }.ok()
 }
+
+/// One byte more than the longest initialisation vector that stands alone.
+const LONGEST_IV: usize = 17;
 
 /// A mechanism's parameter, read as the structure that the mechanism takes.
 ///
@@ -160,25 +213,68 @@ pub(super) unsafe fn parameter(mechanism: &CK_MECHANISM) -> Result<Parameter> {
                 let pss: CK_RSA_PKCS_PSS_PARAMS = structure(mechanism).ok_or_else(bad)?;
                 Parameter::Pss { hash: pss.hashAlg, mgf: pss.mgf, salt_len: pss.sLen }
             }
-            Needs::Oaep => {
-                let oaep: CK_RSA_PKCS_OAEP_PARAMS = structure(mechanism).ok_or_else(bad)?;
-                let label = bytes(oaep.pSourceData.cast(), oaep.ulSourceDataLen).map_err(|_| bad())?;
-                Parameter::Oaep { hash: oaep.hashAlg, mgf: oaep.mgf, source: oaep.source, label: label.to_vec() }
-            }
+            Needs::Oaep => structure(mechanism).and_then(|params| oaep(&params)).ok_or_else(bad)?,
             Needs::EddsaOrNothing => {
                 let eddsa: CK_EDDSA_PARAMS = structure(mechanism).ok_or_else(bad)?;
                 let context = bytes(eddsa.pContextData, eddsa.ulContextDataLen).map_err(|_| bad())?;
                 Parameter::Eddsa { prehash: eddsa.phFlag != CK_FALSE, context: context.to_vec() }
             }
+            Needs::Iv | Needs::HalfBlockOrNothing | Needs::QuarterBlockOrNothing => {
+                let iv = bytes(mechanism.pParameter.cast(), mechanism.ulParameterLen).map_err(|_| bad())?;
+                // Longer than any of them: not worth a copy.
+                let iv = iv.get(..iv.len().min(LONGEST_IV)).unwrap_or_default();
+                Parameter::Bytes(iv.to_vec())
+            }
+            Needs::RsaAesKeyWrap => {
+                let wrap: CK_RSA_AES_KEY_WRAP_PARAMS = structure(mechanism).ok_or_else(bad)?;
+                let oaep = oaep(&value(wrap.pOAEPParams).map_err(|_| bad())?).ok_or_else(bad)?;
+                Parameter::RsaAesKeyWrap { key_bits: wrap.ulAESKeyBits, oaep: Box::new(oaep) }
+            }
+            Needs::EcdhAesKeyWrap => {
+                let wrap: CK_ECDH_AES_KEY_WRAP_PARAMS = structure(mechanism).ok_or_else(bad)?;
+                let shared = bytes(wrap.pSharedData, wrap.ulSharedDataLen).map_err(|_| bad())?;
+                Parameter::EcdhAesKeyWrap { key_bits: wrap.ulAESKeyBits, kdf: wrap.kdf, shared: shared.to_vec() }
+            }
+            Needs::Derivation => Parameter::Derivation(derivation::parameter(row, mechanism)?),
+            Needs::MacLength => Parameter::Number(structure::<CK_MAC_GENERAL_PARAMS>(mechanism).ok_or_else(bad)?),
+            Needs::Ctr => {
+                let ctr: CK_AES_CTR_PARAMS = structure(mechanism).ok_or_else(bad)?;
+                Parameter::Ctr { counter_bits: ctr.ulCounterBits, block: ctr.cb }
+            }
+            Needs::Gcm => {
+                let gcm: CK_GCM_PARAMS = structure(mechanism).ok_or_else(bad)?;
+                let iv = bytes(gcm.pIv.cast(), gcm.ulIvLen).map_err(|_| bad())?;
+                let aad = bytes(gcm.pAAD.cast(), gcm.ulAADLen).map_err(|_| bad())?;
+                Parameter::Gcm { iv: iv.to_vec(), aad: aad.to_vec(), tag_bits: gcm.ulTagBits }
+            }
+            Needs::Ccm => {
+                let ccm: CK_CCM_PARAMS = structure(mechanism).ok_or_else(bad)?;
+                let nonce = bytes(ccm.pNonce.cast(), ccm.ulNonceLen).map_err(|_| bad())?;
+                let aad = bytes(ccm.pAAD.cast(), ccm.ulAADLen).map_err(|_| bad())?;
+                Parameter::Ccm {
+                    data_len: ccm.ulDataLen,
+                    nonce: nonce.to_vec(),
+                    aad: aad.to_vec(),
+                    mac_len: ccm.ulMACLen,
+                }
+            }
         })
     }
+}
+
+/// # Safety
+/// The label is null or good for its length.
+unsafe fn oaep(params: &CK_RSA_PKCS_OAEP_PARAMS) -> Option<Parameter> {
+    // SAFETY: the caller's promise, passed on.
+    let label = unsafe { bytes(params.pSourceData.cast(), params.ulSourceDataLen) }.ok()?.to_vec();
+    Some(Parameter::Oaep { hash: params.hashAlg, mgf: params.mgf, source: params.source, label })
 }
 
 /// The parameter as a `T`, if it has a `T`'s length.
 ///
 /// # Safety
 /// The parameter is null or good for its length.
-unsafe fn structure<T: Copy>(mechanism: &CK_MECHANISM) -> Option<T> {
+pub(super) unsafe fn structure<T: Copy>(mechanism: &CK_MECHANISM) -> Option<T> {
     if mechanism.ulParameterLen as usize != size_of::<T>() {
         return None;
     }

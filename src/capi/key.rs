@@ -1,9 +1,32 @@
 //! Key management (section 5.18).
 
-use super::{input, output};
+use super::{derivation, input, output};
 use crate::error::{Cause, Result};
+use crate::object::Template;
 use crate::session::Session;
 use cryptoki_sys::*;
+
+/// # Safety
+/// The template is null or good for its count; the mechanism is null or good for reading, and its
+/// parameter for its length; the handle is null or good for writing.
+pub(super) unsafe fn generate(
+    session: &Session,
+    mechanism: *mut CK_MECHANISM,
+    template: *mut CK_ATTRIBUTE,
+    count: CK_ULONG,
+    key: *mut CK_OBJECT_HANDLE,
+) -> Result<()> {
+    if key.is_null() {
+        return Err(Cause::ArgumentsBad.into());
+    }
+    // SAFETY: the caller's promise, passed on.
+    unsafe {
+        let mechanism = input::mechanism(mechanism).ok_or(Cause::ArgumentsBad)?;
+        let template = input::template(template, count)?;
+        let made = session.generate_key(mechanism.mechanism, || input::parameter(&mechanism), &template)?;
+        output::value(key, made)
+    }
+}
 
 /// # Safety
 /// Templates are null or good for their counts; the mechanism is null or good for reading, and its
@@ -31,5 +54,44 @@ pub(super) unsafe fn generate_pair(
             session.generate_key_pair(mechanism.mechanism, || input::parameter(&mechanism), &public, &private)?;
         output::value(public_key, public)?;
         output::value(private_key, private)
+    }
+}
+
+/// # Safety
+/// The template is null or good for its count; the mechanism is null or good for reading, and its parameter for its
+/// length, with all that it points to; the handles are null or good for writing.
+pub(super) unsafe fn derive(
+    session: &Session,
+    mechanism: *mut CK_MECHANISM,
+    base: CK_OBJECT_HANDLE,
+    template: *mut CK_ATTRIBUTE,
+    count: CK_ULONG,
+    key: *mut CK_OBJECT_HANDLE,
+) -> Result<()> {
+    // SAFETY: the caller's promise, passed on.
+    unsafe {
+        let mechanism = input::mechanism(mechanism).ok_or(Cause::ArgumentsBad)?;
+        let additional = derivation::additional(&mechanism)?;
+        let mut outputs = vec![key];
+        outputs.extend(additional.iter().map(|key| key.phKey));
+        if outputs.iter().any(|output| output.is_null()) {
+            return Err(Cause::ArgumentsBad.into());
+        }
+        let mut budget = input::Budget::default();
+        let mut templates = vec![Template::parse(&input::template_within(&mut budget, template, count)?)?];
+        for (index, key) in additional.iter().enumerate() {
+            let parsed = input::template_within(&mut budget, key.pTemplate, key.ulAttributeCount)
+                .and_then(|given| Template::parse(&given));
+            // Which template it was is told by its handle.
+            let parsed = parsed.inspect_err(|_| outputs[index + 1].write_unaligned(CK_INVALID_HANDLE))?;
+            templates.push(parsed);
+        }
+        let mut offending = None;
+        let made =
+            session.derive_keys(mechanism.mechanism, || input::parameter(&mechanism), base, templates, &mut offending);
+        if let Some(output) = offending.and_then(|index| outputs.get(index)) {
+            output.write_unaligned(CK_INVALID_HANDLE);
+        }
+        made?.into_iter().zip(outputs).try_for_each(|(handle, output)| output::value(output, handle))
     }
 }

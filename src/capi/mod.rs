@@ -3,12 +3,16 @@
 //! Here, and nowhere else, are the caller's pointers: `input` reads them, `output` writes them, and
 //! `guard` stands at every entry. What is behind the door sees slices and typed values.
 
+mod derivation;
+mod deviations;
 mod functions;
 mod general;
 mod guard;
 mod input;
+mod kem;
 mod key;
 mod message;
+mod message_crypt;
 mod object;
 mod operation;
 mod output;
@@ -17,5 +21,7 @@ mod session;
 mod slot;
 #[cfg(test)]
 mod tests;
+mod wrap;
 
+pub use deviations::DEVIATIONS;
 pub use functions::*;

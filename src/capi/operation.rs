@@ -155,6 +155,14 @@ pub(super) unsafe fn verify_signature_init(
     }
 }
 
+/// `C_DigestKey`, which takes a key instead of data.
+///
+/// # Safety
+/// Always safe: there is no pointer.
+pub(super) unsafe fn digest_key(session: &Session, key: CK_OBJECT_HANDLE) -> Result<()> {
+    session.digest_key(key)
+}
+
 /// `C_DigestInit`, which takes no key.
 ///
 /// # Safety
@@ -172,7 +180,7 @@ pub(super) unsafe fn digest_init(session: &Session, mechanism: *mut CK_MECHANISM
 ///
 /// # Safety
 /// The mechanism is null or good for reading.
-unsafe fn init(
+pub(super) unsafe fn init(
     session: &Session,
     mechanism: *const CK_MECHANISM,
     kind: Kind,

@@ -1,9 +1,11 @@
-//! Key agreement: Diffie-Hellman on our curves, and the key derivation functions that belong to it.
+//! Key agreement: Diffie-Hellman on our curves with the key derivation functions that belong to it, and ML-KEM.
 #![forbid(unsafe_code)]
 
+use super::aws_lc::spki::Parsed;
 use super::aws_lc::{self, digest::Digester, ec::EcKey, x25519};
-use super::private::{Key, array};
-use super::stack::{AGREE, SIGN, SIGN_GENERIC, WipedAfter};
+use super::ml_kem::SHARED_SECRET_LEN;
+use super::private::{Inner, array};
+use super::stack::{AGREE, KEM, SIGN, SIGN_GENERIC, WipedAfter};
 use super::{Curve, Hash, PrivateKey, PublicKey, PublicParts, Secret, random};
 use crate::error::{Cause, Error, Result};
 use zeroize::Zeroizing;
@@ -16,8 +18,8 @@ impl PrivateKey {
     /// [`Cause::MechanismParamInvalid`] if it is none of the key's curve, or of small order.
     pub fn ecdh(&self, peer: &[u8]) -> Result<Secret> {
         match self.key()? {
-            Key::Ec(curve, key) => ec(*curve, key, &EcKey::from_point(*curve, peer).map_err(of_peer)?),
-            Key::X25519(private) => {
+            Inner::Ec(curve, key) => ec(*curve, key, &EcKey::from_point(*curve, peer).map_err(of_peer)?),
+            Inner::X25519(private) => {
                 let peer = peer.try_into().map_err(|_| Cause::MechanismParamInvalid.with("X25519 point length"))?;
                 x25519_secret(array(private)?, peer)
             }
@@ -47,6 +49,34 @@ impl PublicKey {
             }
             _ => Err(Cause::KeyTypeInconsistent.into()),
         }
+    }
+}
+
+impl PublicKey {
+    /// Makes a secret that only the owner of this ML-KEM key can find out: the ciphertext that tells it to him, as
+    /// long as the parameter set says, and the secret, 32 bytes.
+    pub fn encapsulate(&self) -> Result<(Vec<u8>, Secret)> {
+        let _wiped = WipedAfter::<KEM>;
+        let Parsed::MlKem(key) = self.parsed() else { return Err(Cause::KeyTypeInconsistent.into()) };
+        let (mut ciphertext, mut secret) = (vec![0; key.set().ciphertext_len()], Secret::zeroed(SHARED_SECRET_LEN));
+        key.encapsulate(&mut ciphertext, secret.expose_mut())?;
+        Ok((ciphertext, secret))
+    }
+}
+
+impl PrivateKey {
+    /// The secret that [`PublicKey::encapsulate`] put into a ciphertext, 32 bytes. A ciphertext that was not made for
+    /// this ML-KEM key gives another secret, always the same (implicit rejection); one of another length,
+    /// [`Cause::EncryptedDataLenRange`].
+    pub fn decapsulate(&self, ciphertext: &[u8]) -> Result<Secret> {
+        let _wiped = WipedAfter::<KEM>;
+        let Inner::MlKem(key) = self.key()? else { return Err(Cause::KeyTypeInconsistent.into()) };
+        if ciphertext.len() != key.set().ciphertext_len() {
+            return Err(Cause::EncryptedDataLenRange.into());
+        }
+        let mut secret = Secret::zeroed(SHARED_SECRET_LEN);
+        key.decapsulate(ciphertext, secret.expose_mut())?;
+        Ok(secret)
     }
 }
 

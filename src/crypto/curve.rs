@@ -1,6 +1,8 @@
 //! Curves and kinds of keys.
 #![forbid(unsafe_code)]
 
+use super::MlKemSet;
+
 /// A short Weierstrass curve that KMS makes key pairs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Curve {
@@ -62,6 +64,8 @@ pub enum KeyKind {
     Ed25519,
     /// Curve25519, for key agreement alone. KMS makes no such keys.
     X25519,
+    /// A key of ML-KEM, for key encapsulation alone.
+    MlKem(MlKemSet),
 }
 
 /// The three signature schemes of RFC 8032 on Edwards25519.

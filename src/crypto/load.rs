@@ -2,11 +2,12 @@
 #![forbid(unsafe_code)]
 
 use super::aws_lc::rsa::{Padding, Rsa};
-use super::aws_lc::{ec::EcKey, ed25519, x25519};
+use super::aws_lc::{ec::EcKey, ed25519, ml_kem::MlKem, x25519};
 use super::pkcs8::{self, Algorithm, Peeled};
-use super::private::{Key, array, ed25519_pair};
+use super::private::{Inner, array, ed25519_pair};
 use super::public::RSA_BITS;
-use super::{EdVariant, Hash, KeyKind, PublicKey, pkcs1};
+use super::stack::{KEM, WipedAfter};
+use super::{EdVariant, Hash, KeyKind, MlKemSet, PublicKey, mac, pkcs1};
 use crate::error::{Cause, Result};
 use crate::host::protected::Block;
 use zeroize::Zeroizing;
@@ -14,7 +15,7 @@ use zeroize::Zeroizing;
 /// What the first signature signs; a digest of this length suits every kind of key.
 const FIRST: &[u8; 32] = b"pairwise consistency of this key";
 
-impl Key {
+impl Inner {
     /// Parses and checks what can be checked without using the key.
     pub(super) fn parse(peeled: &Peeled<'_>) -> Result<Self> {
         Ok(match peeled.algorithm {
@@ -30,28 +31,30 @@ impl Key {
                 let mut exponent_hash = Block::zeroed(Hash::Sha256.len())?;
                 let digest = Zeroizing::new(Hash::Sha256.digest(exponent));
                 exponent_hash.expose_mut().copy_from_slice(&digest);
-                Key::Rsa { rsa, exponent_hash }
+                Inner::Rsa { rsa, exponent_hash }
             }
-            Algorithm::Ec(curve) => Key::Ec(curve, EcKey::parse_private(peeled.key, curve)?),
+            Algorithm::Ec(curve) => Inner::Ec(curve, EcKey::parse_private(peeled.key, curve)?),
             Algorithm::Ed25519 => {
                 let mut pair = Zeroizing::new([0; 64]);
                 ed25519::expand_seed(pkcs8::curve_private_key(peeled.key)?, &mut pair);
-                Key::Ed25519(Block::copy_of(pair.as_slice())?)
+                Inner::Ed25519(Block::copy_of(pair.as_slice())?)
             }
-            Algorithm::X25519 => Key::X25519(Block::copy_of(pkcs8::curve_private_key(peeled.key)?)?),
+            Algorithm::X25519 => Inner::X25519(Block::copy_of(pkcs8::curve_private_key(peeled.key)?)?),
+            Algorithm::MlKem(set) => Inner::MlKem(ml_kem(set, peeled.key)?),
         })
     }
 
     /// The public key, computed from the private one.
     pub(super) fn derive_public(&self) -> Result<PublicKey> {
         match self {
-            Key::Rsa { rsa, .. } => PublicKey::from_rsa(&rsa.modulus(), &rsa.exponent()),
-            Key::Ec(curve, key) => PublicKey::from_ec(*curve, &key.point(*curve)?),
-            Key::Ed25519(pair) => {
+            Inner::Rsa { rsa, .. } => PublicKey::from_rsa(&rsa.modulus(), &rsa.exponent()),
+            Inner::Ec(curve, key) => PublicKey::from_ec(*curve, &key.point(*curve)?),
+            Inner::Ed25519(pair) => {
                 let (_, public) = ed25519_pair(pair)?.split_last_chunk().ok_or(Cause::CryptoLibrary)?;
                 PublicKey::from_ed25519(public)
             }
-            Key::X25519(private) => PublicKey::from_x25519(&x25519::public_of(array(private)?)),
+            Inner::X25519(private) => PublicKey::from_x25519(&x25519::public_of(array(private)?)),
+            Inner::MlKem(key) => PublicKey::from_ml_kem(key.set(), &key.public()?),
         }
     }
 
@@ -59,22 +62,38 @@ impl Key {
     pub(super) fn first_signature(&self) -> Result<Vec<u8>> {
         let mut signature;
         match self {
-            Key::Rsa { rsa, .. } => {
+            Inner::Rsa { rsa, .. } => {
                 signature = vec![0; rsa.bits().div_ceil(8) as usize];
                 rsa.private(Padding::Pkcs1, FIRST, &mut signature)?;
             }
-            Key::Ec(curve, key) => {
+            Inner::Ec(curve, key) => {
                 signature = vec![0; 2 * curve.field_len()];
                 key.sign(FIRST, &mut signature)?;
             }
-            Key::Ed25519(pair) => {
+            Inner::Ed25519(pair) => {
                 let mut fixed = [0; 64];
                 ed25519::sign(ed25519_pair(pair)?, EdVariant::Pure, FIRST, &mut fixed)?;
                 signature = fixed.to_vec();
             }
-            Key::X25519(_) => signature = Vec::new(),
+            Inner::X25519(_) | Inner::MlKem(_) => signature = Vec::new(),
         }
         Ok(signature)
+    }
+}
+
+/// In whichever form it comes. The seed is kept if there is one: the expanded key follows from it.
+fn ml_kem(set: MlKemSet, key: &[u8]) -> Result<MlKem> {
+    let _wiped = WipedAfter::<KEM>;
+    let form = pkcs8::ml_kem(key)?;
+    let (Some(seed), expanded) = (form.seed, form.expanded) else {
+        return MlKem::from_expanded(set, form.expanded.unwrap_or_default());
+    };
+    let key = MlKem::parse_seed(pkcs8::write_ml_kem_seed(set, seed).expose(), set)?;
+    match expanded {
+        Some(expanded) if !mac::constant_time_eq(expanded, key.expanded()?.expose()) => {
+            Err(Cause::SealKeyMalformed.with("the expanded ML-KEM key is not the seed's"))
+        }
+        _ => Ok(key),
     }
 }
 
@@ -84,7 +103,7 @@ pub(super) fn check_first_signature(public: &PublicKey, signature: &[u8]) -> Res
         KeyKind::Rsa { .. } => public.verify_pkcs1(None, FIRST, signature),
         KeyKind::Ec(_) => public.verify_ecdsa(FIRST, signature),
         KeyKind::Ed25519 => public.verify_ed25519(EdVariant::Pure, FIRST, signature),
-        KeyKind::X25519 => Ok(()),
+        KeyKind::X25519 | KeyKind::MlKem(_) => Ok(()),
     };
     verified.map_err(|_| Cause::SealKeyMalformed.with("what the key signs does not verify"))
 }

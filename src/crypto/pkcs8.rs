@@ -1,7 +1,9 @@
 //! The outer skin of a private key: PKCS#8 (RFC 5208) and its second version (RFC 5958).
 #![forbid(unsafe_code)]
 
-use super::Curve;
+use super::der_writer::{NULL, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, element};
+use super::ml_kem::SEED_LEN;
+use super::{Curve, MlKemSet, Secret};
 use crate::error::{Cause, Result};
 use der::asn1::{BitStringRef, ObjectIdentifier, OctetStringRef, SequenceRef};
 use der::{Decode, Reader, SliceReader, Tag, TagMode, TagNumber, Tagged};
@@ -12,6 +14,9 @@ const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 const X25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.110");
 
+/// The tag of the seed in the private key of ML-KEM: `[0] IMPLICIT OCTET STRING`.
+const SEED: u8 = 0x80;
+
 /// What a key says it is; the bits of an RSA key are not known yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Algorithm {
@@ -19,12 +24,13 @@ pub(super) enum Algorithm {
     Ec(Curve),
     Ed25519,
     X25519,
+    MlKem(MlKemSet),
 }
 
 /// A peeled key, borrowed from the DER.
 pub(super) struct Peeled<'a> {
     pub(super) algorithm: Algorithm,
-    /// `RSAPrivateKey`, `ECPrivateKey`, or an OCTET STRING that holds the seed or the scalar.
+    /// `RSAPrivateKey`, `ECPrivateKey`, an OCTET STRING that holds the seed or the scalar, or the choice of ML-KEM.
     pub(super) key: &'a [u8],
     /// What a key of version 2 gives as its public key: the content of the BIT STRING of its SPKI.
     pub(super) public: Option<&'a [u8]>,
@@ -68,12 +74,60 @@ fn algorithm_of(identifier: &AlgorithmIdentifierRef<'_>) -> Option<Algorithm> {
             // Tag and length are one octet each in the DER of all our curves' names.
             Curve::ALL.iter().copied().find(|curve| &curve.oid_der()[2..] == name.value()).map(Algorithm::Ec)
         }
+        (oid, None) => MlKemSet::ALL.iter().copied().find(|set| set.oid() == oid.as_bytes()).map(Algorithm::MlKem),
         _ => None,
     }
+}
+
+/// A private key of ML-KEM: by its seed, expanded, or both.
+pub(super) struct MlKemPrivateKey<'a> {
+    pub(super) seed: Option<&'a [u8; SEED_LEN]>,
+    pub(super) expanded: Option<&'a [u8]>,
+}
+
+/// Reads the choice of RFC 9935, section 6. The expanded key may have any length.
+pub(super) fn ml_kem(key: &[u8]) -> Result<MlKemPrivateKey<'_>> {
+    let malformed = || Cause::SealKeyMalformed.with("ML-KEM private key");
+    let (seed, expanded) = read_ml_kem(key).map_err(|_| malformed())?;
+    let seed = seed.map(|seed| seed.as_bytes().try_into().map_err(|_| malformed())).transpose()?;
+    Ok(MlKemPrivateKey { seed, expanded: expanded.map(OctetStringRef::as_bytes) })
+}
+
+type Choice<'a> = (Option<&'a OctetStringRef>, Option<&'a OctetStringRef>);
+
+fn read_ml_kem(key: &[u8]) -> der::Result<Choice<'_>> {
+    let mut reader = SliceReader::new(key)?;
+    let choice = if Tag::peek(&reader)? == Tag::Sequence {
+        reader.sequence(|both| Ok::<_, der::Error>((Some(Decode::decode(both)?), Some(Decode::decode(both)?))))?
+    } else if Tag::peek(&reader)? == Tag::OctetString {
+        (None, Some(Decode::decode(&mut reader)?))
+    } else {
+        (reader.context_specific(TagNumber(0), TagMode::Implicit)?, None)
+    };
+    reader.finish()?;
+    Ok(choice)
 }
 
 /// The bytes inside a private key of Ed25519 or X25519 (RFC 8410, section 7).
 pub(super) fn curve_private_key(key: &[u8]) -> Result<&[u8; 32]> {
     let bytes = <&OctetStringRef>::from_der(key).ok().and_then(|bytes| bytes.as_bytes().try_into().ok());
     bytes.ok_or_else(|| Cause::SealKeyMalformed.with("Ed25519 or X25519 private key"))
+}
+
+/// Puts the outer structure around a private key: version 1, which every reader knows.
+pub(super) fn write(algorithm: Algorithm, key: &[u8]) -> Secret {
+    let oid = |content: &[u8]| element(OBJECT_IDENTIFIER, &[content]);
+    let identifier = match algorithm {
+        Algorithm::Rsa => element(SEQUENCE, &[oid(RSA.as_bytes()).expose(), NULL]),
+        Algorithm::Ec(curve) => element(SEQUENCE, &[oid(EC.as_bytes()).expose(), curve.oid_der()]),
+        Algorithm::Ed25519 => element(SEQUENCE, &[oid(ED25519.as_bytes()).expose()]),
+        Algorithm::X25519 => element(SEQUENCE, &[oid(X25519.as_bytes()).expose()]),
+        Algorithm::MlKem(set) => element(SEQUENCE, &[oid(set.oid()).expose()]),
+    };
+    element(SEQUENCE, &[&[0x02, 0x01, 0x00], identifier.expose(), element(OCTET_STRING, &[key]).expose()])
+}
+
+/// The private key of ML-KEM as its seed, in the same structure.
+pub(super) fn write_ml_kem_seed(set: MlKemSet, seed: &[u8]) -> Secret {
+    write(Algorithm::MlKem(set), element(SEED, &[seed]).expose())
 }

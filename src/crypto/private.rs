@@ -1,6 +1,7 @@
 //! Private keys, in protected memory and ready to use.
 #![forbid(unsafe_code)]
 
+use super::aws_lc::ml_kem::MlKem;
 use super::aws_lc::rsa::{Oaep, Padding, Rsa};
 use super::aws_lc::{self, ec::EcKey, ed25519};
 use super::public::{check_context, check_digest_len, pss};
@@ -18,12 +19,12 @@ use zeroize::Zeroizing;
 /// key fail with [`Cause::KeyTypeInconsistent`].
 pub struct PrivateKey {
     /// Taken out only to be forgotten.
-    key: Option<Key>,
+    key: Option<Inner>,
     public: PublicKey,
     stamp: Stamp,
 }
 
-pub(super) enum Key {
+pub(super) enum Inner {
     Rsa {
         rsa: Rsa,
         /// SHA-256 of the private exponent, padded to the modulus' length: where implicit rejection begins.
@@ -33,11 +34,12 @@ pub(super) enum Key {
     /// Seed and public key.
     Ed25519(Block),
     X25519(Block),
+    MlKem(MlKem),
 }
 
 impl PrivateKey {
     /// From PKCS#8, version 1 or 2, DER, with nothing after it. RSA of 1024 to 8192 bits, EC on a named curve of
-    /// ours, Ed25519, X25519. All is checked: that the numbers belong together, that a public key inside is the right
+    /// ours, Ed25519, X25519, ML-KEM by its seed, expanded, or both. All is checked: that the numbers belong together, that a public key inside is the right
     /// one, that what the key signs verifies. [`Cause::SealKeyMalformed`] if anything is wrong.
     pub fn from_pkcs8(der: &[u8]) -> Result<Self> {
         let _wiped = WipedAfter::<LOAD>;
@@ -46,7 +48,7 @@ impl PrivateKey {
         // The first signature belongs into the scope: AWS-LC derives the Montgomery form of the primes, and
         // the first blinding, when it first needs them.
         let scope = aws_lc::enter_key_scope()?;
-        let key = Key::parse(&peeled)?;
+        let key = Inner::parse(&peeled)?;
         let first = key.first_signature()?;
         drop(scope);
         let public = key.derive_public()?;
@@ -68,14 +70,14 @@ impl PrivateKey {
     }
 
     /// The key, if it is not a parent process's.
-    pub(super) fn key(&self) -> Result<&Key> {
+    pub(super) fn key(&self) -> Result<&Inner> {
         let ours = self.key.as_ref().filter(|_| self.stamp.is_ours());
         ours.ok_or_else(|| Cause::NotInitialized.with("the key was inherited over a fork"))
     }
 
     fn rsa(&self) -> Result<&Rsa> {
         match self.key()? {
-            Key::Rsa { rsa, .. } => Ok(rsa),
+            Inner::Rsa { rsa, .. } => Ok(rsa),
             _ => Err(Cause::KeyTypeInconsistent.into()),
         }
     }
@@ -146,7 +148,7 @@ impl PrivateKey {
     /// as the modulus, [`Cause::EncryptedDataInvalid`] if it is not smaller.
     pub fn decrypt_pkcs1(&self, ciphertext: &[u8]) -> Result<Secret> {
         let _wiped = WipedAfter::<SIGN>;
-        let Key::Rsa { exponent_hash, .. } = self.key()? else { return Err(Cause::KeyTypeInconsistent.into()) };
+        let Inner::Rsa { exponent_hash, .. } = self.key()? else { return Err(Cause::KeyTypeInconsistent.into()) };
         let mut block = Zeroizing::new([0; pkcs1::MAX_LEN]);
         let block = &mut block[..self.modulus_len()];
         if ciphertext.len() != block.len() {
@@ -180,7 +182,7 @@ impl PrivateKey {
     /// Signs a digest of any length with ECDSA: `r ‖ s`, each as long as the field. Of a digest longer than the
     /// order its leftmost bits count (FIPS 186-5, section 6.4.1).
     pub fn ecdsa_sign(&self, digest: &[u8]) -> Result<Vec<u8>> {
-        let Key::Ec(curve, key) = self.key()? else { return Err(Cause::KeyTypeInconsistent.into()) };
+        let Inner::Ec(curve, key) = self.key()? else { return Err(Cause::KeyTypeInconsistent.into()) };
         let mut signature = vec![0; 2 * curve.field_len()];
         let signed = key.sign(digest, &mut signature);
         // Constant lengths, which the compiler turns into plain stores.
@@ -211,7 +213,7 @@ impl PrivateKey {
 
     fn ed25519(&self) -> Result<&[u8; 64]> {
         match self.key()? {
-            Key::Ed25519(key) => ed25519_pair(key),
+            Inner::Ed25519(key) => ed25519_pair(key),
             _ => Err(Cause::KeyTypeInconsistent.into()),
         }
     }

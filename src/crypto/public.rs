@@ -3,9 +3,10 @@
 
 use super::aws_lc::ec::EcKey;
 use super::aws_lc::ed25519;
+use super::aws_lc::ml_kem::MlKem;
 use super::aws_lc::rsa::{Oaep, Padding, Pss, Rsa};
 use super::aws_lc::spki::{self, Parsed};
-use super::{Curve, EdVariant, Hash, KeyKind, mac, pkcs1};
+use super::{Curve, EdVariant, Hash, KeyKind, MlKemSet, mac, pkcs1};
 use crate::error::{Cause, Error, Result};
 use std::sync::Arc;
 
@@ -50,6 +51,13 @@ pub enum PublicParts {
         /// Its u-coordinate, as RFC 7748 encodes it.
         point: [u8; 32],
     },
+    /// A key of ML-KEM.
+    MlKem {
+        /// The parameter set.
+        set: MlKemSet,
+        /// The encapsulation key, as FIPS 203 encodes it.
+        key: Vec<u8>,
+    },
 }
 
 /// The sizes of RSA keys that are used at all; KMS makes 2048, 3072 and 4096.
@@ -85,6 +93,11 @@ impl PublicKey {
         Self::new(Parsed::X25519(*point))
     }
 
+    /// From an encapsulation key of ML-KEM, as FIPS 203 encodes it.
+    pub fn from_ml_kem(set: MlKemSet, key: &[u8]) -> Result<Self> {
+        Self::new(Parsed::MlKem(MlKem::from_public(set, key)?))
+    }
+
     fn new(key: Parsed) -> Result<Self> {
         let mut modulus = Vec::new();
         let kind = match &key {
@@ -103,6 +116,7 @@ impl PublicKey {
                 KeyKind::Ed25519
             }
             Parsed::X25519(_) => KeyKind::X25519,
+            Parsed::MlKem(key) => KeyKind::MlKem(key.set()),
         };
         let spki = spki::write(&key)?;
         Ok(Self(Arc::new(Inner { kind, key, spki, modulus })))
@@ -125,12 +139,18 @@ impl PublicKey {
             Parsed::Ec(curve, key) => PublicParts::Ec { curve: *curve, point: key.point(*curve)? },
             Parsed::Ed25519(point) => PublicParts::Ed25519 { point: *point },
             Parsed::X25519(point) => PublicParts::X25519 { point: *point },
+            Parsed::MlKem(key) => PublicParts::MlKem { set: key.set(), key: key.public()? },
         })
     }
 
     /// The modulus of an RSA key, without leading zeros; empty for other kinds.
     pub(super) fn modulus(&self) -> &[u8] {
         &self.0.modulus
+    }
+
+    /// The key as it was parsed.
+    pub(super) fn parsed(&self) -> &Parsed {
+        &self.0.key
     }
 
     fn rsa(&self) -> Result<&Rsa> {
@@ -264,6 +284,7 @@ impl PublicKey {
             }
             Parsed::Ec(curve, _) => Self::from_ec(*curve, bits).and_then(|key| same(key.spki_der())).unwrap_or(false),
             Parsed::Ed25519(point) | Parsed::X25519(point) => mac::constant_time_eq(point, bits),
+            Parsed::MlKem(key) => key.public().is_ok_and(|key| key == bits),
         }
     }
 }

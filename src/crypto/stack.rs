@@ -14,6 +14,8 @@ pub(super) const SIGN: usize = 5 * 1024;
 pub(super) const AGREE: usize = 7 * 1024;
 /// How deep secp256k1 signs or agrees, which has no code of its own in AWS-LC: 10.5 KiB.
 pub(super) const SIGN_GENERIC: usize = 11 * 1024;
+/// How deep ML-KEM goes, with its matrices on the stack: up to 31 KiB.
+pub(super) const KEM: usize = 32 * 1024;
 /// How deep a key is parsed and checked: up to 13.5 KiB; and deeper than Argon2 goes.
 pub(super) const LOAD: usize = 14 * 1024;
 

@@ -1,15 +1,29 @@
 //! Mechanisms: one table row each, and the operations they stand for.
 #![forbid(unsafe_code)]
 
+mod aead;
+mod aes;
 mod cipher;
+mod derive;
+mod derive_params;
+mod iv;
+mod kem;
 mod params;
 mod signature;
 mod table;
+mod wrap;
 
+pub use aead::MessageParams;
+pub use aes::{aes, mac};
 pub use cipher::Cipher;
+pub use derive::{Base, Inheritance};
+pub use derive_params::{Derivation, GivenDerivation, GivenField};
+pub use iv::IvCount;
+pub use kem::Encapsulation;
 pub use params::{Given, Params};
 pub use signature::Signature;
 pub use table::{Family, Info, MECHANISMS, Mechanism, Needs, find, for_key_type};
+pub use wrap::{Wrapping, WrappingKey};
 
 use crate::error::{Cause, Result};
 use cryptoki_sys::*;

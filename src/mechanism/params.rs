@@ -1,7 +1,8 @@
 //! Mechanism parameters, checked and typed.
 
+use super::derive_params::{Derivation, GivenDerivation, shared_secret_kdf};
 use super::table::{Mechanism, Needs};
-use crate::crypto::Hash;
+use crate::crypto::{AES_BLOCK_LEN, AesMode, Hash, SharedSecretKdf};
 use crate::error::{Cause, Result};
 use cryptoki_sys::*;
 
@@ -37,6 +38,55 @@ pub enum Given {
         /// `pContextData`.
         context: Vec<u8>,
     },
+    /// An initialisation vector.
+    Bytes(Vec<u8>),
+    /// `CK_MAC_GENERAL_PARAMS`.
+    Number(CK_ULONG),
+    /// `CK_AES_CTR_PARAMS`.
+    Ctr {
+        /// `ulCounterBits`.
+        counter_bits: CK_ULONG,
+        /// `cb`.
+        block: [u8; 16],
+    },
+    /// `CK_GCM_PARAMS`; `ulIvBits` says nothing that `ulIvLen` does not.
+    Gcm {
+        /// `pIv`.
+        iv: Vec<u8>,
+        /// `pAAD`.
+        aad: Vec<u8>,
+        /// `ulTagBits`.
+        tag_bits: CK_ULONG,
+    },
+    /// `CK_CCM_PARAMS`.
+    Ccm {
+        /// `ulDataLen`, in bytes.
+        data_len: CK_ULONG,
+        /// `pNonce`.
+        nonce: Vec<u8>,
+        /// `pAAD`.
+        aad: Vec<u8>,
+        /// `ulMACLen`, in bytes.
+        mac_len: CK_ULONG,
+    },
+    /// What a derivation takes.
+    Derivation(GivenDerivation),
+    /// `CK_RSA_AES_KEY_WRAP_PARAMS`.
+    RsaAesKeyWrap {
+        /// `ulAESKeyBits`.
+        key_bits: CK_ULONG,
+        /// `pOAEPParams`, as [`Given::Oaep`].
+        oaep: Box<Given>,
+    },
+    /// `CK_ECDH_AES_KEY_WRAP_PARAMS`.
+    EcdhAesKeyWrap {
+        /// `ulAESKeyBits`.
+        key_bits: CK_ULONG,
+        /// `kdf`.
+        kdf: CK_EC_KDF_TYPE,
+        /// `pSharedData`.
+        shared: Vec<u8>,
+    },
     /// Bytes that are none of these.
     Other,
 }
@@ -66,6 +116,59 @@ pub enum Params {
     },
     /// EdDSA as in RFC 8032: pure without a parameter, Ed25519ctx, or Ed25519ph.
     Eddsa(Eddsa),
+    /// An initialisation vector of one block.
+    Iv([u8; AES_BLOCK_LEN]),
+    /// An initial value of key wrap.
+    HalfBlock([u8; 8]),
+    /// The first half of an initial value of key wrap with padding.
+    QuarterBlock([u8; 4]),
+    /// Counter mode.
+    Ctr {
+        /// How many bits count.
+        counter_bits: u32,
+        /// The first counter block.
+        block: [u8; AES_BLOCK_LEN],
+    },
+    /// GCM and GMAC.
+    Gcm {
+        /// The initialisation vector.
+        iv: Vec<u8>,
+        /// Authenticated, not encrypted.
+        aad: Vec<u8>,
+        /// In bytes.
+        tag_len: usize,
+    },
+    /// CCM.
+    Ccm {
+        /// Of the plaintext, in bytes.
+        data_len: usize,
+        /// The nonce.
+        nonce: Vec<u8>,
+        /// Authenticated, not encrypted.
+        aad: Vec<u8>,
+        /// In bytes.
+        mac_len: usize,
+    },
+    /// The length of a MAC in bytes.
+    MacLength(usize),
+    /// Of a derivation.
+    Derivation(Derivation),
+    /// RSA with AES key wrap.
+    RsaAesKeyWrap {
+        /// Of the random AES key, in bytes.
+        key_len: usize,
+        /// How it is encrypted, as [`Params::Oaep`].
+        oaep: Box<Params>,
+    },
+    /// Diffie-Hellman with AES key wrap.
+    EcdhAesKeyWrap {
+        /// Of the derived AES key, in bytes.
+        key_len: usize,
+        /// How it is derived; `None` if it is a part of the shared secret.
+        kdf: Option<SharedSecretKdf>,
+        /// What both parties know.
+        shared: Vec<u8>,
+    },
 }
 
 /// The variants of EdDSA.
@@ -94,7 +197,7 @@ const HASHES: &[(CK_MECHANISM_TYPE, Option<CK_RSA_PKCS_MGF_TYPE>, Hash)] = &[
     (CKM_SHA3_512, Some(CKG_MGF1_SHA3_512), Hash::Sha3_512),
 ];
 
-fn hash(mechanism: CK_MECHANISM_TYPE) -> Result<Hash> {
+pub(super) fn hash(mechanism: CK_MECHANISM_TYPE) -> Result<Hash> {
     let row = HASHES.iter().find(|row| row.0 == mechanism);
     row.map(|row| row.2).ok_or_else(|| Cause::MechanismParamInvalid.with(format!("hashAlg {mechanism:#x}")))
 }
@@ -113,6 +216,10 @@ impl Params {
         let bad = |what: &'static str| Cause::MechanismParamInvalid.with(format!("{}: {what}", mechanism.name));
         match (mechanism.needs(), given) {
             (Needs::Nothing, Given::Nothing) => Ok(Self::Nothing),
+            (Needs::Derivation, Given::Nothing) => Derivation::check(mechanism, None).map(Self::Derivation),
+            (Needs::Derivation, Given::Derivation(given)) => {
+                Derivation::check(mechanism, Some(given)).map(Self::Derivation)
+            }
             (Needs::Pss, Given::Pss { hash: hash_alg, mgf: function, salt_len }) => {
                 let hash = hash(*hash_alg)?;
                 if mechanism.hash.is_some_and(|own| own != hash) {
@@ -122,14 +229,16 @@ impl Params {
                 let salt_len = usize::try_from(*salt_len).ok().filter(|len| *len <= 1024).ok_or_else(|| bad("sLen"))?;
                 Ok(Self::Pss { hash, mgf: mgf(*function)?, salt_len })
             }
-            (Needs::Oaep, Given::Oaep { hash: hash_alg, mgf: function, source, label }) => match *source {
-                // Some clients leave `source` at zero when there is no label.
-                0 if label.is_empty() => Ok(Self::Oaep { hash: hash(*hash_alg)?, mgf: mgf(*function)?, label: vec![] }),
-                CKZ_DATA_SPECIFIED => {
-                    Ok(Self::Oaep { hash: hash(*hash_alg)?, mgf: mgf(*function)?, label: label.clone() })
-                }
-                _ => Err(bad("source")),
-            },
+            (Needs::RsaAesKeyWrap, Given::RsaAesKeyWrap { key_bits, oaep }) => {
+                let key_len = aes_len(*key_bits).ok_or_else(|| bad("ulAESKeyBits"))?;
+                Ok(Self::RsaAesKeyWrap { key_len, oaep: Box::new(Self::oaep(oaep).ok_or_else(|| bad("pOAEPParams"))?) })
+            }
+            (Needs::EcdhAesKeyWrap, Given::EcdhAesKeyWrap { key_bits, kdf, shared }) => {
+                let key_len = aes_len(*key_bits).ok_or_else(|| bad("ulAESKeyBits"))?;
+                let kdf = shared_secret_kdf(*kdf, shared)?;
+                Ok(Self::EcdhAesKeyWrap { key_len, kdf, shared: shared.clone() })
+            }
+            (Needs::Oaep, given) => Self::oaep(given).ok_or_else(|| bad("CK_RSA_PKCS_OAEP_PARAMS")),
             (Needs::EddsaOrNothing, Given::Nothing) => Ok(Self::Eddsa(Eddsa::Pure)),
             (Needs::EddsaOrNothing, Given::Eddsa { prehash, context }) if context.len() <= MAX_CONTEXT => {
                 Ok(Self::Eddsa(match (prehash, context.is_empty()) {
@@ -139,9 +248,57 @@ impl Params {
                     (false, true) => Eddsa::Pure,
                 }))
             }
+            (Needs::Iv, Given::Bytes(iv)) => Ok(Self::Iv(exactly(iv).ok_or_else(|| bad("IV length"))?)),
+            (Needs::HalfBlockOrNothing, Given::Nothing) => Ok(Self::HalfBlock(AesMode::KEY_WRAP_IV)),
+            (Needs::HalfBlockOrNothing, Given::Bytes(iv)) => {
+                Ok(Self::HalfBlock(exactly(iv).ok_or_else(|| bad("IV length"))?))
+            }
+            (Needs::QuarterBlockOrNothing, Given::Nothing) => Ok(Self::QuarterBlock(AesMode::KEY_WRAP_PADDED_IV)),
+            (Needs::QuarterBlockOrNothing, Given::Bytes(iv)) => {
+                Ok(Self::QuarterBlock(exactly(iv).ok_or_else(|| bad("IV length"))?))
+            }
+            (Needs::Ctr, Given::Ctr { counter_bits, block }) => {
+                let counter_bits = u32::try_from(*counter_bits).map_err(|_| bad("ulCounterBits"))?;
+                Ok(Self::Ctr { counter_bits, block: *block })
+            }
+            (Needs::Gcm, Given::Gcm { iv, aad, tag_bits }) => {
+                let tag_bits = usize::try_from(*tag_bits).ok().filter(|bits| bits.is_multiple_of(8));
+                let tag_len = tag_bits.ok_or_else(|| bad("ulTagBits"))? / 8;
+                Ok(Self::Gcm { iv: iv.clone(), aad: aad.clone(), tag_len })
+            }
+            (Needs::Ccm, Given::Ccm { data_len, nonce, aad, mac_len }) => {
+                let data_len = usize::try_from(*data_len).map_err(|_| bad("ulDataLen"))?;
+                let mac_len = usize::try_from(*mac_len).map_err(|_| bad("ulMACLen"))?;
+                Ok(Self::Ccm { data_len, nonce: nonce.clone(), aad: aad.clone(), mac_len })
+            }
+            (Needs::MacLength, Given::Number(len)) => {
+                Ok(Self::MacLength(usize::try_from(*len).map_err(|_| bad("MAC length"))?))
+            }
             _ => Err(bad("wrong or missing parameter")),
         }
     }
+}
+
+fn exactly<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
+    bytes.try_into().ok()
+}
+
+impl Params {
+    fn oaep(given: &Given) -> Option<Self> {
+        let Given::Oaep { hash: hash_alg, mgf: function, source, label } = given else { return None };
+        let (hash, mgf) = (hash(*hash_alg).ok()?, mgf(*function).ok()?);
+        match *source {
+            // Some clients leave `source` at zero when there is no label.
+            0 if label.is_empty() => Some(Self::Oaep { hash, mgf, label: vec![] }),
+            CKZ_DATA_SPECIFIED => Some(Self::Oaep { hash, mgf, label: label.clone() }),
+            _ => None,
+        }
+    }
+}
+
+/// The length in bytes of an AES key of so many bits.
+fn aes_len(bits: CK_ULONG) -> Option<usize> {
+    matches!(bits, 128 | 192 | 256).then_some(bits as usize / 8)
 }
 
 #[cfg(test)]
@@ -166,6 +323,16 @@ mod tests {
             (CKM_RSA_PKCS_PSS, Given::Pss { hash: CKM_MD5, mgf: CKG_MGF1_SHA1, salt_len: 32 }),
             (CKM_RSA_PKCS_PSS, Given::Pss { hash: CKM_SHA256, mgf: CKG_MGF1_SHA256, salt_len: CK_ULONG::MAX }),
             (CKM_EDDSA, Given::Eddsa { prehash: false, context: vec![0; 256] }),
+            (CKM_AES_ECB, Given::Other),
+            (CKM_AES_CBC, Given::Nothing),
+            (CKM_AES_CBC, Given::Bytes(vec![0; 15])),
+            (CKM_AES_CBC_PAD, Given::Bytes(vec![0; 17])),
+            (CKM_AES_KEY_WRAP, Given::Bytes(vec![0; 4])),
+            (CKM_AES_KEY_WRAP_KWP, Given::Bytes(vec![0; 8])),
+            (CKM_AES_GCM, Given::Nothing),
+            (CKM_AES_GCM, Given::Gcm { iv: vec![0; 12], aad: vec![], tag_bits: 100 }),
+            (CKM_SHA256_HMAC, Given::Number(16)),
+            (CKM_SHA256_HMAC_GENERAL, Given::Nothing),
         ] {
             assert_eq!(check(mechanism, given).unwrap_err().cause(), Cause::MechanismParamInvalid, "{mechanism:#x}");
         }

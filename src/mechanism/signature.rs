@@ -229,6 +229,6 @@ pub(super) fn output_len(key: KeyKind) -> usize {
         KeyKind::Ec(curve) => 2 * curve.field_len(),
         KeyKind::Ed25519 => 64,
         // Makes none, and no scheme takes it.
-        KeyKind::X25519 => 0,
+        KeyKind::X25519 | KeyKind::MlKem(_) => 0,
     }
 }

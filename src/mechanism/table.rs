@@ -16,6 +16,8 @@ pub enum Family {
     EcKeyPairGen,
     /// Ed25519 key pairs.
     EdwardsKeyPairGen,
+    /// ML-KEM key pairs.
+    MlKemKeyPairGen,
     /// RSASSA-PKCS1-v1_5 with a hash.
     RsaPkcsHash,
     /// RSA PKCS#1 v1.5 on the caller's data.
@@ -32,6 +34,94 @@ pub enum Family {
     Eddsa,
     /// A message digest.
     Digest,
+    /// AES keys.
+    AesKeyGen,
+    /// Generic secret keys.
+    GenericSecretKeyGen,
+    /// Keys of HMAC with one hash.
+    HmacKeyGen,
+    /// AES-ECB.
+    AesEcb,
+    /// AES-CBC.
+    AesCbc,
+    /// AES-CBC with PKCS#7 padding.
+    AesCbcPad,
+    /// AES-CBC with ciphertext stealing.
+    AesCts,
+    /// AES in counter mode.
+    AesCtr,
+    /// AES-GCM.
+    AesGcm,
+    /// AES-CCM.
+    AesCcm,
+    /// AES-OFB.
+    AesOfb,
+    /// AES-CFB by 128 bits.
+    AesCfb128,
+    /// AES-CFB by 8 bits.
+    AesCfb8,
+    /// AES-CFB by 1 bit.
+    AesCfb1,
+    /// AES key wrap.
+    AesKeyWrap,
+    /// AES key wrap with padding (RFC 5649).
+    AesKeyWrapPadded,
+    /// AES key wrap after PKCS#7 padding.
+    AesKeyWrapPkcs7,
+    /// HMAC, of its hash's length.
+    Hmac,
+    /// HMAC, of a length that the parameter says.
+    HmacGeneral,
+    /// AES-CMAC, of a block's length.
+    AesCmac,
+    /// AES-CMAC, of a length that the parameter says.
+    AesCmacGeneral,
+    /// AES-GMAC.
+    AesGmac,
+    /// Diffie-Hellman on a curve.
+    Ecdh,
+    /// Diffie-Hellman on a curve, with its cofactor.
+    EcdhCofactor,
+    /// HKDF.
+    Hkdf,
+    /// HKDF to data that is no key.
+    HkdfData,
+    /// Keys for HKDF.
+    HkdfKeyGen,
+    /// SP 800-108 in counter mode.
+    Sp800Counter,
+    /// SP 800-108 in feedback mode.
+    Sp800Feedback,
+    /// SP 800-108 in double-pipeline mode.
+    Sp800DoublePipeline,
+    /// A digest of a key.
+    HashDerive,
+    /// A key and another.
+    ConcatenateKey,
+    /// A key and data.
+    BaseAndData,
+    /// Data and a key.
+    DataAndBase,
+    /// A key XOR data.
+    XorData,
+    /// Bits of a key.
+    ExtractKey,
+    /// Data under AES-ECB.
+    AesEcbData,
+    /// Data under AES-CBC.
+    AesCbcData,
+    /// The public key of a private one.
+    PublicFromPrivate,
+    /// ML-KEM.
+    MlKem,
+    /// RSAES-OAEP of a random key, with which AES key wrap wraps.
+    RsaAesKeyWrap,
+    /// Diffie-Hellman with a fresh key pair, and AES key wrap with what is derived.
+    EcdhAesKeyWrap,
+    /// The same with its cofactor.
+    EcdhCofactorAesKeyWrap,
+    /// The same on a Montgomery curve.
+    EcdhMontgomeryAesKeyWrap,
 }
 
 /// What parameter a mechanism takes.
@@ -45,6 +135,26 @@ pub enum Needs {
     Oaep,
     /// `CK_EDDSA_PARAMS`, or nothing for pure EdDSA.
     EddsaOrNothing,
+    /// An initialisation vector of one block.
+    Iv,
+    /// An initial value of 8 bytes, or nothing for the standard's.
+    HalfBlockOrNothing,
+    /// An initial value of 4 bytes, or nothing for the standard's.
+    QuarterBlockOrNothing,
+    /// `CK_AES_CTR_PARAMS`.
+    Ctr,
+    /// `CK_GCM_PARAMS`.
+    Gcm,
+    /// `CK_CCM_PARAMS`.
+    Ccm,
+    /// `CK_MAC_GENERAL_PARAMS`.
+    MacLength,
+    /// What its derivation takes.
+    Derivation,
+    /// `CK_RSA_AES_KEY_WRAP_PARAMS`.
+    RsaAesKeyWrap,
+    /// `CK_ECDH_AES_KEY_WRAP_PARAMS`.
+    EcdhAesKeyWrap,
 }
 
 /// A row of the table.
@@ -70,12 +180,50 @@ struct FamilyRow {
 
 const SIGNS: CK_FLAGS = CKF_SIGN | CKF_VERIFY | CKF_MESSAGE_SIGN | CKF_MESSAGE_VERIFY | CKF_MULTI_MESSAGE;
 const RECOVERS: CK_FLAGS = CKF_SIGN_RECOVER | CKF_VERIFY_RECOVER;
+/// AES-GCM and AES-CCM, of messages.
+const CRYPTS_MESSAGES: CK_FLAGS = CKF_MESSAGE_ENCRYPT | CKF_MESSAGE_DECRYPT | CKF_MULTI_MESSAGE;
 const CRYPTS: CK_FLAGS = CKF_ENCRYPT | CKF_DECRYPT;
+const ENCAPSULATES: CK_FLAGS = CKF_ENCAPSULATE | CKF_DECAPSULATE;
+const WRAPS: CK_FLAGS = CKF_WRAP | CKF_UNWRAP;
 const CURVES: CK_FLAGS = CKF_EC_F_P | CKF_EC_OID | CKF_EC_NAMEDCURVE | CKF_EC_UNCOMPRESS | CKF_EC_COMPRESS;
 /// Key pairs are made in three sizes; public keys of these are imported as well.
 const RSA: (CK_ULONG, CK_ULONG) = (2048, 4096);
 const EC: (CK_ULONG, CK_ULONG) = (256, 521);
 const EDWARDS: (CK_ULONG, CK_ULONG) = (255, 255);
+const AES: (CK_ULONG, CK_ULONG) = (16, 32);
+/// Longer keys than KMS makes can be imported.
+const MAC: (CK_ULONG, CK_ULONG) = (1, 65536);
+/// What KMS makes.
+const MAC_KEY_GEN: (CK_ULONG, CK_ULONG) = (1, 1024);
+/// The same, where PKCS#11 counts in bits.
+const BITS: (CK_ULONG, CK_ULONG) = (8, 8 * 65536);
+/// The one size of secret keys that PKCS#11 counts in bits.
+const GENERIC: (CK_ULONG, CK_ULONG) = (8, 8192);
+
+/// Of the public key, in bytes.
+const ML_KEM: (CK_ULONG, CK_ULONG) = (800, 1568);
+
+/// Every type of secret key.
+const SECRETS: &[CK_KEY_TYPE] = &[
+    CKK_GENERIC_SECRET,
+    CKK_AES,
+    CKK_HKDF,
+    CKK_SHA_1_HMAC,
+    CKK_SHA224_HMAC,
+    CKK_SHA256_HMAC,
+    CKK_SHA384_HMAC,
+    CKK_SHA512_HMAC,
+    CKK_SHA512_224_HMAC,
+    CKK_SHA512_256_HMAC,
+    CKK_SHA3_224_HMAC,
+    CKK_SHA3_256_HMAC,
+    CKK_SHA3_384_HMAC,
+    CKK_SHA3_512_HMAC,
+];
+/// Every type of private key.
+const PRIVATES: &[CK_KEY_TYPE] = &[CKK_RSA, CKK_EC, CKK_EC_EDWARDS, CKK_EC_MONTGOMERY, CKK_ML_KEM];
+/// What derives keys for HKDF, and from them.
+const HKDF_KEYS: &[CK_KEY_TYPE] = &[CKK_HKDF, CKK_GENERIC_SECRET];
 
 const fn family(
     family: Family,
@@ -87,7 +235,7 @@ const fn family(
     FamilyRow { family, key_types, needs, flags, sizes }
 }
 
-/// What all mechanisms of a family share. Sizes are in bits.
+/// What all mechanisms of a family share. Sizes are in bits for key pairs and generic secrets, in bytes for others.
 static FAMILIES: &[FamilyRow] = &[
     family(Family::RsaKeyPairGen, &[CKK_RSA], Needs::Nothing, CKF_GENERATE_KEY_PAIR, RSA),
     family(Family::EcKeyPairGen, &[CKK_EC], Needs::Nothing, CKF_GENERATE_KEY_PAIR | CURVES, EC),
@@ -98,10 +246,11 @@ static FAMILIES: &[FamilyRow] = &[
         CKF_GENERATE_KEY_PAIR | CKF_EC_OID | CKF_EC_CURVENAME,
         EDWARDS,
     ),
+    family(Family::MlKemKeyPairGen, &[CKK_ML_KEM], Needs::Nothing, CKF_GENERATE_KEY_PAIR, ML_KEM),
     family(Family::RsaPkcsHash, &[CKK_RSA], Needs::Nothing, SIGNS, RSA),
-    family(Family::RsaPkcs, &[CKK_RSA], Needs::Nothing, SIGNS | RECOVERS | CRYPTS, RSA),
+    family(Family::RsaPkcs, &[CKK_RSA], Needs::Nothing, SIGNS | RECOVERS | CRYPTS | WRAPS | ENCAPSULATES, RSA),
     family(Family::RsaPss, &[CKK_RSA], Needs::Pss, SIGNS, RSA),
-    family(Family::RsaOaep, &[CKK_RSA], Needs::Oaep, CRYPTS, RSA),
+    family(Family::RsaOaep, &[CKK_RSA], Needs::Oaep, CRYPTS | WRAPS | ENCAPSULATES, RSA),
     family(Family::RsaX509, &[CKK_RSA], Needs::Nothing, SIGNS | RECOVERS | CRYPTS, RSA),
     family(Family::Ecdsa, &[CKK_EC], Needs::Nothing, SIGNS | CURVES, EC),
     // GnuTLS 3.7 names this mechanism when it generates a key pair.
@@ -113,6 +262,58 @@ static FAMILIES: &[FamilyRow] = &[
         EDWARDS,
     ),
     family(Family::Digest, &[], Needs::Nothing, CKF_DIGEST, (0, 0)),
+    family(Family::AesKeyGen, &[CKK_AES], Needs::Nothing, CKF_GENERATE, AES),
+    family(Family::GenericSecretKeyGen, &[CKK_GENERIC_SECRET], Needs::Nothing, CKF_GENERATE, GENERIC),
+    family(Family::HmacKeyGen, &[], Needs::Nothing, CKF_GENERATE, MAC_KEY_GEN),
+    family(Family::AesEcb, &[CKK_AES], Needs::Nothing, CRYPTS, AES),
+    family(Family::AesCbc, &[CKK_AES], Needs::Iv, CRYPTS, AES),
+    family(Family::AesCbcPad, &[CKK_AES], Needs::Iv, CRYPTS | WRAPS, AES),
+    family(Family::AesCts, &[CKK_AES], Needs::Iv, CRYPTS, AES),
+    family(Family::AesCtr, &[CKK_AES], Needs::Ctr, CRYPTS, AES),
+    family(Family::AesGcm, &[CKK_AES], Needs::Gcm, CRYPTS | CRYPTS_MESSAGES | WRAPS, AES),
+    family(Family::AesCcm, &[CKK_AES], Needs::Ccm, CRYPTS | CRYPTS_MESSAGES | WRAPS, AES),
+    family(Family::AesOfb, &[CKK_AES], Needs::Iv, CRYPTS, AES),
+    family(Family::AesCfb128, &[CKK_AES], Needs::Iv, CRYPTS, AES),
+    family(Family::AesCfb8, &[CKK_AES], Needs::Iv, CRYPTS, AES),
+    family(Family::AesCfb1, &[CKK_AES], Needs::Iv, CRYPTS, AES),
+    family(Family::AesKeyWrap, &[CKK_AES], Needs::HalfBlockOrNothing, CRYPTS | WRAPS, AES),
+    family(Family::AesKeyWrapPadded, &[CKK_AES], Needs::QuarterBlockOrNothing, CRYPTS | WRAPS, AES),
+    family(Family::AesKeyWrapPkcs7, &[CKK_AES], Needs::HalfBlockOrNothing, CRYPTS | WRAPS, AES),
+    // Each takes the keys of its own hash as well.
+    family(Family::Hmac, &[CKK_GENERIC_SECRET], Needs::Nothing, SIGNS, MAC),
+    family(Family::HmacGeneral, &[CKK_GENERIC_SECRET], Needs::MacLength, SIGNS, MAC),
+    family(Family::AesCmac, &[CKK_AES], Needs::Nothing, SIGNS, AES),
+    family(Family::AesCmacGeneral, &[CKK_AES], Needs::MacLength, SIGNS, AES),
+    // With one IV for many messages it would give its hash key away.
+    family(Family::AesGmac, &[CKK_AES], Needs::Gcm, CKF_SIGN | CKF_VERIFY, AES),
+    family(
+        Family::Ecdh,
+        &[CKK_EC, CKK_EC_MONTGOMERY],
+        Needs::Derivation,
+        CKF_DERIVE | ENCAPSULATES | CURVES,
+        (255, 521),
+    ),
+    family(Family::EcdhCofactor, &[CKK_EC], Needs::Derivation, CKF_DERIVE | ENCAPSULATES | CURVES, EC),
+    family(Family::MlKem, &[CKK_ML_KEM], Needs::Nothing, ENCAPSULATES, ML_KEM),
+    family(Family::HkdfKeyGen, &[CKK_HKDF], Needs::Nothing, CKF_GENERATE, MAC_KEY_GEN),
+    family(Family::Hkdf, HKDF_KEYS, Needs::Derivation, CKF_DERIVE, MAC),
+    family(Family::HkdfData, HKDF_KEYS, Needs::Derivation, CKF_DERIVE, MAC),
+    family(Family::Sp800Counter, SECRETS, Needs::Derivation, CKF_DERIVE, BITS),
+    family(Family::Sp800Feedback, SECRETS, Needs::Derivation, CKF_DERIVE, BITS),
+    family(Family::Sp800DoublePipeline, SECRETS, Needs::Derivation, CKF_DERIVE, BITS),
+    family(Family::HashDerive, SECRETS, Needs::Derivation, CKF_DERIVE, MAC),
+    family(Family::ConcatenateKey, SECRETS, Needs::Derivation, CKF_DERIVE, MAC),
+    family(Family::BaseAndData, SECRETS, Needs::Derivation, CKF_DERIVE, MAC),
+    family(Family::DataAndBase, SECRETS, Needs::Derivation, CKF_DERIVE, MAC),
+    family(Family::XorData, SECRETS, Needs::Derivation, CKF_DERIVE, MAC),
+    family(Family::ExtractKey, SECRETS, Needs::Derivation, CKF_DERIVE, MAC),
+    family(Family::AesEcbData, &[CKK_AES], Needs::Derivation, CKF_DERIVE, AES),
+    family(Family::AesCbcData, &[CKK_AES], Needs::Derivation, CKF_DERIVE, AES),
+    family(Family::RsaAesKeyWrap, &[CKK_RSA], Needs::RsaAesKeyWrap, WRAPS, RSA),
+    family(Family::EcdhAesKeyWrap, &[CKK_EC, CKK_EC_MONTGOMERY], Needs::EcdhAesKeyWrap, WRAPS | CURVES, (255, 521)),
+    family(Family::EcdhCofactorAesKeyWrap, &[CKK_EC], Needs::EcdhAesKeyWrap, WRAPS | CURVES, EC),
+    family(Family::EcdhMontgomeryAesKeyWrap, &[CKK_EC_MONTGOMERY], Needs::EcdhAesKeyWrap, WRAPS | CURVES, EDWARDS),
+    family(Family::PublicFromPrivate, PRIVATES, Needs::Derivation, CKF_DERIVE, (255, 8192)),
 ];
 
 macro_rules! mechanisms {
@@ -132,6 +333,7 @@ mechanisms! {
     CKM_RSA_PKCS_KEY_PAIR_GEN    RsaKeyPairGen;
     CKM_EC_KEY_PAIR_GEN          EcKeyPairGen;
     CKM_EC_EDWARDS_KEY_PAIR_GEN  EdwardsKeyPairGen;
+    CKM_ML_KEM_KEY_PAIR_GEN      MlKemKeyPairGen;
     CKM_SHA256_RSA_PKCS          RsaPkcsHash Sha256;
     CKM_SHA384_RSA_PKCS          RsaPkcsHash Sha384;
     CKM_SHA512_RSA_PKCS          RsaPkcsHash Sha512;
@@ -176,9 +378,110 @@ mechanisms! {
     CKM_SHA3_256                 Digest Sha3_256;
     CKM_SHA3_384                 Digest Sha3_384;
     CKM_SHA3_512                 Digest Sha3_512;
+    CKM_AES_KEY_GEN              AesKeyGen;
+    CKM_GENERIC_SECRET_KEY_GEN   GenericSecretKeyGen;
+    CKM_SHA_1_KEY_GEN            HmacKeyGen Sha1;
+    CKM_SHA224_KEY_GEN           HmacKeyGen Sha224;
+    CKM_SHA256_KEY_GEN           HmacKeyGen Sha256;
+    CKM_SHA384_KEY_GEN           HmacKeyGen Sha384;
+    CKM_SHA512_KEY_GEN           HmacKeyGen Sha512;
+    CKM_SHA512_224_KEY_GEN       HmacKeyGen Sha512_224;
+    CKM_SHA512_256_KEY_GEN       HmacKeyGen Sha512_256;
+    CKM_SHA3_224_KEY_GEN         HmacKeyGen Sha3_224;
+    CKM_SHA3_256_KEY_GEN         HmacKeyGen Sha3_256;
+    CKM_SHA3_384_KEY_GEN         HmacKeyGen Sha3_384;
+    CKM_SHA3_512_KEY_GEN         HmacKeyGen Sha3_512;
+    CKM_AES_ECB                  AesEcb;
+    CKM_AES_CBC                  AesCbc;
+    CKM_AES_CBC_PAD              AesCbcPad;
+    CKM_AES_CTS                  AesCts;
+    CKM_AES_CTR                  AesCtr;
+    CKM_AES_GCM                  AesGcm;
+    CKM_AES_CCM                  AesCcm;
+    CKM_AES_OFB                  AesOfb;
+    CKM_AES_CFB128               AesCfb128;
+    CKM_AES_CFB8                 AesCfb8;
+    CKM_AES_CFB1                 AesCfb1;
+    CKM_AES_KEY_WRAP             AesKeyWrap;
+    CKM_AES_KEY_WRAP_KWP         AesKeyWrapPadded;
+    // Deprecated, and never quite defined: what SoftHSM and OpenSSL take it for.
+    CKM_AES_KEY_WRAP_PAD         AesKeyWrapPadded;
+    CKM_AES_KEY_WRAP_PKCS7       AesKeyWrapPkcs7;
+    CKM_AES_CMAC                 AesCmac;
+    CKM_AES_CMAC_GENERAL         AesCmacGeneral;
+    CKM_AES_GMAC                 AesGmac;
+    CKM_SHA_1_HMAC               Hmac Sha1;
+    CKM_SHA224_HMAC              Hmac Sha224;
+    CKM_SHA256_HMAC              Hmac Sha256;
+    CKM_SHA384_HMAC              Hmac Sha384;
+    CKM_SHA512_HMAC              Hmac Sha512;
+    CKM_SHA512_224_HMAC          Hmac Sha512_224;
+    CKM_SHA512_256_HMAC          Hmac Sha512_256;
+    CKM_SHA3_224_HMAC            Hmac Sha3_224;
+    CKM_SHA3_256_HMAC            Hmac Sha3_256;
+    CKM_SHA3_384_HMAC            Hmac Sha3_384;
+    CKM_SHA3_512_HMAC            Hmac Sha3_512;
+    CKM_SHA_1_HMAC_GENERAL       HmacGeneral Sha1;
+    CKM_SHA224_HMAC_GENERAL      HmacGeneral Sha224;
+    CKM_SHA256_HMAC_GENERAL      HmacGeneral Sha256;
+    CKM_SHA384_HMAC_GENERAL      HmacGeneral Sha384;
+    CKM_SHA512_HMAC_GENERAL      HmacGeneral Sha512;
+    CKM_SHA512_224_HMAC_GENERAL  HmacGeneral Sha512_224;
+    CKM_SHA512_256_HMAC_GENERAL  HmacGeneral Sha512_256;
+    CKM_SHA3_224_HMAC_GENERAL    HmacGeneral Sha3_224;
+    CKM_SHA3_256_HMAC_GENERAL    HmacGeneral Sha3_256;
+    CKM_SHA3_384_HMAC_GENERAL    HmacGeneral Sha3_384;
+    CKM_SHA3_512_HMAC_GENERAL    HmacGeneral Sha3_512;
+    CKM_ECDH1_DERIVE             Ecdh;
+    CKM_ECDH1_COFACTOR_DERIVE    EcdhCofactor;
+    CKM_HKDF_KEY_GEN             HkdfKeyGen;
+    CKM_HKDF_DERIVE              Hkdf;
+    CKM_HKDF_DATA                HkdfData;
+    CKM_SP800_108_COUNTER_KDF    Sp800Counter;
+    CKM_SP800_108_FEEDBACK_KDF   Sp800Feedback;
+    CKM_SP800_108_DOUBLE_PIPELINE_KDF Sp800DoublePipeline;
+    CKM_SHA1_KEY_DERIVATION      HashDerive Sha1;
+    CKM_SHA224_KEY_DERIVATION    HashDerive Sha224;
+    CKM_SHA256_KEY_DERIVATION    HashDerive Sha256;
+    CKM_SHA384_KEY_DERIVATION    HashDerive Sha384;
+    CKM_SHA512_KEY_DERIVATION    HashDerive Sha512;
+    CKM_SHA512_224_KEY_DERIVATION HashDerive Sha512_224;
+    CKM_SHA512_256_KEY_DERIVATION HashDerive Sha512_256;
+    CKM_SHA3_224_KEY_DERIVATION  HashDerive Sha3_224;
+    CKM_SHA3_256_KEY_DERIVATION  HashDerive Sha3_256;
+    CKM_SHA3_384_KEY_DERIVATION  HashDerive Sha3_384;
+    CKM_SHA3_512_KEY_DERIVATION  HashDerive Sha3_512;
+    CKM_CONCATENATE_BASE_AND_KEY ConcatenateKey;
+    CKM_CONCATENATE_BASE_AND_DATA BaseAndData;
+    CKM_CONCATENATE_DATA_AND_BASE DataAndBase;
+    CKM_XOR_BASE_AND_DATA        XorData;
+    CKM_EXTRACT_KEY_FROM_KEY     ExtractKey;
+    CKM_AES_ECB_ENCRYPT_DATA     AesEcbData;
+    CKM_AES_CBC_ENCRYPT_DATA     AesCbcData;
+    CKM_PUB_KEY_FROM_PRIV_KEY    PublicFromPrivate;
+    CKM_ML_KEM                   MlKem;
+    CKM_RSA_AES_KEY_WRAP         RsaAesKeyWrap;
+    CKM_ECDH_AES_KEY_WRAP        EcdhAesKeyWrap;
+    CKM_ECDH_COF_AES_KEY_WRAP    EcdhCofactorAesKeyWrap;
+    CKM_ECDH_X_AES_KEY_WRAP      EcdhMontgomeryAesKeyWrap;
 }
 
-/// What `C_GetMechanismInfo` answers; sizes in bits.
+/// The type of the keys that are for HMAC with one hash.
+const HMAC_KEYS: &[(Hash, CK_KEY_TYPE)] = &[
+    (Hash::Sha1, CKK_SHA_1_HMAC),
+    (Hash::Sha224, CKK_SHA224_HMAC),
+    (Hash::Sha256, CKK_SHA256_HMAC),
+    (Hash::Sha384, CKK_SHA384_HMAC),
+    (Hash::Sha512, CKK_SHA512_HMAC),
+    (Hash::Sha512_224, CKK_SHA512_224_HMAC),
+    (Hash::Sha512_256, CKK_SHA512_256_HMAC),
+    (Hash::Sha3_224, CKK_SHA3_224_HMAC),
+    (Hash::Sha3_256, CKK_SHA3_256_HMAC),
+    (Hash::Sha3_384, CKK_SHA3_384_HMAC),
+    (Hash::Sha3_512, CKK_SHA3_512_HMAC),
+];
+
+/// What `C_GetMechanismInfo` answers; sizes in bits for key pairs and generic secrets, in bytes for others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Info {
     /// The smallest key.
@@ -197,7 +500,19 @@ impl Mechanism {
 
     /// Whether it works with keys of this type.
     pub fn takes(&self, key_type: CK_KEY_TYPE) -> bool {
-        self.row().key_types.contains(&key_type)
+        self.row().key_types.contains(&key_type) || self.hmac_key_type() == Some(key_type)
+    }
+
+    /// The type of key that is for this HMAC alone.
+    fn hmac_key_type(&self) -> Option<CK_KEY_TYPE> {
+        let is_hmac = matches!(self.family, Family::Hmac | Family::HmacGeneral | Family::HmacKeyGen);
+        HMAC_KEYS.iter().find(|row| is_hmac && Some(row.0) == self.hash).map(|row| row.1)
+    }
+
+    /// The type of secret key that it generates; `None` if it generates none.
+    pub fn generates(&self) -> Option<CK_KEY_TYPE> {
+        let key_type = self.row().key_types.first().copied().or_else(|| self.hmac_key_type());
+        key_type.filter(|_| self.flags() & CKF_GENERATE != 0)
     }
 
     /// The parameter it takes.
@@ -224,7 +539,9 @@ pub fn find(id: CK_MECHANISM_TYPE) -> Option<&'static Mechanism> {
 
 /// Every mechanism that uses keys of a type (key-pair generation is none of them).
 pub fn for_key_type(key_type: CK_KEY_TYPE) -> impl Iterator<Item = &'static Mechanism> {
-    MECHANISMS.iter().filter(move |row| row.takes(key_type) && row.flags() & (SIGNS | CRYPTS) != 0)
+    MECHANISMS.iter().filter(move |row| {
+        row.takes(key_type) && row.flags() & (SIGNS | CRYPTS | WRAPS | CKF_DERIVE | ENCAPSULATES) != 0
+    })
 }
 
 #[cfg(test)]
@@ -238,6 +555,24 @@ mod tests {
             assert_ne!(row.flags(), 0);
             assert!(MECHANISMS[index + 1..].iter().all(|other| other.id != row.id), "{} twice", row.name);
         }
+    }
+
+    #[test]
+    fn hmac_takes_generic_secrets_and_the_keys_of_its_own_hash() {
+        let hmac = find(CKM_SHA256_HMAC).unwrap();
+        assert!(hmac.takes(CKK_GENERIC_SECRET) && hmac.takes(CKK_SHA256_HMAC));
+        assert!(!hmac.takes(CKK_SHA384_HMAC) && !hmac.takes(CKK_AES));
+        assert!(!find(CKM_SHA256).unwrap().takes(CKK_SHA256_HMAC));
+        for (id, key_type) in [
+            (CKM_AES_KEY_GEN, Some(CKK_AES)),
+            (CKM_GENERIC_SECRET_KEY_GEN, Some(CKK_GENERIC_SECRET)),
+            (CKM_SHA3_384_KEY_GEN, Some(CKK_SHA3_384_HMAC)),
+            (CKM_SHA256_HMAC, None),
+            (CKM_RSA_PKCS_KEY_PAIR_GEN, None),
+        ] {
+            assert_eq!(find(id).unwrap().generates(), key_type);
+        }
+        assert_eq!(HMAC_KEYS.len(), Hash::ALL.len());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! as one byte 0 or 1, everything else as the bytes it is. Callers see the native forms.
 
 use super::nested;
+use super::vendor::*;
 use crate::error::{Cause, Result};
 use cryptoki_sys::*;
 
@@ -61,7 +62,10 @@ kinds! {
     CKA_TRUST_CLIENT_AUTH Ulong;    CKA_TRUST_CODE_SIGNING Ulong;   CKA_TRUST_EMAIL_PROTECTION Ulong;
     CKA_TRUST_IPSEC_IKE Ulong;      CKA_TRUST_TIME_STAMPING Ulong;  CKA_TRUST_OCSP_SIGNING Ulong;
     CKA_PRIME Bytes;                CKA_SUBPRIME Bytes;             CKA_BASE Bytes;
-    CKA_PRIME_BITS Ulong;
+    CKA_PRIME_BITS Ulong;           CKA_DATAKEY_CIPHERTEXT_BLOB Bytes; CKA_DATAKEY_ENCRYPTION_CONTEXT Bytes;
+    CKA_DATAKEY_KMS_KEY_ARN Bytes;  CKA_DATAKEY_SPEC Bytes;
+    CKA_PARAMETER_SET Ulong;        CKA_SEED Bytes;                 CKA_ENCAPSULATE_TEMPLATE Template;
+    CKA_DECAPSULATE_TEMPLATE Template;
 }
 
 /// The kind of the attribute's value; `None` for an attribute that this module does not know.

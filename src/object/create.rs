@@ -5,8 +5,9 @@ use super::engine::{Origin, build, consistent};
 use super::history::{Past, settle};
 use super::keypair::{bits, describe_private, describe_public};
 use super::rules::Class;
-use super::{Look, Template, attribute, ec_params, private_key, secret_key};
-use crate::crypto::{Hash, PrivateKey, PublicKey, Secret};
+use super::vendor::ForeignSeal;
+use super::{Look, Template, attribute, ec_params, keypair, private_key, secret_key};
+use crate::crypto::{Hash, PublicKey, Secret};
 use crate::error::{Cause, Result};
 use crate::store::Attributes;
 use cryptoki_sys::*;
@@ -17,6 +18,8 @@ pub struct NewObject {
     pub attributes: Attributes,
     /// Of a key with a secret part, that part: PKCS#8 of a private key, the bytes of `CKA_VALUE` of a secret one.
     pub plaintext: Option<Secret>,
+    /// Of a key that another client of KMS sealed, its seal; what follows from the key may still be unknown.
+    pub foreign: Option<ForeignSeal>,
 }
 
 /// The new object that a template describes. `so` tells whether the security officer is logged in.
@@ -33,17 +36,25 @@ pub fn new_object(template: &Template, so: bool) -> Result<NewObject> {
         }
     };
     let row = Class::of(class, kind)
+        .filter(|row| !matches!(row.class, CKO_PROFILE | CKO_MECHANISM))
         .ok_or_else(|| Cause::AttributeValueInvalid.with(format!("objects of class {class:#x} cannot be created")))?;
 
+    if matches!(class, CKO_PRIVATE_KEY | CKO_SECRET_KEY)
+        && let Some(foreign) = ForeignSeal::of(template)?
+    {
+        let mut attributes = build(row, template, Origin::Sealed, so)?;
+        settle(&mut attributes, Past::Imported)?;
+        return Ok(NewObject { attributes, plaintext: None, foreign: Some(foreign) });
+    }
     let mut attributes = build(row, template, Origin::Create, so)?;
     let mut plaintext = None;
     match class {
         CKO_CERTIFICATE => complete_certificate(&mut attributes, template)?,
         CKO_PUBLIC_KEY => complete_public_key(&mut attributes, template)?,
         CKO_PRIVATE_KEY => {
-            let pkcs8 = private_key::pkcs8(kind.unwrap_or_default(), template)?;
-            complete_private_key(&mut attributes, &pkcs8)?;
-            plaintext = Some(pkcs8);
+            let key = private_key::created(&attributes, template)?;
+            complete_private_key(&mut attributes, key.public_key())?;
+            plaintext = Some(key.to_pkcs8()?);
         }
         CKO_SECRET_KEY => {
             let value = Secret::new(template.get(CKA_VALUE).unwrap_or_default().to_vec());
@@ -58,7 +69,7 @@ pub fn new_object(template: &Template, so: bool) -> Result<NewObject> {
         _ => {}
     }
     consistent(&attributes)?;
-    Ok(NewObject { attributes, plaintext })
+    Ok(NewObject { attributes, plaintext, foreign: None })
 }
 
 fn complete_certificate(object: &mut Attributes, template: &Template) -> Result<()> {
@@ -113,13 +124,16 @@ fn complete_public_key(object: &mut Attributes, template: &Template) -> Result<(
             let point = ec_params::unwrap_point(object.bytes(CKA_EC_POINT), 1 + 2 * curve.field_len());
             PublicKey::from_ec(curve, point)?
         }
-        _ => {
-            if !ec_params::is_ed25519(object.bytes(CKA_EC_PARAMS)) {
-                return Err(Cause::CurveNotSupported.into());
-            }
+        Some(CKK_ML_KEM) => PublicKey::from_ml_kem(keypair::parameter_set(object)?, object.bytes(CKA_VALUE))?,
+        key_type => {
+            let params = object.bytes(CKA_EC_PARAMS);
             let point = ec_params::unwrap_point(object.bytes(CKA_EC_POINT), 32);
-            let point = point.try_into().map_err(|_| Cause::AttributeValueInvalid.with("CKA_EC_POINT"))?;
-            PublicKey::from_ed25519(point)?
+            let point = point.try_into().map_err(|_| Cause::AttributeValueInvalid.with("CKA_EC_POINT"));
+            match key_type {
+                Some(CKK_EC_EDWARDS) if ec_params::is_ed25519(params) => PublicKey::from_ed25519(point?)?,
+                Some(CKK_EC_MONTGOMERY) if ec_params::is_x25519(params) => PublicKey::from_x25519(point?)?,
+                _ => return Err(Cause::CurveNotSupported.into()),
+            }
         }
     };
     if template.get(CKA_PUBLIC_KEY_INFO).is_some_and(|given| given != key.spki_der()) {
@@ -129,12 +143,9 @@ fn complete_public_key(object: &mut Attributes, template: &Template) -> Result<(
     settle(object, Past::Imported)
 }
 
-fn complete_private_key(object: &mut Attributes, pkcs8: &Secret) -> Result<()> {
+fn complete_private_key(object: &mut Attributes, key: &PublicKey) -> Result<()> {
     let info = object.bytes(CKA_PUBLIC_KEY_INFO).to_vec();
-    let key = PrivateKey::from_pkcs8(pkcs8.expose()).map_err(|error| {
-        Cause::AttributeValueInvalid.with(format!("the parts of the private key: {}", error.detail()))
-    })?;
-    describe_private(object, key.public_key())?;
+    describe_private(object, key)?;
     if !info.is_empty() && info != object.bytes(CKA_PUBLIC_KEY_INFO) {
         return Err(Cause::AttributeValueInvalid.with("CKA_PUBLIC_KEY_INFO is not of this key"));
     }

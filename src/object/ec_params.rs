@@ -1,6 +1,6 @@
 //! `CKA_EC_PARAMS` and `CKA_EC_POINT`: the encodings that callers use.
 
-use crate::crypto::Curve;
+use crate::crypto::{Curve, KeyKind};
 use crate::error::{Cause, Result};
 
 /// The curves' names as printable strings, which PKCS#11 3.0 allows beside object identifiers.
@@ -15,8 +15,14 @@ const NAMES: &[(&str, Curve)] = &[
     ("secp256k1", Curve::Secp256k1),
 ];
 
-/// Ed25519 by object identifier (1.3.101.112) and by the name that PKCS#11 3.0 gives it.
-const ED25519: &[&[u8]] = &[&[0x06, 0x03, 0x2b, 0x65, 0x70], b"\x13\x0cedwards25519"];
+/// Ed25519 by object identifier (1.3.101.112).
+pub const ED25519_OID: &[u8] = &[0x06, 0x03, 0x2b, 0x65, 0x70];
+
+/// Ed25519 by object identifier and by the name that PKCS#11 3.0 gives it.
+pub(super) const ED25519: &[&[u8]] = &[ED25519_OID, b"\x13\x0cedwards25519"];
+
+/// X25519 by object identifier (1.3.101.110) and by the name of its curve.
+pub(super) const X25519: &[&[u8]] = &[&[0x06, 0x03, 0x2b, 0x65, 0x6e], b"\x13\x0acurve25519"];
 
 const OCTET_STRING: u8 = 0x04;
 const PRINTABLE_STRING: u8 = 0x13;
@@ -49,6 +55,11 @@ pub fn is_ed25519(params: &[u8]) -> bool {
     ED25519.contains(&params)
 }
 
+/// Whether the parameters name X25519, in either of its spellings.
+pub fn is_x25519(params: &[u8]) -> bool {
+    X25519.contains(&params)
+}
+
 /// A point as `CKA_EC_POINT` has it: the DER encoding of an OCTET STRING.
 pub fn wrap_point(point: &[u8]) -> Vec<u8> {
     let mut wrapped = vec![OCTET_STRING];
@@ -72,6 +83,16 @@ pub fn unwrap_point(value: &[u8], raw_len: usize) -> &[u8] {
         [OCTET_STRING, len, point @ ..] if usize::from(*len) == point.len() && *len <= 0x7f => point,
         _ => value,
     }
+}
+
+/// The point inside what another party gave: like [`unwrap_point`], for points of either encoding on the curve of
+/// such a key.
+pub fn any_point(value: &[u8], key: KeyKind) -> &[u8] {
+    let (long, short) = match key {
+        KeyKind::Ec(curve) => (1 + 2 * curve.field_len(), 1 + curve.field_len()),
+        _ => (32, 32),
+    };
+    if value.len() == short { value } else { unwrap_point(value, long) }
 }
 
 #[cfg(test)]

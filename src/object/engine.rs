@@ -14,12 +14,15 @@ pub enum Origin {
     Create,
     /// By `C_GenerateKey` or `C_GenerateKeyPair`.
     Generate,
+    /// By `C_CreateObject`, sealed by another client of KMS: the rest of the template is that of a key which
+    /// arrives.
+    Sealed,
     /// By `C_UnwrapKey`, `C_DeriveKey`, `C_EncapsulateKey` or `C_DecapsulateKey`.
     Arrive,
 }
 
 /// The attributes of a new object as far as template and rules decide them: what is computed from the
-/// object itself is added by the caller. Secret values stay in the template.
+/// object itself is added by the caller. Secret values and words about a seal stay in the template.
 ///
 /// `so` tells whether the security officer is logged in, who alone may set `CKA_TRUSTED`.
 /// Errors: `TemplateInconsistent`, `AttributeReadOnly`, `TemplateIncomplete` (section 4.1.1).
@@ -28,6 +31,8 @@ pub fn build(class: &Class, template: &Template, origin: Origin, so: bool) -> Re
     let says = |rule: &Rule| match origin {
         Origin::Create => rule.create,
         Origin::Generate => rule.generate,
+        Origin::Sealed if rule.seal => rule.create,
+        Origin::Sealed => rule.arrive,
         Origin::Arrive => rule.arrive,
     };
     for (attribute, value) in template.iter() {
@@ -40,7 +45,7 @@ pub fn build(class: &Class, template: &Template, origin: Origin, so: bool) -> Re
     let mut attributes = Attributes::new();
     for rule in class.rules() {
         let value = match (template.get(rule.attribute), rule.default) {
-            (Some(_), _) if rule.secret => continue,
+            (Some(_), _) if rule.secret || rule.seal => continue,
             (Some(value), _) => value.to_vec(),
             (None, _) if says(rule) == Say::Must => return Err(about(Cause::TemplateIncomplete, rule.attribute)),
             (None, Unsaid::True) => boolean(true),

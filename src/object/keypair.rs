@@ -5,7 +5,7 @@ use super::engine::{Origin, build};
 use super::history::{Past, settle};
 use super::rules::Class;
 use super::{Look, Template, ec_params};
-use crate::crypto::{Curve, PublicKey, PublicParts};
+use crate::crypto::{Curve, MlKemSet, PublicKey, PublicParts};
 use crate::error::{Cause, Result};
 use crate::kms::KeyPairSpec;
 use crate::mechanism::{Family, Mechanism};
@@ -49,6 +49,7 @@ impl NewKeyPair {
             Family::EcKeyPairGen => CKK_EC,
             // GnuTLS 3.7 names the signature mechanism when it generates.
             Family::EdwardsKeyPairGen | Family::Eddsa => CKK_EC_EDWARDS,
+            Family::MlKemKeyPairGen => CKK_ML_KEM,
             _ => return Err(Cause::MechanismInvalid.with(mechanism.name)),
         };
         for (template, class) in [(public, CKO_PUBLIC_KEY), (private, CKO_PRIVATE_KEY)] {
@@ -61,6 +62,12 @@ impl NewKeyPair {
 
         let spec = match key_type {
             CKK_RSA => rsa_spec(public)?,
+            CKK_ML_KEM => {
+                let set = parameter_set(&public_key)?;
+                private.expect(CKA_PARAMETER_SET, set_number(set))?;
+                private_key.insert(CKA_PARAMETER_SET, ulong(set_number(set)));
+                ml_kem_spec(set)
+            }
             _ => {
                 let (spec, params) = ec_spec(key_type, public)?;
                 if private
@@ -135,6 +142,9 @@ pub fn describe_public(object: &mut Attributes, key: &PublicKey) -> Result<()> {
         PublicParts::Ed25519 { point } | PublicParts::X25519 { point } => {
             object.insert(CKA_EC_POINT, ec_params::wrap_point(&point));
         }
+        PublicParts::MlKem { key, .. } => {
+            object.insert(CKA_VALUE, key);
+        }
     }
     describe_private(object, key)
 }
@@ -149,18 +159,56 @@ pub(super) fn describe_private(object: &mut Attributes, key: &PublicKey) -> Resu
         PublicParts::Ec { curve, .. } => {
             object.insert(CKA_EC_PARAMS, curve.oid_der().to_vec());
         }
-        PublicParts::Ed25519 { .. } | PublicParts::X25519 { .. } => {}
+        // Clients disagree on the spelling: what is there stays.
+        PublicParts::Ed25519 { .. } => {
+            object.entry(CKA_EC_PARAMS).or_insert_with(|| ec_params::ED25519[0].to_vec());
+        }
+        PublicParts::X25519 { .. } => {
+            object.entry(CKA_EC_PARAMS).or_insert_with(|| ec_params::X25519[0].to_vec());
+        }
+        PublicParts::MlKem { set, .. } => {
+            object.insert(CKA_PARAMETER_SET, ulong(set_number(set)));
+        }
     }
     object.insert(CKA_PUBLIC_KEY_INFO, key.spki_der().to_vec());
     Ok(())
 }
 
+/// The value of `CKA_PARAMETER_SET` for a parameter set of ML-KEM.
+fn set_number(set: MlKemSet) -> CK_ULONG {
+    match set {
+        MlKemSet::MlKem512 => CKP_ML_KEM_512,
+        MlKemSet::MlKem768 => CKP_ML_KEM_768,
+        MlKemSet::MlKem1024 => CKP_ML_KEM_1024,
+    }
+}
+
+/// A big-endian number without its leading zeros.
+pub(super) fn significant(number: &[u8]) -> &[u8] {
+    let start = number.iter().position(|byte| *byte != 0).unwrap_or(number.len());
+    &number[start..]
+}
+
+/// The parameter set that an ML-KEM key names. `ParameterSetNotSupported` if there is none of this number.
+pub(super) fn parameter_set(object: &Attributes) -> Result<MlKemSet> {
+    let number = object.number(CKA_PARAMETER_SET);
+    let set = MlKemSet::ALL.iter().copied().find(|set| Some(set_number(*set)) == number);
+    set.ok_or_else(|| Cause::ParameterSetNotSupported.into())
+}
+
+/// KMS's name for a key pair of a parameter set.
+fn ml_kem_spec(set: MlKemSet) -> KeyPairSpec {
+    match set {
+        MlKemSet::MlKem512 => KeyPairSpec::MlKem512,
+        MlKemSet::MlKem768 => KeyPairSpec::MlKem768,
+        MlKemSet::MlKem1024 => KeyPairSpec::MlKem1024,
+    }
+}
+
 /// The number of significant bits of a big-endian number.
 pub(super) fn bits(number: &[u8]) -> CK_ULONG {
-    let start = number.iter().position(|byte| *byte != 0).unwrap_or(number.len());
-    number[start..]
-        .first()
-        .map_or(0, |first| (number.len() - start) as CK_ULONG * 8 - CK_ULONG::from(first.leading_zeros()))
+    let number = significant(number);
+    number.first().map_or(0, |first| number.len() as CK_ULONG * 8 - CK_ULONG::from(first.leading_zeros()))
 }
 
 /// What the encryption context calls the kind of a key: KMS's own name where KMS makes such keys. `None` if
@@ -181,6 +229,8 @@ pub fn spec_of(object: &Attributes) -> Option<String> {
         }
         CKK_EC_EDWARDS => ec_params::is_ed25519(object.bytes(CKA_EC_PARAMS))
             .then(|| KeyPairSpec::EccNistEdwards25519.name().to_owned()),
+        CKK_EC_MONTGOMERY => ec_params::is_x25519(object.bytes(CKA_EC_PARAMS)).then(|| "X25519".to_owned()),
+        CKK_ML_KEM => parameter_set(object).ok().map(|set| ml_kem_spec(set).name().to_owned()),
         _ => None,
     }
 }

@@ -2,7 +2,9 @@
 //! context that seals a private key to its attributes.
 #![forbid(unsafe_code)]
 
+mod arrival;
 pub mod attribute;
+pub mod builtin;
 pub mod certificate;
 pub mod change;
 pub mod create;
@@ -11,6 +13,7 @@ pub mod engine;
 pub mod history;
 pub mod keypair;
 pub mod nested;
+mod new_secret_key;
 mod opened;
 pub mod policy;
 mod private_key;
@@ -19,10 +22,13 @@ pub mod rules;
 pub mod secret_key;
 pub mod template;
 mod trust;
+pub mod vendor;
 
+pub use arrival::Arrival;
 pub use change::{Changed, copied, with_changes};
 pub use create::{NewObject, new_object};
 pub use keypair::NewKeyPair;
+pub use new_secret_key::NewSecretKey;
 pub use opened::opened_key;
 pub use private_key::{part_len, parts as private_parts};
 pub use read::{Answer, Reading, read};

@@ -10,7 +10,7 @@ use crate::store::Attributes;
 use crate::store::SealForm;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use cryptoki_sys::{CKA_EC_PARAMS, CKA_MODULUS, CKA_PUBLIC_EXPONENT, CKA_PUBLIC_KEY_INFO, CKA_UNIQUE_ID};
+use cryptoki_sys::*;
 use std::collections::BTreeMap;
 
 /// The version of the encoding below; it is `datakey-pkcs11:v` and stored with each sealed key.
@@ -47,6 +47,10 @@ pub fn encryption_context(
     })
 }
 
+/// What an object says of its key beside what is bound.
+const TELLS_THE_KEY: [CK_ATTRIBUTE_TYPE; 6] =
+    [CKA_UNIQUE_ID, CKA_PUBLIC_KEY_INFO, CKA_MODULUS, CKA_PUBLIC_EXPONENT, CKA_EC_PARAMS, CKA_PARAMETER_SET];
+
 /// What [`seal_tag`] makes.
 pub type SealTag = [u8; 32];
 
@@ -64,7 +68,7 @@ pub fn seal_tag(object: &Attributes, blob: &[u8]) -> SealTag {
         part(usage(class, object).as_bytes());
         part(&canonical_policy(class, object));
     }
-    for attribute in [CKA_UNIQUE_ID, CKA_PUBLIC_KEY_INFO, CKA_MODULUS, CKA_PUBLIC_EXPONENT, CKA_EC_PARAMS] {
+    for attribute in TELLS_THE_KEY {
         part(object.bytes(attribute));
     }
     let digest = digester.finish();

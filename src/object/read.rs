@@ -1,6 +1,7 @@
 //! What there is to be read of an object (`C_GetAttributeValue`).
 
 use super::attribute::{self, Kind, native};
+use super::vendor::has_sealed_value;
 use super::{Look, nested};
 use crate::crypto::Secret;
 use crate::error::{Cause, Result};
@@ -36,6 +37,8 @@ pub enum Reading {
     Open(Answer),
     /// A secret part of a key that may be revealed: the key has to be opened for it.
     Secret,
+    /// A word about how the key is sealed, or a value that is sealed itself: the token tells.
+    Sealed,
 }
 
 /// Reads one attribute (`C_GetAttributeValue`).
@@ -48,6 +51,9 @@ pub fn read(object: &Attributes, attribute: CK_ATTRIBUTE_TYPE) -> Result<Reading
     if rule.secret {
         let revealed = !object.is(CKA_SENSITIVE) && object.is(CKA_EXTRACTABLE);
         return if revealed { Ok(Reading::Secret) } else { Err(Cause::AttributeSensitive.into()) };
+    }
+    if rule.seal || (attribute == CKA_VALUE && has_sealed_value(object)) {
+        return Ok(Reading::Sealed);
     }
     let kind = attribute::kind(attribute).ok_or(Cause::AttributeTypeInvalid)?;
     let answer = match object.get(&attribute) {

@@ -2,7 +2,7 @@
 
 use super::Look;
 use super::attribute::ulong;
-use crate::crypto::{Hash, Secret};
+use crate::crypto::{AES_BLOCK_LEN, Aes, AesMode, Direction, Hash, Secret, SecretKey};
 use crate::error::{Cause, Result};
 use crate::store::Attributes;
 use cryptoki_sys::*;
@@ -24,7 +24,8 @@ pub fn check_length(key_type: CK_KEY_TYPE, len: usize) -> Result<()> {
 
 /// Adds what follows from the value of a new secret key, and refuses a value that the rest contradicts.
 ///
-/// A check value that a template names is compared; an empty one asks for none.
+/// A check value that a template names is compared; an empty one asks for none. For every new secret key whose
+/// value is at hand, however it came to be.
 pub fn complete(key: &mut Attributes, value: &Secret) -> Result<()> {
     let key_type = key.number(CKA_KEY_TYPE).unwrap_or(CKK_GENERIC_SECRET);
     check_length(key_type, value.len())?;
@@ -33,21 +34,31 @@ pub fn complete(key: &mut Attributes, value: &Secret) -> Result<()> {
         return Err(Cause::TemplateInconsistent.with("CKA_VALUE_LEN is not the value's"));
     }
     key.insert(CKA_VALUE_LEN, ulong(len));
-    let said = key.bytes(CKA_CHECK_VALUE);
-    if !said.is_empty() && check_value(key_type, value).is_some_and(|check| check != said) {
-        return Err(Cause::AttributeValueInvalid.with("CKA_CHECK_VALUE is wrong"));
+    let check = check_value(key_type, value)?;
+    match (key.get(&CKA_CHECK_VALUE), check) {
+        (Some(said), Some(check)) if !said.is_empty() && *said != check => {
+            return Err(Cause::AttributeValueInvalid.with("CKA_CHECK_VALUE is wrong"));
+        }
+        (None, Some(check)) if key_type == CKK_AES => {
+            key.insert(CKA_CHECK_VALUE, check);
+        }
+        _ => {}
     }
     Ok(())
 }
 
-/// The check value, for key types that have one.
-///
-/// It is never kept unasked: stored in clear, a hash of a short secret would help to guess it.
-fn check_value(key_type: CK_KEY_TYPE, value: &Secret) -> Option<Vec<u8>> {
-    match key_type {
+/// The check value, for key types that have one: of an AES key what it makes of a block of zeros, of a generic
+/// secret its hash. The hash is compared and never kept unasked: it would help to guess a short secret.
+fn check_value(key_type: CK_KEY_TYPE, value: &Secret) -> Result<Option<Vec<u8>>> {
+    Ok(match key_type {
+        CKK_AES => {
+            let key = SecretKey::new(value.expose())?;
+            let block = Aes::new(AesMode::Ecb, Direction::Encrypt)?.run(&key, &[0; AES_BLOCK_LEN])?;
+            block.expose().get(..CHECK_VALUE).map(<[u8]>::to_vec)
+        }
         CKK_GENERIC_SECRET => Some(Hash::Sha1.digest(value.expose()).as_ref()[..CHECK_VALUE].to_vec()),
         _ => None,
-    }
+    })
 }
 
 #[cfg(test)]
@@ -87,5 +98,11 @@ mod tests {
         let right = Hash::Sha1.digest(value);
         let right: &[(_, &[u8])] = &[(CKA_VALUE, value), (CKA_CHECK_VALUE, &right.as_ref()[..3])];
         assert_eq!(created(CKK_GENERIC_SECRET, right).unwrap().bytes(CKA_CHECK_VALUE), right[1].1);
+        // FIPS 197 with a key and a block of zeros.
+        let zeros: &[u8] = &[0; 16];
+        assert_eq!(created(CKK_AES, &[(CKA_VALUE, zeros)]).unwrap().bytes(CKA_CHECK_VALUE), [0x66, 0xe9, 0x4b]);
+        let none: &[(_, &[u8])] = &[(CKA_VALUE, zeros), (CKA_CHECK_VALUE, b"")];
+        assert_eq!(created(CKK_AES, none).unwrap().bytes(CKA_CHECK_VALUE), b"");
+        assert_eq!(cause(CKK_AES, &[(CKA_VALUE, zeros), (CKA_CHECK_VALUE, b"abc")]), Cause::AttributeValueInvalid);
     }
 }

@@ -89,6 +89,11 @@ impl Template {
         Ok(self)
     }
 
+    /// Takes an attribute out.
+    pub(super) fn remove(&mut self, attribute: CK_ATTRIBUTE_TYPE) {
+        self.0.remove(&attribute);
+    }
+
     /// Checks that a number, if named, is `expected`.
     pub fn expect(&self, attribute: CK_ATTRIBUTE_TYPE, expected: CK_ULONG) -> Result<()> {
         match self.number(attribute) {

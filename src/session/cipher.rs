@@ -1,41 +1,128 @@
 //! Encrypting and decrypting.
 
-use super::operation::{Kind, Late, Outcome, Room};
+use super::operation::{AnySlot, Kind, Late, Outcome, Room, Slot as Operation};
 use super::sign::Demand;
+use super::slot::Slot;
 use super::table::Session;
 use super::use_of_key::{Keyed, UseOfKey};
-use crate::crypto::{PublicKey, Secret};
+use crate::crypto::{Aes, AesStream, Direction, PublicKey, Secret};
 use crate::error::{Cause, Result};
-use crate::mechanism::{Cipher, Given};
+use crate::mechanism::{Cipher, Given, aes};
 use cryptoki_sys::*;
 
-/// An encryption under way.
-pub(super) struct Encryption {
-    cipher: Cipher,
-    key: PublicKey,
-}
-
-/// A decryption under way. Its result is kept while the caller has no room for it, so that it is
+/// An encryption or decryption under way. Its result is kept while the caller has no room for it, so that it is
 /// computed once however often the caller asks.
-pub(super) struct Decryption {
-    cipher: Option<Cipher>,
-    key: UseOfKey,
-    plaintext: Option<Secret>,
-    most: usize,
+pub(super) struct Ciphering {
+    direction: Direction,
+    /// Taken by the end.
+    work: Option<Work>,
+    key: CipherKey,
+    made: Option<Secret>,
 }
 
-impl Keyed for Decryption {
-    fn key(&mut self) -> Option<&mut UseOfKey> {
-        Some(&mut self.key)
+enum Work {
+    /// RSA: one block, made of all data at the end.
+    Rsa(Cipher),
+    /// AES: data comes out as it goes in. The key is asked for when the first data comes.
+    Aes { aes: Aes, stream: Option<AesStream> },
+}
+
+enum CipherKey {
+    Public(PublicKey),
+    Used(UseOfKey),
+}
+
+impl CipherKey {
+    fn used(&self) -> Result<&UseOfKey> {
+        match self {
+            Self::Used(key) => Ok(key),
+            Self::Public(_) => Err(Cause::KeyTypeInconsistent.into()),
+        }
     }
 }
 
-impl Decryption {
-    fn ready(&self, in_parts: bool) -> Result<Late<'_>> {
-        match (&self.plaintext, &self.cipher) {
-            (Some(plaintext), _) => Ok(Late::Made(plaintext)),
-            (None, Some(cipher)) if cipher.is_updated() && !in_parts => Err(Cause::OperationActive.into()),
-            (None, _) => Ok(Late::AtMost(self.most)),
+impl Keyed for Ciphering {
+    fn key(&mut self) -> Option<&mut UseOfKey> {
+        match &mut self.key {
+            CipherKey::Used(key) => Some(key),
+            CipherKey::Public(_) => None,
+        }
+    }
+}
+
+impl Ciphering {
+    /// How long the output of the end is: of `data`, which comes in one part, or of what came before.
+    fn ready(&self, data: Option<&[u8]>) -> Result<Late<'_>> {
+        if let Some(made) = &self.made {
+            return Ok(Late::Made(made));
+        }
+        match (self.work.as_ref().ok_or(Cause::OperationNotInitialized)?, data) {
+            (Work::Rsa(cipher), Some(_)) if cipher.is_updated() => Err(Cause::OperationActive.into()),
+            (Work::Rsa(cipher), _) => Ok(match self.direction {
+                Direction::Encrypt => Late::Exactly(cipher.block_len()),
+                Direction::Decrypt => Late::AtMost(cipher.block_len()),
+            }),
+            (Work::Aes { stream: Some(_), .. }, Some(_)) => Err(Cause::OperationActive.into()),
+            (Work::Aes { aes, stream }, data) => {
+                let len = match (stream, data) {
+                    (Some(stream), _) => stream.finish_len(),
+                    (None, data) => aes.output_len(data.map_or(0, <[u8]>::len)),
+                };
+                Ok(if aes.is_exact() { Late::Exactly(len) } else { Late::AtMost(len) })
+            }
+        }
+    }
+
+    /// Ends with `data`, which comes in one part, or with what came before.
+    fn finish(&mut self, slot: &Slot, data: Option<&[u8]>) -> Result<Secret> {
+        match (self.work.take().ok_or(Cause::OperationNotInitialized)?, &self.key) {
+            (Work::Rsa(cipher), CipherKey::Public(key)) => cipher.encrypt(key, data).map(Secret::new),
+            (Work::Rsa(cipher), CipherKey::Used(key)) => {
+                cipher.check_block(data)?;
+                key.run(slot, |key| cipher.decrypt(key.private()?, data))
+            }
+            (Work::Aes { aes, stream: None }, key) => {
+                let data = data.unwrap_or_default();
+                // What is no use of a key is not to count as one.
+                aes.check_len(data.len())?;
+                key.used()?.run(slot, |key| aes.run(key.secret()?, data))
+            }
+            (Work::Aes { stream: Some(stream), .. }, key) => {
+                key.used()?.check(slot)?;
+                stream.run(data.unwrap_or_default())
+            }
+        }
+    }
+
+    /// The length of what the next part of `len` bytes gives.
+    fn update_len(&self, len: usize) -> Result<usize> {
+        match &self.work {
+            // Its result was made, and waits for room.
+            None => Err(Cause::OperationActive.into()),
+            Some(Work::Rsa(_)) => Ok(0),
+            Some(Work::Aes { stream: Some(stream), .. }) => Ok(stream.update_len(len)),
+            Some(Work::Aes { aes, stream: None }) => Ok(aes.update_len(len)),
+        }
+    }
+
+    fn update(&mut self, slot: &Slot, part: &[u8]) -> Result<Secret> {
+        match self.work.as_mut().ok_or(Cause::OperationActive)? {
+            Work::Rsa(cipher) => {
+                let too_long = match self.direction {
+                    Direction::Encrypt => Cause::DataLenRange,
+                    Direction::Decrypt => Cause::EncryptedDataLenRange,
+                };
+                cipher.update(part, too_long)?;
+                Ok(Secret::new(Vec::new()))
+            }
+            Work::Aes { stream: Some(stream), .. } => {
+                self.key.used()?.check(slot)?;
+                stream.update(part)
+            }
+            Work::Aes { aes, stream } => {
+                let new = self.key.used()?.run(slot, |key| aes.start(key.secret()?))?;
+                stream.insert(new).update(part)
+            }
         }
     }
 }
@@ -48,39 +135,25 @@ impl Session {
         given: impl FnOnce() -> Result<Given>,
         key: CK_OBJECT_HANDLE,
     ) -> Result<()> {
-        const DEMAND: Demand = Demand { flag: CKF_ENCRYPT, classes: &[CKO_PUBLIC_KEY], permission: CKA_ENCRYPT };
-        self.encryption.check_free()?;
-        let (request, object) = self.request(mechanism, given, key, &DEMAND)?;
-        let key = object.public_key()?.clone();
-        self.encryption.start(Encryption { cipher: Cipher::new(&request, key.kind())?, key })
+        const DEMAND: Demand =
+            Demand { flag: CKF_ENCRYPT, classes: &[CKO_PUBLIC_KEY, CKO_SECRET_KEY], permission: CKA_ENCRYPT };
+        self.cipher_init(&self.encryption, Direction::Encrypt, &DEMAND, mechanism, given, key)
     }
 
-    /// `C_Encrypt`.
+    /// `C_Encrypt`. Asking for the length, or with too little room, neither calls KMS nor counts as a use.
     pub fn encrypt(&self, data: Result<&[u8]>, room: Room) -> Result<Outcome> {
         let data = data.inspect_err(|_| self.cancel(Kind::Encrypt))?;
-        let ready = |encryption: &Encryption| match encryption.cipher.is_updated() {
-            true => Err(Cause::OperationActive.into()),
-            false => Ok(encryption.cipher.block_len()),
-        };
-        self.encryption
-            .finish(room, ready, |encryption| encryption.cipher.encrypt(&encryption.key, Some(data)).map(Secret::new))
+        self.finish_cipher(&self.encryption, Some(data), room)
     }
 
-    /// `C_EncryptUpdate`: the block comes out at the end, so this has no output.
+    /// `C_EncryptUpdate`.
     pub fn encrypt_update(&self, part: Result<&[u8]>, room: Room) -> Result<Outcome> {
-        self.encryption.update(|encryption| match room {
-            Room::Query => part.map(|_| Outcome::Size(0)),
-            Room::Bytes(_) => encryption.cipher.update(part?, Cause::DataLenRange).map(|()| Outcome::nothing()),
-        })
+        self.update_cipher(&self.encryption, part, room)
     }
 
     /// `C_EncryptFinal`.
     pub fn encrypt_final(&self, room: Room) -> Result<Outcome> {
-        self.encryption.finish(
-            room,
-            |encryption| Ok(encryption.cipher.block_len()),
-            |encryption| encryption.cipher.encrypt(&encryption.key, None).map(Secret::new),
-        )
+        self.finish_cipher(&self.encryption, None, room)
     }
 
     /// `C_DecryptInit`.
@@ -90,49 +163,79 @@ impl Session {
         given: impl FnOnce() -> Result<Given>,
         key: CK_OBJECT_HANDLE,
     ) -> Result<()> {
-        const DEMAND: Demand = Demand { flag: CKF_DECRYPT, classes: &[CKO_PRIVATE_KEY], permission: CKA_DECRYPT };
-        self.decryption.check_free()?;
-        let (request, object) = self.request(mechanism, given, key, &DEMAND)?;
-        let cipher = Cipher::new(&request, object.public_key()?.kind())?;
-        let most = cipher.block_len();
-        let key = UseOfKey::new(&self.slot, object, request.mechanism)?;
-        self.decryption.start(Decryption { cipher: Some(cipher), key, plaintext: None, most })
+        const DEMAND: Demand =
+            Demand { flag: CKF_DECRYPT, classes: &[CKO_PRIVATE_KEY, CKO_SECRET_KEY], permission: CKA_DECRYPT };
+        self.cipher_init(&self.decryption, Direction::Decrypt, &DEMAND, mechanism, given, key)
     }
 
     /// `C_Decrypt`. Asking for the length neither calls KMS nor counts as a use.
     pub fn decrypt(&self, data: Result<&[u8]>, room: Room) -> Result<Outcome> {
         let data = data.inspect_err(|_| self.cancel(Kind::Decrypt))?;
-        self.finish_decryption(room, Some(data))
+        self.finish_cipher(&self.decryption, Some(data), room)
     }
 
-    /// `C_DecryptUpdate`: the plaintext comes out at the end, so this has no output.
+    /// `C_DecryptUpdate`.
     pub fn decrypt_update(&self, part: Result<&[u8]>, room: Room) -> Result<Outcome> {
-        self.decryption.update(|decryption| {
-            let cipher = decryption.cipher.as_mut().ok_or(Cause::OperationActive)?;
-            match room {
-                Room::Query => part.map(|_| Outcome::Size(0)),
-                Room::Bytes(_) => cipher.update(part?, Cause::EncryptedDataLenRange).map(|()| Outcome::nothing()),
-            }
-        })
+        self.update_cipher(&self.decryption, part, room)
     }
 
     /// `C_DecryptFinal`.
     pub fn decrypt_final(&self, room: Room) -> Result<Outcome> {
-        self.finish_decryption(room, None)
+        self.finish_cipher(&self.decryption, None, room)
     }
 
-    fn finish_decryption(&self, room: Room, data: Option<&[u8]>) -> Result<Outcome> {
-        self.decryption.finish_late(
+    fn cipher_init(
+        &self,
+        operation: &Operation<Ciphering>,
+        direction: Direction,
+        demand: &Demand,
+        mechanism: CK_MECHANISM_TYPE,
+        given: impl FnOnce() -> Result<Given>,
+        key: CK_OBJECT_HANDLE,
+    ) -> Result<()> {
+        operation.check_free()?;
+        let (request, object) = self.request(mechanism, given, key, demand)?;
+        let work = match object.is_secret_key() {
+            true => Work::Aes { aes: aes(&request, direction)?, stream: None },
+            false => Work::Rsa(Cipher::new(&request, object.public_key()?.kind())?),
+        };
+        let key = match object.is_public_key() {
+            true => CipherKey::Public(object.public_key()?.clone()),
+            false => CipherKey::Used(UseOfKey::new(&self.slot, object, request.mechanism)?),
+        };
+        operation.start(Ciphering { direction, work: Some(work), key, made: None })
+    }
+
+    fn update_cipher(&self, operation: &Operation<Ciphering>, part: Result<&[u8]>, room: Room) -> Result<Outcome> {
+        let login = self.slot.login_epoch();
+        let outcome = operation.advance(
+            |ciphering| Ok(Outcome::before(ciphering.update_len(part.clone()?.len())?, room)),
+            |ciphering| ciphering.update(&self.slot, part.clone()?).map(Outcome::Done),
+        )?;
+        self.end_with_login(operation, login);
+        Ok(outcome)
+    }
+
+    fn finish_cipher(&self, operation: &Operation<Ciphering>, data: Option<&[u8]>, room: Room) -> Result<Outcome> {
+        let login = self.slot.login_epoch();
+        let outcome = operation.finish_late(
             room,
-            |decryption| decryption.ready(data.is_none()),
-            |mut decryption| {
-                let cipher = decryption.cipher.take().ok_or(Cause::OperationNotInitialized)?;
-                cipher.check_block(data)?;
-                let plaintext = decryption.key.run(&self.slot, |key| cipher.decrypt(key.private()?, data))?;
-                Ok((decryption, plaintext))
+            |ciphering| ciphering.ready(data),
+            |mut ciphering| {
+                let output = ciphering.finish(&self.slot, data)?;
+                Ok((ciphering, output))
             },
-            |decryption, plaintext| decryption.plaintext = Some(plaintext),
-            |decryption| decryption.plaintext.unwrap_or_else(|| Secret::new(Vec::new())),
-        )
+            |ciphering, output| ciphering.made = Some(output),
+            |ciphering| ciphering.made.unwrap_or_else(|| Secret::new(Vec::new())),
+        )?;
+        self.end_with_login(operation, login);
+        Ok(outcome)
+    }
+
+    /// Ends an operation that was at work, and so in no slot, while its login ended.
+    pub(super) fn end_with_login<T>(&self, operation: &Operation<T>, login: u64) {
+        if self.slot.login_epoch() != login {
+            operation.cancel();
+        }
     }
 }

@@ -36,6 +36,7 @@ impl Session {
         let checked = self.slot.token.check_pin(User::User, pin);
         if checked.as_ref().is_err_and(|error| error.cause() == Cause::PinLocked) {
             self.slot.end_login();
+            self.keyed().into_iter().for_each(KeyedSlot::end_login);
         }
         checked?;
         last.log_in();
@@ -120,8 +121,12 @@ impl Sessions {
         }
         slot.token.forget_keys();
         // They would answer `UserNotLoggedIn`; ended, they do not stand in the way of new ones.
+        // And what was made of a key on the way goes with them.
         for session in self.of_slot(slot.id) {
             session.keyed().into_iter().for_each(KeyedSlot::end_login);
+            if session.digesting.look(|digesting| digesting.has_key) == Some(true) {
+                session.digesting.cancel();
+            }
             session.search.cancel();
         }
         Ok(())

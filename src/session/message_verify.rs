@@ -1,18 +1,28 @@
 //! Verifying the signatures of many messages with one key.
 
+use super::handles::Object;
 use super::table::Session;
+use super::use_of_key::{Keyed, UseOfKey};
 use super::verify::Verifying;
-use crate::crypto::PublicKey;
 use crate::error::{Cause, Result};
 use crate::mechanism::{Given, Request};
 use cryptoki_sys::*;
+use std::sync::Arc;
 
 /// A message-based verification process. It outlives each of its messages, whatever becomes of them.
 pub(super) struct MessageVerifying {
     request: Request,
-    key: PublicKey,
+    object: Arc<Object>,
+    /// One for all messages, so that none is verified in a later login; `None` for a public key.
+    key: Option<UseOfKey>,
     /// The message in parts that is under way.
     message: Option<Verifying>,
+}
+
+impl Keyed for MessageVerifying {
+    fn key(&mut self) -> Option<&mut UseOfKey> {
+        self.key.as_mut()
+    }
 }
 
 impl MessageVerifying {
@@ -22,7 +32,7 @@ impl MessageVerifying {
     }
 
     fn begin(&self) -> Result<Verifying> {
-        Verifying::new(&self.request, self.key.clone())
+        Verifying::with(&self.request, &self.object, self.key.clone())
     }
 }
 
@@ -35,24 +45,25 @@ impl Session {
         key: CK_OBJECT_HANDLE,
     ) -> Result<()> {
         self.message_verifying.check_free()?;
-        let (request, key) = self.verification(mechanism, given, key, CKF_MESSAGE_VERIFY)?;
-        let verifying = MessageVerifying { request, key, message: None };
+        let (request, object) = self.verification(mechanism, given, key, CKF_MESSAGE_VERIFY)?;
+        let key = Verifying::use_of_key(&self.slot, &request, &object)?;
+        let verifying = MessageVerifying { request, object, key, message: None };
         verifying.begin()?;
         self.message_verifying.start(verifying)
     }
 
     /// `C_VerifyMessage`.
     pub fn verify_message(&self, parameter: Result<()>, data: Result<&[u8]>, signature: Result<&[u8]>) -> Result<()> {
-        self.message_verifying.within(|verifying| {
+        self.within(&self.message_verifying, |verifying| {
             verifying.check_between_messages()?;
             parameter?;
-            verifying.begin()?.verify(data?, signature?)
+            verifying.begin()?.verify(&self.slot, data?, signature?)
         })
     }
 
     /// `C_VerifyMessageBegin`.
     pub fn verify_message_begin(&self, parameter: Result<()>) -> Result<()> {
-        self.message_verifying.within(|verifying| {
+        self.within(&self.message_verifying, |verifying| {
             verifying.check_between_messages()?;
             parameter?;
             verifying.message = Some(verifying.begin()?);
@@ -67,13 +78,13 @@ impl Session {
         part: Result<&[u8]>,
         signature: Option<Result<&[u8]>>,
     ) -> Result<()> {
-        self.message_verifying.within(|verifying| {
+        self.within(&self.message_verifying, |verifying| {
             // Taken out, so that an error ends it.
             let mut message = verifying.message.take().ok_or(Cause::OperationNotInitialized)?;
             parameter?;
-            message.update(part?)?;
+            message.update(&self.slot, part?)?;
             match signature {
-                Some(signature) => message.verify_updated(signature?),
+                Some(signature) => message.verify_updated(&self.slot, signature?),
                 None => {
                     verifying.message = Some(message);
                     Ok(())
@@ -84,7 +95,7 @@ impl Session {
 
     /// `C_MessageVerifyFinal`. `OperationActive` while a message is under way.
     pub fn message_verify_final(&self) -> Result<()> {
-        self.message_verifying.within(|verifying| verifying.check_between_messages())?;
+        self.within(&self.message_verifying, |verifying| verifying.check_between_messages())?;
         self.message_verifying.take().map(drop)
     }
 }

@@ -2,11 +2,15 @@
 #![forbid(unsafe_code)]
 
 mod cipher;
+mod derive;
 mod digest;
 mod dual;
 mod handles;
+mod kem;
 mod lifecycle;
 mod login;
+mod mac;
+mod message_crypt;
 mod message_sign;
 mod message_verify;
 mod objects;
@@ -20,9 +24,11 @@ mod table;
 mod use_of_key;
 mod verify;
 mod verify_signature;
+mod wrap;
 
 pub use handles::Object;
 pub use login::Who;
+pub use message_crypt::MessageOutcome;
 pub use operation::{Kind, Outcome, Room};
 pub use slot::{Slot, State, TokenInfo};
 pub use table::{Session, Sessions};

@@ -6,14 +6,17 @@ use super::table::Session;
 use crate::crypto::Secret;
 use crate::error::{Cause, Result};
 use crate::mechanism::{Given as Parameter, Params, find};
-use crate::object::{self, Answer, Look, NewKeyPair, Reading, Template, template::Given};
+use crate::object::{self, Answer, Look, NewKeyPair, NewSecretKey, Reading, Template, template::Given};
 use crate::token::User;
 use cryptoki_sys::*;
 use once_cell::unsync::OnceCell;
 
+/// How often a change is tried while others change the same object.
+const CHANGES: usize = 4;
+
 impl Session {
     /// Checks that this session may make or change an object that is on the token or private.
-    fn check_writable(&self, on_token: bool, private: bool) -> Result<()> {
+    pub(super) fn check_writable(&self, on_token: bool, private: bool) -> Result<()> {
         if private && !self.slot.sees_private()? {
             return Err(Cause::UserNotLoggedIn.into());
         }
@@ -23,7 +26,7 @@ impl Session {
         Ok(())
     }
 
-    fn is_officer(&self) -> bool {
+    pub(super) fn is_officer(&self) -> bool {
         self.slot.user() == Some(User::So)
     }
 
@@ -61,14 +64,44 @@ impl Session {
         Ok((self.handle_of(public, epoch)?, self.handle_of(private, epoch)?))
     }
 
+    /// `C_GenerateKey`: the handle of the secret key.
+    pub fn generate_key(
+        &self,
+        mechanism: CK_MECHANISM_TYPE,
+        parameter: impl FnOnce() -> Result<Parameter>,
+        given: &[Given<'_>],
+    ) -> Result<CK_OBJECT_HANDLE> {
+        let row = find(mechanism)
+            .filter(|row| row.flags() & CKF_GENERATE != 0)
+            .ok_or_else(|| Cause::MechanismInvalid.with(format!("{mechanism:#x}")))?;
+        Params::check(row, &parameter()?)?;
+        let new = NewSecretKey::parse(row, &Template::parse(given)?, self.is_officer())?;
+        self.check_writable(new.attributes.is(CKA_TOKEN), new.attributes.is(CKA_PRIVATE))?;
+        let epoch = self.slot.handles.epoch();
+        // As with key pairs.
+        if !self.slot.sees_private()? {
+            return Err(Cause::UserNotLoggedIn.into());
+        }
+        let key = self.slot.token.generate_secret(new)?;
+        self.handle_of(key, epoch)
+    }
+
     /// `C_CopyObject`.
     pub fn copy_object(&self, handle: CK_OBJECT_HANDLE, given: &[Given<'_>]) -> Result<CK_OBJECT_HANDLE> {
-        let object = self.object(handle, Cause::ObjectHandleInvalid)?;
-        let attributes = object::copied(&object.record.attributes, &Template::parse(given)?, self.is_officer())?;
-        self.check_writable(attributes.is(CKA_TOKEN), attributes.is(CKA_PRIVATE))?;
-        let epoch = self.slot.handles.epoch();
-        let copy = self.slot.token.copy(&object.record, object.held(), attributes)?;
-        self.handle_of(copy, epoch)
+        let template = Template::parse(given)?;
+        for _ in 0..CHANGES {
+            let object = self.object_now(handle)?;
+            let attributes = object::copied(&object.record.attributes, &template, self.is_officer())?;
+            self.check_writable(attributes.is(CKA_TOKEN), attributes.is(CKA_PRIVATE))?;
+            let epoch = self.slot.handles.epoch();
+            let copy = self.slot.token.copy(&object.record, object.held(), attributes)?;
+            // A copy of what the object no longer is could do what was just forbidden.
+            if self.object_now(handle).is_ok_and(|now| now.record.version == object.record.version) {
+                return self.handle_of_object(object.copied(copy), epoch);
+            }
+            self.slot.token.discard(&copy)?;
+        }
+        Err(Cause::StoreConflict.into())
     }
 
     /// `C_GetAttributeValue`: an answer for each attribute, and no answer stops the others.
@@ -81,10 +114,17 @@ impl Session {
         wanted: impl IntoIterator<Item = (CK_ATTRIBUTE_TYPE, Room)>,
     ) -> Result<Vec<Result<Answer>>> {
         let object = self.object(handle, Cause::ObjectHandleInvalid)?;
-        let parts = OnceCell::new();
-        let answer = |(attribute, room)| match object::read(&object.record.attributes, attribute)? {
-            Reading::Open(answer) => Ok(answer),
-            Reading::Secret => self.secret_part(&object, attribute, room, &parts),
+        let (now, parts) = (OnceCell::new(), OnceCell::new());
+        let answer = |(attribute, room)| {
+            if let Reading::Open(answer) = object::read(&object.record.attributes, attribute)? {
+                return Ok(answer);
+            }
+            let object = now.get_or_try_init(|| self.object_now(handle))?;
+            match object::read(&object.record.attributes, attribute)? {
+                Reading::Open(answer) => Ok(answer),
+                Reading::Secret => self.secret_part(object, attribute, room, &parts),
+                Reading::Sealed => self.slot.token.about_seal(&object.record, attribute).map(Answer::Bytes),
+            }
         };
         Ok(wanted.into_iter().map(answer).collect())
     }
@@ -114,26 +154,35 @@ impl Session {
 
     /// `C_SetAttributeValue`.
     pub fn set_attributes(&self, handle: CK_OBJECT_HANDLE, given: &[Given<'_>]) -> Result<()> {
-        let object = self.object(handle, Cause::ObjectHandleInvalid)?;
+        let object = self.object_now(handle)?;
         let template = Template::parse(given)?;
         let attributes = &object.record.attributes;
         self.check_writable(attributes.is(CKA_TOKEN), attributes.is(CKA_PRIVATE))?;
-        let so = self.is_officer();
-        let changed = match self.slot.token.change(&object.record, &template, so) {
-            // Another process changed the object since it was read here: once more, from what it is now.
-            Err(error) if error.cause() == Cause::StoreConflict => {
-                let now = self.slot.token.get(&object.record.id)?.ok_or(Cause::ObjectHandleInvalid)?;
-                self.slot.token.change(&now, &template, so)?
+        let (on_token, so) = (attributes.is(CKA_TOKEN), self.is_officer());
+        let mut record = object.record.clone();
+        for _ in 0..CHANGES {
+            match self.slot.token.change(&record, &template, so) {
+                Ok(changed) if changed == record => return Ok(()),
+                Ok(changed) => {
+                    if self.slot.handles.replace(handle, changed) || on_token {
+                        return Ok(());
+                    }
+                }
+                Err(error) if error.cause() != Cause::StoreConflict => return Err(error),
+                Err(_) => {}
             }
-            result => result?,
-        };
-        self.slot.handles.replace(handle, changed);
-        Ok(())
+            // Somebody else changed the object since it was read: once more, from what it is now.
+            record = match on_token {
+                true => self.slot.token.get(&record.id)?.ok_or(Cause::ObjectHandleInvalid)?,
+                false => self.object(handle, Cause::ObjectHandleInvalid)?.record.clone(),
+            };
+        }
+        Err(Cause::StoreConflict.into())
     }
 
     /// `C_DestroyObject`.
     pub fn destroy_object(&self, handle: CK_OBJECT_HANDLE) -> Result<()> {
-        let object = self.object(handle, Cause::ObjectHandleInvalid)?;
+        let object = self.object_now(handle)?;
         let attributes = &object.record.attributes;
         self.check_writable(attributes.is(CKA_TOKEN), attributes.is(CKA_PRIVATE))?;
         self.slot.token.destroy(&object.record)?;

@@ -31,6 +31,10 @@ pub enum Kind {
     SignRecover,
     /// `C_VerifyRecover`.
     VerifyRecover,
+    /// `C_EncryptMessage`.
+    MessageEncrypt,
+    /// `C_DecryptMessage`.
+    MessageDecrypt,
     /// `C_SignMessage`.
     MessageSign,
     /// `C_VerifyMessage`.
@@ -54,6 +58,8 @@ impl Kind {
         (CKF_VERIFY, Kind::VerifySignature),
         (CKF_SIGN_RECOVER, Kind::SignRecover),
         (CKF_VERIFY_RECOVER, Kind::VerifyRecover),
+        (CKF_MESSAGE_ENCRYPT, Kind::MessageEncrypt),
+        (CKF_MESSAGE_DECRYPT, Kind::MessageDecrypt),
         (CKF_MESSAGE_SIGN, Kind::MessageSign),
         (CKF_MESSAGE_VERIFY, Kind::MessageVerify),
     ];
@@ -172,8 +178,28 @@ impl<T> Slot<T> {
         result
     }
 
-    /// Another thread that started an operation meanwhile has broken the session's rules; its operation
-    /// stays.
+    /// Works on the operation outside of its slot, where the work may take long; an error ends it. `early` may
+    /// answer without any work, and then the operation is as it was.
+    pub(super) fn advance<R>(
+        &self,
+        early: impl FnOnce(&T) -> Result<Option<R>>,
+        work: impl FnOnce(&mut T) -> Result<R>,
+    ) -> Result<R> {
+        let mut operation = {
+            let mut slot = lock(&self.0);
+            let operation = slot.take().ok_or(Cause::OperationNotInitialized)?;
+            if let Some(answer) = early(&operation)? {
+                *slot = Some(operation);
+                return Ok(answer);
+            }
+            operation
+        };
+        let result = work(&mut operation)?;
+        self.put_back(operation);
+        Ok(result)
+    }
+
+    /// Another thread that started an operation meanwhile has broken the session's rules; its operation stays.
     fn put_back(&self, operation: T) {
         lock(&self.0).get_or_insert(operation);
     }
@@ -202,8 +228,8 @@ impl<T> Slot<T> {
         work(operation).map(Outcome::Done)
     }
 
-    /// Asks the operation for an output whose length only the work tells: `most` bounds it for a length
-    /// query. Output that finds no room is kept in the operation for the next call.
+    /// Asks the operation for an output whose length only the work may tell. Output that finds no room is kept in
+    /// the operation for the next call.
     pub(super) fn finish_late(
         &self,
         room: Room,
@@ -225,6 +251,13 @@ impl<T> Slot<T> {
                         None => Outcome::Done(take(operation)),
                     });
                 }
+                (Late::Exactly(len), room) => match Outcome::before(len, room) {
+                    Some(early) => {
+                        *slot = Some(operation);
+                        return Ok(early);
+                    }
+                    None => operation,
+                },
                 (Late::AtMost(most), Room::Query) => {
                     *slot = Some(operation);
                     return Ok(Outcome::Size(most));
@@ -244,8 +277,10 @@ impl<T> Slot<T> {
     }
 }
 
-/// How far an operation is whose output has a length that only the work tells.
+/// How far an operation is whose output has a length that only the work may tell.
 pub(super) enum Late<'a> {
+    /// The work is to be done, and makes so many bytes.
+    Exactly(usize),
     /// The work is to be done, and makes at most so many bytes.
     AtMost(usize),
     /// It was done; the caller had no room for its output.

@@ -33,7 +33,7 @@ impl Session {
         let (hash, state) = saved.ok_or(Cause::StateUnsaveable)?;
         let digest = MECHANISMS.iter().find(|row| row.family == Family::Digest && row.hash == Some(hash));
         let mechanism = digest.ok_or(Cause::StateUnsaveable)?.id;
-        let mut saved = [&HEADER[..], &u64::from(mechanism).to_be_bytes(), state.expose()].concat();
+        let mut saved = [&HEADER[..], &mechanism.to_be_bytes(), state.expose()].concat();
         saved.extend_from_slice(&self.check_of(&saved)?);
         let saved = Secret::new(saved);
         Ok(Outcome::before(saved.len(), room).unwrap_or(Outcome::Done(saved)))
@@ -50,8 +50,9 @@ impl Session {
             return Err(invalid());
         }
         let (prefix, state) = saved.split_at_checked(PREFIX).ok_or_else(invalid)?;
-        let mechanism = prefix.strip_prefix(HEADER).and_then(|id| Some(u64::from_be_bytes(id.try_into().ok()?)));
-        let digest = mechanism.and_then(|id| find(id as CK_MECHANISM_TYPE)).filter(|row| row.family == Family::Digest);
+        let mechanism =
+            prefix.strip_prefix(HEADER).and_then(|id| Some(CK_MECHANISM_TYPE::from_be_bytes(id.try_into().ok()?)));
+        let digest = mechanism.and_then(find).filter(|row| row.family == Family::Digest);
         let hash = digest.and_then(|row| row.hash).ok_or_else(invalid)?;
         let digesting = Digesting::restore(hash, state).ok_or_else(invalid)?;
         if keys != [CK_INVALID_HANDLE; 2] {
@@ -64,7 +65,7 @@ impl Session {
     /// What tells a saved state from other bytes, and from that of another token or state of a session.
     fn check_of(&self, saved: &[u8]) -> Result<[u8; 32]> {
         let token = self.slot.token.initialised()?;
-        let session = u64::from(self.slot.state(self.read_write)).to_be_bytes();
+        let session = self.slot.state(self.read_write).to_be_bytes();
         let checked = [b"operation state", saved, &session, token.serial.as_bytes()].concat();
         Hash::Sha256.digest(&checked).as_ref().try_into().map_err(|_| Cause::CryptoLibrary.into())
     }

@@ -1,24 +1,86 @@
 //! Signing.
 
 use super::handles::Object;
+use super::mac::Authentication;
 use super::operation::{Kind, Outcome, Room};
+use super::slot::Slot;
 use super::table::Session;
 use super::use_of_key::{Keyed, UseOfKey};
+use crate::crypto::Secret;
 use crate::error::{Cause, Result};
-use crate::mechanism::{Given, Request, Signature, find};
+use crate::mechanism::{Given, Mechanism, Request, Signature, find};
 use crate::object::{Look, attribute};
 use cryptoki_sys::*;
 use std::sync::Arc;
 
 /// A signature under way.
 pub(super) struct Signing {
-    signature: Signature,
+    work: Work,
     key: UseOfKey,
 }
 
 impl Keyed for Signing {
     fn key(&mut self) -> Option<&mut UseOfKey> {
         Some(&mut self.key)
+    }
+}
+
+/// One signature or MAC that is being made.
+pub(super) enum Work {
+    Signature(Signature),
+    Mac(Authentication),
+}
+
+impl Work {
+    pub(super) fn new(request: &Request, object: &Object) -> Result<Self> {
+        Ok(match object.is_secret_key() {
+            true => Self::Mac(Authentication::new(request)?),
+            false => Self::Signature(Signature::new(request, object.public_key()?.kind())?),
+        })
+    }
+
+    /// The length of the signature in bytes.
+    pub(super) fn output_len(&self) -> usize {
+        match self {
+            Self::Signature(signature) => signature.output_len(),
+            Self::Mac(mac) => mac.len(),
+        }
+    }
+
+    /// The length of a signature in one part; `OperationActive` after updates, which `C_SignFinal` ends.
+    fn one_part(&self) -> Result<usize> {
+        let updated = match self {
+            Self::Signature(signature) => signature.is_updated(),
+            Self::Mac(mac) => mac.is_updated(),
+        };
+        if updated { Err(Cause::OperationActive.into()) } else { Ok(self.output_len()) }
+    }
+
+    /// Takes in the next part. With a secret key the first part asks for the key.
+    pub(super) fn update(&mut self, key: &UseOfKey, slot: &Slot, part: &[u8]) -> Result<()> {
+        match self {
+            Self::Signature(signature) => signature.update(part),
+            Self::Mac(mac) => mac.update(key, slot, part),
+        }
+    }
+
+    /// Checks data that comes in one part, before the key is asked for.
+    pub(super) fn check(&self, data: &[u8]) -> Result<()> {
+        match self {
+            Self::Signature(signature) => signature.check(data),
+            Self::Mac(_) => Ok(()),
+        }
+    }
+
+    /// Signs `data`, which comes in one part, or what came in by updates.
+    pub(super) fn sign(self, key: &UseOfKey, slot: &Slot, data: Option<&[u8]>) -> Result<Secret> {
+        match self {
+            Self::Mac(mac) => mac.sign(key, slot, data),
+            Self::Signature(signature) => key.run(slot, |key| match data {
+                Some(data) => signature.sign(key.private()?, data),
+                None => signature.sign_updated(key.private()?),
+            }),
+        }
     }
 }
 
@@ -42,6 +104,17 @@ impl Session {
         key: CK_OBJECT_HANDLE,
         demand: &Demand,
     ) -> Result<(Request, Arc<Object>)> {
+        let (row, object) = self.permitted(mechanism, key, demand)?;
+        Ok((Request::new(row, demand.flag, &given()?)?, object))
+    }
+
+    /// The same without the parameter, which message-based encryption has with each message.
+    pub(super) fn permitted(
+        &self,
+        mechanism: CK_MECHANISM_TYPE,
+        key: CK_OBJECT_HANDLE,
+        demand: &Demand,
+    ) -> Result<(&'static Mechanism, Arc<Object>)> {
         let row = find(mechanism)
             .filter(|row| row.flags() & demand.flag != 0)
             .ok_or_else(|| Cause::MechanismInvalid.with(format!("{mechanism:#x}")))?;
@@ -65,7 +138,7 @@ impl Session {
         {
             return Err(Cause::MechanismInvalid.with(format!("{} is not in CKA_ALLOWED_MECHANISMS", row.name)));
         }
-        Ok((Request::new(row, demand.flag, &given()?)?, object))
+        Ok((row, object))
     }
 
     /// `C_SignInit`.
@@ -75,11 +148,12 @@ impl Session {
         given: impl FnOnce() -> Result<Given>,
         key: CK_OBJECT_HANDLE,
     ) -> Result<()> {
-        const DEMAND: Demand = Demand { flag: CKF_SIGN, classes: &[CKO_PRIVATE_KEY], permission: CKA_SIGN };
+        const DEMAND: Demand =
+            Demand { flag: CKF_SIGN, classes: &[CKO_PRIVATE_KEY, CKO_SECRET_KEY], permission: CKA_SIGN };
         self.signing.check_free()?;
         let (request, object) = self.request(mechanism, given, key, &DEMAND)?;
-        let signature = Signature::new(&request, object.public_key()?.kind())?;
-        self.signing.start(Signing { signature, key: UseOfKey::new(&self.slot, object, request.mechanism)? })
+        let work = Work::new(&request, &object)?;
+        self.signing.start(Signing { work, key: UseOfKey::new(&self.slot, object, request.mechanism)? })
     }
 
     /// `C_Sign`. Asking for the length, or with too little room, neither calls KMS nor counts as a use.
@@ -87,30 +161,28 @@ impl Session {
         let data = data.inspect_err(|_| self.cancel(Kind::Sign))?;
         self.signing.finish(
             room,
-            |signing| one_part(&signing.signature),
-            |signing| {
-                signing.signature.check(data)?;
-                signing.key.run(&self.slot, |key| signing.signature.sign(key.private()?, data))
+            |signing| signing.work.one_part(),
+            |Signing { work, key }| {
+                work.check(data)?;
+                work.sign(&key, &self.slot, Some(data))
             },
         )
     }
 
-    /// `C_SignUpdate`.
+    /// `C_SignUpdate`. With a secret key the first part asks for the key.
     pub fn sign_update(&self, part: Result<&[u8]>) -> Result<()> {
-        self.signing.update(|signing| signing.signature.update(part?))
+        let login = self.slot.login_epoch();
+        self.signing.advance(|_| Ok(None), |Signing { work, key }| work.update(key, &self.slot, part?))?;
+        self.end_with_login(&self.signing, login);
+        Ok(())
     }
 
     /// `C_SignFinal`.
     pub fn sign_final(&self, room: Room) -> Result<Outcome> {
         self.signing.finish(
             room,
-            |signing| Ok(signing.signature.output_len()),
-            |signing| signing.key.run(&self.slot, |key| signing.signature.sign_updated(key.private()?)),
+            |signing| Ok(signing.work.output_len()),
+            |Signing { work, key }| work.sign(&key, &self.slot, None),
         )
     }
-}
-
-/// The length of a signature in one part; `OperationActive` after updates, which `C_SignFinal` ends.
-fn one_part(signature: &Signature) -> Result<usize> {
-    if signature.is_updated() { Err(Cause::OperationActive.into()) } else { Ok(signature.output_len()) }
 }

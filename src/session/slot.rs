@@ -77,7 +77,8 @@ impl Slot {
             KmsBackend::Aws => MODEL,
             KmsBackend::Embedded(_) => MODEL_EMBEDDED,
         };
-        let mut flags = CKF_RNG;
+        // The state of a digest, which is all that can be saved, has no key.
+        let mut flags = CKF_RNG | CKF_DUAL_CRYPTO_OPERATIONS | CKF_RESTORE_KEY_NOT_NEEDED;
         if self.token.is_read_only() {
             flags |= CKF_WRITE_PROTECTED;
         }

@@ -1,8 +1,9 @@
 //! The sessions of a process, by handle.
 
-use super::cipher::{Decryption, Encryption};
+use super::cipher::Ciphering;
 use super::digest::Digesting;
-use super::handles::HandleEpoch;
+use super::handles::{HandleEpoch, Object};
+use super::message_crypt::MessageCrypting;
 use super::message_sign::MessageSigning;
 use super::message_verify::MessageVerifying;
 use super::operation::{AnySlot, Kind, Slot as Operation};
@@ -42,14 +43,16 @@ pub struct Session {
     device_error: AtomicU32,
     closed: AtomicBool,
     pub(super) search: Operation<Search>,
-    pub(super) encryption: Operation<Encryption>,
-    pub(super) decryption: Operation<Decryption>,
+    pub(super) encryption: Operation<Ciphering>,
+    pub(super) decryption: Operation<Ciphering>,
     pub(super) digesting: Operation<Digesting>,
     pub(super) signing: Operation<Signing>,
     pub(super) verifying: Operation<Verifying>,
     pub(super) signature_verifying: Operation<SignatureVerifying>,
     pub(super) sign_recovery: Operation<SignRecovery>,
     pub(super) verify_recovery: Operation<VerifyRecovery>,
+    pub(super) message_encryption: Operation<MessageCrypting>,
+    pub(super) message_decryption: Operation<MessageCrypting>,
     pub(super) message_signing: Operation<MessageSigning>,
     pub(super) message_verifying: Operation<MessageVerifying>,
 }
@@ -71,6 +74,8 @@ impl Session {
             signature_verifying: Operation::default(),
             sign_recovery: Operation::default(),
             verify_recovery: Operation::default(),
+            message_encryption: Operation::default(),
+            message_decryption: Operation::default(),
             message_signing: Operation::default(),
             message_verifying: Operation::default(),
         }
@@ -83,7 +88,12 @@ impl Session {
     /// Gives an object that was just made its handle. If the session was closed meanwhile, its objects end
     /// with it; those on the token stay.
     pub(super) fn handle_of(&self, made: Made, epoch: HandleEpoch) -> Result<CK_OBJECT_HANDLE> {
-        let handle = self.slot.handles.of_new(made, self.handle, epoch);
+        self.handle_of_object(Object::new(made), epoch)
+    }
+
+    /// The same for an object that shares something with another.
+    pub(super) fn handle_of_object(&self, object: Arc<Object>, epoch: HandleEpoch) -> Result<CK_OBJECT_HANDLE> {
+        let handle = self.slot.handles.of_new(object, self.handle, epoch);
         if self.closed.load(Ordering::Acquire) {
             for id in self.slot.handles.forget_session(self.handle) {
                 self.slot.token.forget_key(id);
@@ -128,14 +138,27 @@ impl Session {
             Kind::VerifySignature => &self.signature_verifying,
             Kind::SignRecover => &self.sign_recovery,
             Kind::VerifyRecover => &self.verify_recovery,
+            Kind::MessageEncrypt => &self.message_encryption,
+            Kind::MessageDecrypt => &self.message_decryption,
             Kind::MessageSign => &self.message_signing,
             Kind::MessageVerify => &self.message_verifying,
         }
     }
 
     /// The slots of all operations that may use a private or secret key.
-    pub(super) fn keyed(&self) -> [&dyn KeyedSlot; 4] {
-        [&self.signing, &self.decryption, &self.sign_recovery, &self.message_signing]
+    pub(super) fn keyed(&self) -> [&dyn KeyedSlot; 10] {
+        [
+            &self.signing,
+            &self.verifying,
+            &self.signature_verifying,
+            &self.encryption,
+            &self.decryption,
+            &self.sign_recovery,
+            &self.message_encryption,
+            &self.message_decryption,
+            &self.message_signing,
+            &self.message_verifying,
+        ]
     }
 }
 

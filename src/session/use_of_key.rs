@@ -3,6 +3,7 @@
 use super::handles::Object;
 use super::operation::{AnySlot, Slot as Operation};
 use super::slot::Slot;
+use super::table::Session;
 use crate::crypto::Key;
 use crate::error::{Cause, Error, Result};
 use crate::host::log;
@@ -14,7 +15,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// A private or secret key that an operation was started with.
+/// A private or secret key that an operation was started with. Its clones belong to the same login.
+#[derive(Clone)]
 pub(super) struct UseOfKey {
     object: Arc<Object>,
     mechanism: &'static Mechanism,
@@ -57,6 +59,23 @@ impl<T: Keyed> KeyedSlot for Operation<T> {
     }
 }
 
+impl Session {
+    /// Works on a message-based operation, which outlives its messages, whatever becomes of them, and not its login:
+    /// a logout does not find what is at work, and so in no slot.
+    pub(super) fn within<T: Keyed, R>(
+        &self,
+        operation: &Operation<T>,
+        work: impl FnOnce(&mut T) -> Result<R>,
+    ) -> Result<R> {
+        let result = operation.within(work);
+        let ended = |operation: &mut T| operation.key().is_some_and(|key| key.check_login(&self.slot).is_err());
+        if operation.look(ended) == Some(true) {
+            operation.cancel();
+        }
+        result
+    }
+}
+
 static STARTED: AtomicU64 = AtomicU64::new(0);
 
 impl UseOfKey {
@@ -86,14 +105,26 @@ impl UseOfKey {
         self.logged_in = !self.object.record.attributes.is(CKA_ALWAYS_AUTHENTICATE);
     }
 
-    /// Does `work` with the key itself.
-    pub(super) fn run<T>(&self, slot: &Slot, work: impl FnOnce(&Key) -> Result<T>) -> Result<T> {
-        if self.epoch != slot.login_epoch() {
-            return Err(Cause::UserNotLoggedIn.with("the login in which the operation was started has ended"));
+    /// `UserNotLoggedIn` if the login in which it was started is over.
+    pub(super) fn check_login(&self, slot: &Slot) -> Result<()> {
+        if self.epoch == slot.login_epoch() {
+            return Ok(());
         }
+        Err(Cause::UserNotLoggedIn.with("the login in which the operation was started has ended"))
+    }
+
+    /// Checks that the operation may go on. `UserNotLoggedIn` if not.
+    pub(super) fn check(&self, slot: &Slot) -> Result<()> {
+        self.check_login(slot)?;
         if !self.logged_in {
             return Err(Cause::UserNotLoggedIn.with("CKA_ALWAYS_AUTHENTICATE: C_Login with CKU_CONTEXT_SPECIFIC first"));
         }
+        Ok(())
+    }
+
+    /// Does `work` with the key itself.
+    pub(super) fn run<T>(&self, slot: &Slot, work: impl FnOnce(&Key) -> Result<T>) -> Result<T> {
+        self.check(slot)?;
         if !log::auditing() {
             return work(&self.key(slot)?.key);
         }

@@ -1,11 +1,11 @@
-//! `C_GenerateKeyPair`: a data key pair of KMS becomes two objects.
+//! `C_GenerateKeyPair` and `C_GenerateKey`: a data key pair of KMS becomes two objects, a data key one.
 
 use super::{Made, Token, objects};
 use crate::config::GenerateMode;
 use crate::crypto::PublicKey;
 use crate::error::{Cause, Result};
-use crate::kms::DataKeyPair;
-use crate::object::{Look, NewKeyPair, opened_key, policy};
+use crate::kms::{DataKey, DataKeyPair};
+use crate::object::{Look, NewKeyPair, NewSecretKey, opened_key, policy};
 use crate::store::{ObjectRecord, SealForm, TokenRecord};
 use crate::unwrap::{Epoch, Opened};
 use cryptoki_sys::{CKA_ALWAYS_AUTHENTICATE, CKA_TOKEN, CKA_UNIQUE_ID};
@@ -47,6 +47,39 @@ impl Token {
             self.cache_new(&secret, Opened { key, request_id }, epoch);
         }
         Ok((public.into(), secret.into()))
+    }
+
+    /// Makes a secret key: one KMS call, then one transaction if it belongs on the token. If it belongs to the
+    /// session it is only returned, sealed all the same. Any failure leaves nothing.
+    pub fn generate_secret(&self, new: NewSecretKey) -> Result<Made> {
+        let epoch = self.cache.epoch();
+        let record = self.initialised()?;
+        // Before the call: without the token key its answer could not be kept.
+        let token_key = self.token_key(&record)?;
+        let NewSecretKey { size, mut attributes } = new;
+        let id = objects::new_id()?;
+        attributes.insert(CKA_UNIQUE_ID, id.to_string().into_bytes());
+        let user = &self.config.kms.encryption_context;
+        let context = policy::encryption_context(&record.serial, &attributes, None, SealForm::Kms, user)?;
+
+        let made = match self.config.generate {
+            GenerateMode::WithPlaintext => self.kms.generate_data_key(size, &context)?,
+            GenerateMode::WithoutPlaintext => self.kms.generate_data_key_without_plaintext(size, &context)?,
+        };
+        let DataKey { plaintext, sealed, kms_key_arn, request_id } = made;
+        let key = plaintext
+            .map(|bytes| opened_key(&attributes, &bytes))
+            .transpose()
+            .map_err(|error| Cause::KmsBadResponse.with(format!("the new key: {error}")))?;
+        let sealed = self.sealed(&token_key, id, SealForm::Kms, &sealed, kms_key_arn)?;
+        let object = ObjectRecord { id, version: 1, attributes, sealed: Some(sealed) };
+        if object.attributes.is(CKA_TOKEN) {
+            self.insert(&record, std::slice::from_ref(&object))?;
+        }
+        if let Some(key) = key {
+            self.cache_new(&object, Opened { key, request_id }, epoch);
+        }
+        Ok(object.into())
     }
 
     /// Puts the key of an object that was just sealed into the cache, so that its first use costs no call.

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod generate;
+mod import;
 mod key;
 mod objects;
 mod pins;

@@ -3,7 +3,8 @@
 use super::Token;
 use crate::crypto::{Key, Secret, random};
 use crate::error::{Cause, Result};
-use crate::object::{Changed, Look, NewObject, Template, opened_key, policy, private_parts, with_changes};
+use crate::object::vendor::SEALED_VALUE;
+use crate::object::{Changed, Look, NewObject, Template, builtin, opened_key, policy, private_parts, with_changes};
 use crate::store::{Attributes, Cursor, ObjectId, ObjectRecord, Page, Query};
 use crate::unwrap::Opened;
 use cryptoki_sys::*;
@@ -34,7 +35,10 @@ pub(super) fn new_id() -> Result<ObjectId> {
 impl Token {
     /// `C_CreateObject`. An object that belongs to the session is only returned.
     pub fn create(&self, new: NewObject) -> Result<Made> {
-        self.keep(new.attributes, new.plaintext.as_ref())
+        match new.foreign {
+            Some(foreign) => self.import(new.attributes, &foreign),
+            None => self.keep(new.attributes, new.plaintext.as_ref()),
+        }
     }
 
     /// Keeps an object with these attributes, complete but for `CKA_UNIQUE_ID`. A key comes with its
@@ -53,6 +57,7 @@ impl Token {
             return Ok(Made { record: object, held: key.map(Arc::new) });
         }
         let record = self.initialised()?;
+        self.seal_value(&mut object)?;
         if let Some(plaintext) = plaintext {
             let token_key = self.token_key(&record)?;
             object.sealed = Some(self.seal(&record, &token_key, id, &object.attributes, plaintext)?);
@@ -64,6 +69,15 @@ impl Token {
         Ok(object.into())
     }
 
+    /// Takes back an object that was just made.
+    pub fn discard(&self, made: &Made) -> Result<()> {
+        if made.record.attributes.is(CKA_TOKEN) {
+            self.store()?.delete(&made.record.id, None)?;
+        }
+        self.forget_key(made.record.id);
+        Ok(())
+    }
+
     /// A page of the objects on the token that match.
     pub fn find(&self, query: &Query, after: Option<Cursor>, limit: usize) -> Result<Page> {
         self.store()?.find(query, after, limit)
@@ -71,6 +85,9 @@ impl Token {
 
     /// An object on the token as it is now; `None` if it is gone.
     pub fn get(&self, id: &ObjectId) -> Result<Option<ObjectRecord>> {
+        if let Some(object) = builtin::get(id) {
+            return Ok(Some(object.clone()));
+        }
         self.store()?.get(id)
     }
 
@@ -87,6 +104,7 @@ impl Token {
             sealed => sealed.clone(),
         };
         let mut changed = ObjectRecord { attributes, sealed, ..object.clone() };
+        self.seal_value(&mut changed)?;
         changed.version = match object.attributes.is(CKA_TOKEN) {
             true => self.store()?.update(&changed)?,
             false => object.version + 1,
@@ -107,6 +125,11 @@ impl Token {
             return self.keep(attributes, Some(&exported(key)?));
         }
         if object.sealed.is_none() && held.is_none() {
+            let mut attributes = attributes;
+            // A value that the template gives stands there already.
+            if attributes.remove(&SEALED_VALUE).is_some() && !attributes.contains_key(&CKA_VALUE) {
+                attributes.insert(CKA_VALUE, self.value(object)?.expose().to_vec());
+            }
             return self.keep(attributes, None);
         }
         let id = new_id()?;
@@ -130,15 +153,13 @@ impl Token {
         seal_tag: policy::SealTag,
     ) -> Result<Vec<(CK_ATTRIBUTE_TYPE, Secret)>> {
         tracing::info!(object = %object.id, "revealing the value of a key that is extractable and not sensitive");
-        let is_private = object.attributes.number(CKA_CLASS) == Some(CKO_PRIVATE_KEY);
-        let plaintext = match held {
-            Some(key) => exported(key)?,
-            None if is_private => self.open(object)?.0,
-            None => exported(&self.key(object, seal_tag)?.key)?,
+        let key = match held {
+            Some(key) => Arc::clone(key),
+            None => self.key(object, seal_tag)?.key,
         };
-        match is_private {
-            true => private_parts(&object.attributes, &plaintext),
-            false => Ok(vec![(CKA_VALUE, plaintext)]),
+        match &*key {
+            Key::Private(key) => private_parts(key),
+            Key::Secret(_) => Ok(vec![(CKA_VALUE, exported(&key)?)]),
         }
     }
 
@@ -163,7 +184,7 @@ impl Token {
 /// The plaintext of a key, as it is sealed.
 fn exported(key: &Key) -> Result<Secret> {
     match key {
-        Key::Private(_) => Err(Cause::ActionProhibited.with("a session's private key cannot leave it")),
+        Key::Private(key) => key.to_pkcs8(),
         Key::Secret(key) => Ok(Secret::new(key.expose()?.to_vec())),
     }
 }

@@ -15,6 +15,7 @@ from harness import Report
 HERE = os.path.dirname(os.path.abspath(__file__))
 SUITES = (
     "tool_admin", "tool_sign", "tool_objects", "tool_selftest", "openssl_engine", "tls_engine", "p11kit", "java", "openssh",
+    "cryptoki_crate", "python_pkcs11", "pykcs11",
 )
 # What a suite gets to know: its name, the profile, the module's path, a directory to put its tokens in.
 Suite = collections.namedtuple("Suite", "name profile module parent")

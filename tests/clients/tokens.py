@@ -63,9 +63,9 @@ def emulator_key(endpoint):
 class Token:
     """A token that programs can use: `module`, `env`, `pin`, `label`, `root` (a directory for files of the test)."""
 
-    def __init__(self, profile, module, parent, login="pin"):
+    def __init__(self, profile, module, parent, login="pin", pin=PIN, so_pin=SO_PIN):
         self.profile, self.login = profile, login
-        self.label, self.pin, self.so_pin = LABEL, PIN, SO_PIN
+        self.label, self.pin, self.so_pin = LABEL, pin, so_pin
         self.root = tempfile.mkdtemp(prefix="token-", dir=parent)
         self.module, settings = prepare(profile, module, self.root, login)
         self.env = base_environment(self.root) | settings
@@ -108,9 +108,9 @@ class Token:
         return f"pkcs11:token={self.label};id={octets};type={kind}{pin}"
 
 
-def ready_token(suite, report, login="pin"):
+def ready_token(suite, report, login="pin", **pins):
     """A token that is set up, or None: then the failed set-up has been reported and the suite is over."""
-    token = Token(suite.profile, suite.module, suite.parent, login)
+    token = Token(suite.profile, suite.module, suite.parent, login, **pins)
     report.begin(suite.name, token.env, token.root)
     done = []
     with report.test("set up a token") as t:

@@ -146,11 +146,23 @@ pub(crate) enum Part {
 }
 
 /// Numbers by xorshift: the same seed, the same sequences.
-pub(crate) struct Numbers(u64);
+pub(crate) struct Numbers {
+    state: u64,
+    /// The session and the kind of the operation that was begun last: what follows is mostly about it.
+    focus: (Pick, Kind),
+    /// So many actions on it follow at once.
+    warm: u64,
+    /// Logins come and go in this sequence. In others they stay, because each takes the time of a password
+    /// hash.
+    lively: bool,
+    /// Wrong PINs are the rule in this sequence.
+    stubborn: bool,
+}
 
 impl Numbers {
     pub(crate) fn new(seed: u64) -> Self {
-        let mut numbers = Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+        let state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+        let mut numbers = Self { state, focus: (0, Kind::Digest), warm: 0, lively: false, stubborn: false };
         for _ in 0..8 {
             numbers.next();
         }
@@ -158,10 +170,10 @@ impl Numbers {
     }
 
     fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        self.state
     }
 
     pub(crate) fn below(&mut self, n: u64) -> u64 {
@@ -191,10 +203,18 @@ impl Numbers {
     /// A PIN; one that is tried takes the time of a password hash, so wrong ones are few.
     fn pin(&mut self) -> PinChoice {
         match self.below(8) {
+            _ if !self.lively => PinChoice::Empty,
             0 => PinChoice::Wrong,
             1 => PinChoice::Empty,
+            _ if self.stubborn => PinChoice::Wrong,
             _ => PinChoice::Right,
         }
+    }
+
+    /// The session and kind of an action on an operation.
+    fn operation(&mut self, kinds: &[Kind]) -> (Pick, Kind) {
+        let (session, kind) = self.focus;
+        if kinds.contains(&kind) && !self.one_in(4) { (session, kind) } else { (self.byte(), self.of(kinds)) }
     }
 
     fn new_pin(&mut self) -> PinChoice {
@@ -228,7 +248,15 @@ impl Numbers {
 
     fn action(&mut self) -> Action {
         let session = self.byte();
-        match self.below(100) {
+        let choice = self.below(100);
+        let choice = match self.warm {
+            0 => choice,
+            _ => {
+                self.warm -= 1;
+                [69, 80, 87, 69, 80, 87, choice, 10][self.below(8) as usize]
+            }
+        };
+        match choice {
             0..=5 => {
                 let slot = self.of(&[0, 0, 0, 0, 0, 0, 0, 0, 1, 9]);
                 let extra = self.of(&[0, CKF_RW_SESSION, CKF_RW_SESSION]);
@@ -236,18 +264,24 @@ impl Numbers {
                 let asynchronous = if self.one_in(20) { CKF_ASYNC_SESSION } else { 0 };
                 Action::Open { slot, flags: serial | extra | asynchronous }
             }
-            6 | 7 => Action::Close(session),
-            8 if self.one_in(3) => Action::CloseAll { slot: self.of(&[0, 0, 1, 9]) },
+            6 | 7 if self.lively => Action::Close(session),
+            6 | 7 => Action::Open { slot: 0, flags: CKF_SERIAL_SESSION | CKF_RW_SESSION },
+            8 if self.lively && self.one_in(3) => Action::CloseAll { slot: self.of(&[0, 0, 1, 9]) },
             8..=10 => Action::Login {
-                session,
-                who: self.of(&[CKU_USER, CKU_USER, CKU_SO, CKU_CONTEXT_SPECIFIC, 7]),
+                session: if self.warm > 0 { self.focus.0 } else { session },
+                who: match self.warm {
+                    0 => self.of(&[CKU_USER, CKU_USER, CKU_SO, CKU_CONTEXT_SPECIFIC, 7]),
+                    _ => CKU_CONTEXT_SPECIFIC,
+                },
                 pin: self.pin(),
             },
-            11 if self.one_in(2) => Action::Logout(session),
+            11 if self.lively && self.one_in(2) => Action::Logout(session),
             11 | 12 => match self.below(6) {
                 0 => Action::SetPin { session, old: self.pin(), new: self.new_pin() },
                 1 | 2 => Action::InitPin { session, pin: self.new_pin() },
-                _ => Action::Login { session, who: CKU_CONTEXT_SPECIFIC, pin: self.pin() },
+                _ => {
+                    Action::Login { session: self.operation(&Kind::ALL).0, who: CKU_CONTEXT_SPECIFIC, pin: self.pin() }
+                }
             },
             13..=22 => {
                 let mut template = self.parts(5);
@@ -265,15 +299,37 @@ impl Numbers {
                 Action::Get { session, object: self.byte(), entries }
             }
             41 => Action::Size { session, object: self.byte() },
-            42..=45 => Action::FindInit { session, template: self.parts(2) },
-            46..=49 => Action::Find { session, most: self.of(&[0, 1, 2, 5, 200]) },
-            50 | 51 => Action::FindFinal(session),
+            42..=45 => {
+                self.focus.0 = session;
+                Action::FindInit { session, template: self.parts(2) }
+            }
+            46..=49 => {
+                let session = self.operation(&Kind::ALL).0;
+                Action::Find { session, most: self.of(&[0, 1, 2, 5, 200]) }
+            }
+            50 | 51 => Action::FindFinal(self.operation(&Kind::ALL).0),
             52 => Action::GeneratePair { session, row: self.byte() },
-            53..=67 => Action::Init { session, kind: self.kind(), mechanism: self.byte(), key: self.byte() },
-            68 => Action::CancelByNull { session, kind: self.kind() },
-            69..=79 => Action::Whole { session, kind: self.kind(), data: self.byte(), room: self.room() },
-            80..=86 => Action::Update { session, kind: self.of(&Kind::ALL[..3]), data: self.byte() },
-            87..=95 => Action::Final { session, kind: self.of(&Kind::ALL[..3]), data: self.byte(), room: self.room() },
+            53..=67 => {
+                self.focus = (session, self.kind());
+                self.warm = self.below(6);
+                Action::Init { session, kind: self.focus.1, mechanism: self.byte(), key: self.byte() }
+            }
+            68 => {
+                let (session, kind) = self.operation(&Kind::ALL);
+                Action::CancelByNull { session, kind }
+            }
+            69..=79 => {
+                let (session, kind) = self.operation(&Kind::ALL);
+                Action::Whole { session, kind, data: self.byte(), room: self.room() }
+            }
+            80..=86 => {
+                let (session, kind) = self.operation(&Kind::ALL);
+                Action::Update { session, kind, data: self.byte() }
+            }
+            87..=95 => {
+                let (session, kind) = self.operation(&Kind::ALL);
+                Action::Final { session, kind, data: self.byte(), room: self.room() }
+            }
             96 | 97 => {
                 let one = self.kind().flag();
                 Action::Cancel { session, flags: self.of(&[one, 0, CKF_FIND_OBJECTS, CK_FLAGS::MAX, one]) }
@@ -286,6 +342,8 @@ impl Numbers {
     /// A sequence that begins with this user logged in.
     pub(crate) fn sequence(&mut self, user: Option<CK_USER_TYPE>) -> Vec<Action> {
         let len = 5 + self.below(40);
+        self.lively = self.one_in(3);
+        self.stubborn = self.one_in(12);
         [Action::Begin(user)].into_iter().chain((0..len).map(|_| self.action())).collect()
     }
 }

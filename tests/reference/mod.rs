@@ -23,7 +23,7 @@ pub(crate) type Judged = Result<(), String>;
 
 /// Functions that the module does not have: they answer `CKR_FUNCTION_NOT_SUPPORTED` to everything
 /// (section 5.1: a function that is not supported is there, and says so).
-const MISSING: &[&str] = &["C_CopyObject", "C_GetOperationState"];
+const MISSING: &[&str] = &[];
 
 /// Whether the module has no such function.
 pub(crate) fn is_missing(function: &str) -> bool {

@@ -185,6 +185,9 @@ impl Model {
         attributes.remove(&CKA_UNIQUE_ID);
         for (attribute, value) in template {
             faults.extend(fault_of_value(*attribute, value));
+            if template.iter().any(|(other, said)| other == attribute && said != value) {
+                faults.push(CKR_TEMPLATE_INCONSISTENT);
+            }
             // A copy may be hidden where its original is open. The other way round, and making a copy
             // copyable or modifiable again, a module may refuse: it must not weaken what it copies.
             let weaker = match *attribute {
@@ -287,6 +290,14 @@ impl Model {
         }
         let Some(object) = self.object(handle) else { return one_of(rv, &[CKR_OBJECT_HANDLE_INVALID]) };
         let object = &self.objects[object];
+        Self::read_object(object, entries, rv).map_err(|what| format!("{what}, of {:x?}", object.attributes))
+    }
+
+    fn read_object(
+        object: &Object,
+        entries: &[(CK_ATTRIBUTE_TYPE, Option<usize>, CK_ULONG, Vec<u8>)],
+        rv: CK_RV,
+    ) -> Judged {
         let mut faults = Vec::new();
         for (attribute, room, len, buffer) in entries {
             // The value of a private key on a curve; one of RSA has its secrets under other names.
@@ -350,6 +361,9 @@ impl Model {
                 (CKA_PRIVATE, flag(hidden)),
                 (CKA_MODIFIABLE, flag(true)),
                 (CKA_DESTROYABLE, flag(true)),
+                // The specification's default is true. Of private keys on this token it is false: clients that
+                // cache keys would copy each one before its first use. A template may say otherwise.
+                (CKA_COPYABLE, flag(class == CKO_PUBLIC_KEY || !new.on_token)),
                 (CKA_LABEL, new.label.clone()),
                 (CKA_ID, Vec::new()),
                 (CKA_LOCAL, flag(true)),

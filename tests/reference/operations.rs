@@ -383,17 +383,21 @@ impl Model {
             return one_of(rv, &[CKR_FUNCTION_NOT_SUPPORTED]);
         }
         let Some(known) = self.session(session, rv)? else { return Ok(()) };
-        let active = |kind: &Kind| known.operations.contains_key(kind);
-        let digest_alone = active(&Kind::Digest) && known.operations.len() == 1 && known.search.is_none();
-        let right: &[CK_RV] = match (known.operations.is_empty(), digest_alone) {
-            (true, _) if known.search.is_none() => &[CKR_OPERATION_NOT_INITIALIZED],
-            // A search is an operation, and may be one whose state cannot be saved.
-            (true, _) => &[CKR_OPERATION_NOT_INITIALIZED, CKR_STATE_UNSAVEABLE],
-            (false, true) => &[CKR_OK],
-            // "Not all … can be saved": of keys the token may refuse it.
-            (false, false) => &[CKR_OK, CKR_STATE_UNSAVEABLE],
-        };
-        one_of(rv, right)
+        let lives: Vec<_> = known.operations.values().map(|operation| operation.life).collect();
+        let search = known.search.as_ref().map(|search| search.life);
+        let mut right = Vec::new();
+        if !lives.contains(&Life::Active) {
+            right.push(CKR_OPERATION_NOT_INITIALIZED);
+        }
+        // A search is an operation too; its state, and those of operations with keys, the token may refuse.
+        let digest_alone = known.operations.contains_key(&Kind::Digest) && lives.len() == 1 && search.is_none();
+        if !lives.is_empty() {
+            right.push(CKR_OK);
+        }
+        if search.is_some() || (!lives.is_empty() && !digest_alone) {
+            right.push(CKR_STATE_UNSAVEABLE);
+        }
+        one_of(rv, &right)
     }
 
     /// What an `Init` with an impossible mechanism tells of an operation: whether it is there.

@@ -1,4 +1,4 @@
-//! The three ways to wrap keys with AES.
+//! The three ways to wrap keys with AES. Which lengths each takes is checked before.
 #![forbid(unsafe_code)]
 
 use super::{AesMode, padding};
@@ -8,22 +8,16 @@ use crate::crypto::aws_lc::cipher::{BLOCK_LEN, Cipher, Mode};
 use crate::crypto::aws_lc::key_wrap::{SEMIBLOCK, Schedule};
 use crate::error::{Cause, Result};
 
-/// Key wrap as it is: `iv`, and data of two or more semiblocks. [`Cause::DataLenRange`].
+/// Key wrap as it is.
 pub(super) fn wrap(key: &[u8], iv: &[u8; SEMIBLOCK], data: &[u8]) -> Result<Secret> {
-    if data.len() < 2 * SEMIBLOCK || !data.len().is_multiple_of(SEMIBLOCK) {
-        return Err(Cause::DataLenRange.into());
-    }
     let mut wrapped = Secret::zeroed(data.len() + SEMIBLOCK);
     Schedule::to_wrap(key)?.wrap(iv, data, wrapped.expose_mut())?;
     Ok(wrapped)
 }
 
-/// The inverse. [`Cause::EncryptedDataLenRange`], [`Cause::EncryptedDataInvalid`].
+/// The inverse. [`Cause::EncryptedDataInvalid`].
 pub(super) fn unwrap(key: &[u8], iv: &[u8; SEMIBLOCK], wrapped: &[u8]) -> Result<Secret> {
-    if wrapped.len() < 3 * SEMIBLOCK || !wrapped.len().is_multiple_of(SEMIBLOCK) {
-        return Err(Cause::EncryptedDataLenRange.into());
-    }
-    let mut data = Secret::zeroed(wrapped.len() - SEMIBLOCK);
+    let mut data = Secret::zeroed(wrapped.len().saturating_sub(SEMIBLOCK));
     Schedule::to_unwrap(key)?.unwrap(iv, wrapped, data.expose_mut())?;
     Ok(data)
 }
@@ -43,10 +37,10 @@ pub(super) fn unwrap_pkcs7(key: &[u8], iv: &[u8; SEMIBLOCK], wrapped: &[u8]) -> 
     Ok(data)
 }
 
-/// Key wrap with padding: one or more bytes. [`Cause::DataLenRange`].
+/// Key wrap with padding.
 pub(super) fn wrap_padded(key: &[u8], iv: &[u8; 4], data: &[u8]) -> Result<Secret> {
     let padding = data.len().next_multiple_of(SEMIBLOCK) - data.len();
-    let len = u32::try_from(data.len()).ok().filter(|len| *len > 0).ok_or(Cause::DataLenRange)?;
+    let len = u32::try_from(data.len()).map_err(|_| Cause::DataLenRange)?;
     let mut wrapped = Secret::zeroed(data.len() + padding + SEMIBLOCK);
     if *iv == AesMode::KEY_WRAP_PADDED_IV {
         Schedule::to_wrap(key)?.wrap_padded(data, wrapped.expose_mut())?;
@@ -63,10 +57,9 @@ pub(super) fn wrap_padded(key: &[u8], iv: &[u8; 4], data: &[u8]) -> Result<Secre
     Ok(wrapped)
 }
 
-/// The inverse. [`Cause::EncryptedDataLenRange`], [`Cause::EncryptedDataInvalid`].
+/// The inverse. [`Cause::EncryptedDataInvalid`].
 pub(super) fn unwrap_padded(key: &[u8], iv: &[u8; 4], wrapped: &[u8]) -> Result<Secret> {
-    let len = wrapped.len().checked_sub(SEMIBLOCK).filter(|len| *len > 0 && len.is_multiple_of(SEMIBLOCK));
-    let len = len.ok_or(Cause::EncryptedDataLenRange)?;
+    let len = wrapped.len().checked_sub(SEMIBLOCK).ok_or(Cause::EncryptedDataLenRange)?;
     if *iv == AesMode::KEY_WRAP_PADDED_IV {
         let mut data = Secret::zeroed(len);
         let data_len = Schedule::to_unwrap(key)?.unwrap_padded(wrapped, data.expose_mut())?;
@@ -75,7 +68,8 @@ pub(super) fn unwrap_padded(key: &[u8], iv: &[u8; 4], wrapped: &[u8]) -> Result<
     }
     // AWS-LC takes only the standard's initial value with padding, and any without: the eight lengths that lead to
     // so many semiblocks are tried.
-    let lengths = (len - (SEMIBLOCK - 1)..=len).filter_map(|data_len| Some((data_len, u32::try_from(data_len).ok()?)));
+    let lengths = (len.saturating_sub(SEMIBLOCK - 1)..=len)
+        .filter_map(|data_len| Some((data_len, u32::try_from(data_len).ok()?)));
     for (data_len, said) in lengths {
         let iv = initial_value(iv, said);
         let Ok(mut data) =

@@ -272,6 +272,37 @@ impl Aes {
         }
     }
 
+    /// Whether the mode takes data of `len` bytes in all. [`Cause::DataLenRange`] or
+    /// [`Cause::EncryptedDataLenRange`] if not; [`AesStream::finish`] says the same.
+    pub fn check_len(&self, len: usize) -> Result<()> {
+        use Direction::{Decrypt, Encrypt};
+        let in_steps = |step: usize, least: usize| len.is_multiple_of(step) && len >= least;
+        let taken = match (&self.mode, self.direction) {
+            (AesMode::Ecb | AesMode::Cbc { .. }, _) => in_steps(BLOCK_LEN, 0),
+            (AesMode::CbcPad { .. }, Decrypt) => in_steps(BLOCK_LEN, BLOCK_LEN),
+            (AesMode::Cts { .. }, _) => len >= BLOCK_LEN,
+            (AesMode::Gcm { tag_len, .. }, Decrypt) => len >= *tag_len,
+            (AesMode::Ccm { data_len, .. }, Encrypt) => data_len.is_none_or(|said| said == len),
+            (AesMode::Ccm { data_len, mac_len, .. }, Decrypt) => {
+                len.checked_sub(*mac_len).is_some_and(|len| data_len.is_none_or(|said| said == len))
+            }
+            (AesMode::KeyWrap { .. }, Encrypt) => in_steps(8, 16),
+            (AesMode::KeyWrap { .. } | AesMode::KeyWrapPkcs7 { .. }, Decrypt) => in_steps(8, 24),
+            (AesMode::KeyWrapPadded { .. }, Encrypt) => len >= 1,
+            (AesMode::KeyWrapPadded { .. }, Decrypt) => in_steps(8, 16),
+            (AesMode::KeyWrapPkcs7 { .. }, Encrypt) => len >= 8,
+            _ => true,
+        };
+        if taken && len as u64 <= self.most() { Ok(()) } else { Err(self.length_error()) }
+    }
+
+    /// Whether [`Self::output_len`] is exact: no padding is to come off.
+    pub fn is_exact(&self) -> bool {
+        let padded =
+            matches!(self.mode, AesMode::CbcPad { .. } | AesMode::KeyWrapPadded { .. } | AesMode::KeyWrapPkcs7 { .. });
+        !(padded && self.direction == Direction::Decrypt)
+    }
+
     /// The error of data whose length the mode does not take.
     fn length_error(&self) -> Error {
         match (&self.mode, self.direction) {

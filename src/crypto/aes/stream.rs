@@ -18,8 +18,8 @@ pub struct AesStream {
     work: Work,
     /// What has come in and waits.
     waiting: Secret,
-    /// How many more bytes may come.
-    room: u64,
+    /// How many bytes have come in.
+    taken: usize,
 }
 
 enum Work {
@@ -52,8 +52,7 @@ impl AesStream {
             AesMode::Ccm { .. } | AesMode::KeyWrap { .. } => at_once(bytes)?,
             AesMode::KeyWrapPadded { .. } | AesMode::KeyWrapPkcs7 { .. } => at_once(bytes)?,
         };
-        let room = aes.most();
-        Ok(Self { aes, work, waiting: Secret::new(Vec::new()), room })
+        Ok(Self { aes, work, waiting: Secret::new(Vec::new()), taken: 0 })
     }
 
     /// The length in bytes of what the next part of `len` bytes gives.
@@ -94,8 +93,8 @@ impl AesStream {
     }
 
     fn update_into(&mut self, part: &[u8], out: &mut Secret) -> Result<()> {
-        let left = self.room.checked_sub(part.len() as u64).ok_or_else(|| self.aes.length_error())?;
-        self.room = left;
+        let taken = self.taken.checked_add(part.len()).filter(|taken| *taken as u64 <= self.aes.most());
+        self.taken = taken.ok_or_else(|| self.aes.length_error())?;
         let passes = self.update_len(part.len());
         if passes == 0 {
             return self.waiting.append(part);
@@ -120,8 +119,8 @@ impl AesStream {
     }
 
     fn finish_into(self, out: &mut Secret) -> Result<()> {
-        let Self { aes, work, mut waiting, .. } = self;
-        let length_error = || aes.length_error();
+        let Self { aes, work, mut waiting, taken } = self;
+        aes.check_len(taken)?;
         let start = out.len();
         match (work, &aes.mode, aes.direction) {
             (Work::Cipher(mut cipher), AesMode::CbcPad { .. }, Direction::Encrypt) => {
@@ -131,18 +130,14 @@ impl AesStream {
                 out.append(waiting.expose())
             }
             (Work::Cipher(mut cipher), AesMode::CbcPad { .. }, Direction::Decrypt) => {
-                if waiting.len() != BLOCK_LEN {
-                    return Err(length_error());
-                }
                 cipher.apply(waiting.expose_mut())?;
                 let padding = padding::trailing(waiting.expose()).ok_or(Cause::EncryptedDataInvalid)?;
                 waiting.truncate(BLOCK_LEN.saturating_sub(padding));
                 out.append(waiting.expose())
             }
-            (Work::Cipher(_), ..) if waiting.is_empty() => Ok(()),
-            (Work::Cipher(_), ..) => Err(length_error()),
+            (Work::Cipher(_), ..) => Ok(()),
             (Work::Stealing(stealing), ..) => {
-                stealing.finish(waiting.expose_mut()).map_err(|_| length_error())?;
+                stealing.finish(waiting.expose_mut())?;
                 out.append(waiting.expose())
             }
             (Work::Gcm(gcm), AesMode::Gcm { tag_len, .. }, Direction::Encrypt) => {
@@ -150,16 +145,21 @@ impl AesStream {
                 gcm.tag(&mut out.expose_mut()[start..])
             }
             (Work::Gcm(mut gcm), AesMode::Gcm { tag_len, .. }, Direction::Decrypt) => {
-                let len = waiting.len().checked_sub(*tag_len).ok_or_else(length_error)?;
-                let (ciphertext, tag) = waiting.expose().split_at(len);
+                let (ciphertext, tag) = split(&waiting, *tag_len)?;
                 out.append(ciphertext)?;
                 gcm.apply(&mut out.expose_mut()[start..])?;
                 gcm.verify(tag).inspect_err(|_| out.truncate(start))
             }
-            (Work::AtOnce(key), mode, direction) => at_end(mode, direction, key.expose()?, &waiting, out),
             (Work::Gcm(_), ..) => Err(Cause::CryptoLibrary.with("a mode that is not GCM")),
+            (Work::AtOnce(key), mode, direction) => at_end(mode, direction, key.expose()?, &waiting, out),
         }
     }
+}
+
+/// Ciphertext and tag.
+fn split(sealed: &Secret, tag_len: usize) -> Result<(&[u8], &[u8])> {
+    let len = sealed.len().checked_sub(tag_len).ok_or(Cause::EncryptedDataLenRange)?;
+    Ok(sealed.expose().split_at(len))
 }
 
 fn at_once(key: &[u8]) -> Result<Work> {
@@ -170,9 +170,10 @@ fn at_once(key: &[u8]) -> Result<Work> {
 }
 
 /// The modes that need all of their data.
-fn at_end(mode: &AesMode, direction: Direction, key: &[u8], data: &Secret, out: &mut Secret) -> Result<()> {
+fn at_end(mode: &AesMode, direction: Direction, key: &[u8], waiting: &Secret, out: &mut Secret) -> Result<()> {
     use Direction::{Decrypt, Encrypt};
-    let data = data.expose();
+    let data = waiting.expose();
+    let start = out.len();
     let result = match (mode, direction) {
         (AesMode::KeyWrap { iv }, Encrypt) => key_wrap::wrap(key, iv, data),
         (AesMode::KeyWrap { iv }, Decrypt) => key_wrap::unwrap(key, iv, data),
@@ -180,39 +181,19 @@ fn at_end(mode: &AesMode, direction: Direction, key: &[u8], data: &Secret, out: 
         (AesMode::KeyWrapPadded { iv }, Decrypt) => key_wrap::unwrap_padded(key, iv, data),
         (AesMode::KeyWrapPkcs7 { iv }, Encrypt) => key_wrap::wrap_pkcs7(key, iv, data),
         (AesMode::KeyWrapPkcs7 { iv }, Decrypt) => key_wrap::unwrap_pkcs7(key, iv, data),
-        (AesMode::Ccm { nonce, aad, mac_len, data_len }, _) => {
-            return ccm(&Ccm { key, nonce, aad }, *mac_len, *data_len, direction, data, out);
+        (AesMode::Ccm { nonce, aad, mac_len, .. }, Encrypt) => {
+            out.append(data)?;
+            out.append(&[0; BLOCK_LEN][..*mac_len])?;
+            let (data, mac) = out.expose_mut()[start..].split_at_mut(data.len());
+            return Ccm { key, nonce, aad }.seal(data, mac);
+        }
+        (AesMode::Ccm { nonce, aad, mac_len, .. }, Decrypt) => {
+            let (ciphertext, mac) = split(waiting, *mac_len)?;
+            out.append(ciphertext)?;
+            let opened = Ccm { key, nonce, aad }.open(&mut out.expose_mut()[start..], mac);
+            return opened.inspect_err(|_| out.truncate(start));
         }
         _ => Err(Cause::CryptoLibrary.with("a mode that does not work at once")),
     };
     out.append(result?.expose())
-}
-
-fn ccm(
-    ccm: &Ccm<'_>,
-    mac_len: usize,
-    data_len: Option<usize>,
-    direction: Direction,
-    data: &[u8],
-    out: &mut Secret,
-) -> Result<()> {
-    let start = out.len();
-    let said = |len: usize| data_len.is_none_or(|said| said == len);
-    match direction {
-        Direction::Encrypt => {
-            if !said(data.len()) {
-                return Err(Cause::DataLenRange.with("not as long as ulDataLen"));
-            }
-            out.append(data)?;
-            out.append(&[0; BLOCK_LEN][..mac_len])?;
-            let (data, mac) = out.expose_mut()[start..].split_at_mut(data.len());
-            ccm.seal(data, mac)
-        }
-        Direction::Decrypt => {
-            let len = data.len().checked_sub(mac_len).filter(|len| said(*len));
-            let (ciphertext, mac) = data.split_at(len.ok_or(Cause::EncryptedDataLenRange)?);
-            out.append(ciphertext)?;
-            ccm.open(&mut out.expose_mut()[start..], mac).inspect_err(|_| out.truncate(start))
-        }
-    }
 }

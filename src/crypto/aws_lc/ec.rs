@@ -121,6 +121,18 @@ impl EcKey {
         if written == encoded.len() { Ok(encoded) } else { Err(failure()) }
     }
 
+    /// The private number, padded on the left to fill `out`, which is as long as the field.
+    pub(in crate::crypto) fn scalar(&self, out: &mut [u8]) -> Result<()> {
+        // SAFETY: the key is valid; a public one yields null, which is not read.
+        unsafe {
+            let scalar = EC_KEY_get0_private_key(self.as_ptr());
+            if scalar.is_null() {
+                return Err(Cause::CryptoLibrary.with("no private number"));
+            }
+            check(BN_bn2bin_padded(out.as_mut_ptr(), out.len(), scalar))
+        }
+    }
+
     /// A fresh key pair.
     pub(in crate::crypto) fn generate(curve: Curve) -> Result<Self> {
         // SAFETY: the key is owned and has a group.

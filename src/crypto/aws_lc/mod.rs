@@ -17,7 +17,9 @@ pub(super) mod kdf;
 pub(super) mod key_wrap;
 pub(super) mod mac;
 mod memory;
+pub(super) mod ml_kem;
 pub(super) mod rsa;
+pub(super) mod rsa_numbers;
 pub(super) mod spki;
 pub(super) mod x25519;
 
@@ -65,6 +67,19 @@ owner!(
     /// AWS-LC's envelope of a key of any kind, which some of its functions want. It holds a reference of its own.
     Envelope, EVP_PKEY, EVP_PKEY_free
 );
+
+owner!(
+    /// An operation with a key in an envelope.
+    Operation, EVP_PKEY_CTX, EVP_PKEY_CTX_free
+);
+
+impl Operation {
+    /// Takes a reference to the key.
+    fn new(key: &Envelope) -> Result<Self> {
+        // SAFETY: the envelope is valid; its count of references may be changed from any thread.
+        Self::own(unsafe { EVP_PKEY_CTX_new(key.as_ptr(), std::ptr::null_mut()) })
+    }
+}
 
 impl Number {
     fn from_bytes(bytes: &[u8]) -> Result<Self> {

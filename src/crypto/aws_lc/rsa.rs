@@ -6,8 +6,8 @@
 //! part and is [`Cause::FaultDetected`] here.
 
 use super::digest::md;
-use super::{Envelope, Number, check, check_or, failure, number_bytes, owner, reader, take_error};
-use crate::crypto::Hash;
+use super::{Envelope, Number, Operation, check, check_or, failure, number_bytes, owner, reader, take_error};
+use crate::crypto::{Hash, Secret};
 use crate::error::{Cause, Error, Result};
 use aws_lc_sys::*;
 use std::os::raw::c_int;
@@ -16,10 +16,6 @@ use std::ptr;
 owner!(
     /// One reference to an RSA key.
     Inner, RSA, RSA_free
-);
-owner!(
-    /// An encryption or decryption under way.
-    Operation, EVP_PKEY_CTX, EVP_PKEY_CTX_free
 );
 
 /// A public or private RSA key.
@@ -140,6 +136,22 @@ impl Rsa {
         }
     }
 
+    /// d, p, q, d mod p - 1, d mod q - 1, and the inverse of q mod p.
+    pub(in crate::crypto) fn private_numbers(&self) -> Result<[Secret; 6]> {
+        let (mut p, mut q, mut dp, mut dq, mut qinv) =
+            (ptr::null(), ptr::null(), ptr::null(), ptr::null(), ptr::null());
+        // SAFETY: the key is valid; what it has not got is null, and not read.
+        unsafe {
+            RSA_get0_factors(self.key.as_ptr(), &mut p, &mut q);
+            RSA_get0_crt_params(self.key.as_ptr(), &mut dp, &mut dq, &mut qinv);
+            let numbers = [RSA_get0_d(self.key.as_ptr()), p, q, dp, dq, qinv];
+            if numbers.iter().any(|number| number.is_null()) {
+                return Err(Cause::CryptoLibrary.with("no private numbers"));
+            }
+            Ok(numbers.map(|number| Secret::new(number_bytes(number))))
+        }
+    }
+
     /// The private operation. The caller keeps the input within range; `out` is as long as the modulus.
     pub(in crate::crypto) fn private(&self, padding: Padding, input: &[u8], out: &mut [u8]) -> Result<()> {
         let mut len = 0;
@@ -215,7 +227,7 @@ impl Rsa {
         let mut len = out.len();
         // SAFETY: the operation is owned and initialised for encryption; the slices are valid.
         unsafe {
-            let operation = Operation::own(EVP_PKEY_CTX_new(self.envelope.as_ptr(), ptr::null_mut()))?;
+            let operation = Operation::new(&self.envelope)?;
             check(EVP_PKEY_encrypt_init(operation.as_ptr()))?;
             set_oaep(&operation, oaep)?;
             check(EVP_PKEY_encrypt(operation.as_ptr(), out.as_mut_ptr(), &mut len, message.as_ptr(), message.len()))
@@ -228,7 +240,7 @@ impl Rsa {
         let mut len = out.len();
         // SAFETY: as above.
         let done = unsafe {
-            let operation = Operation::own(EVP_PKEY_CTX_new(self.envelope.as_ptr(), ptr::null_mut()))?;
+            let operation = Operation::new(&self.envelope)?;
             check(EVP_PKEY_decrypt_init(operation.as_ptr()))?;
             set_oaep(&operation, oaep)?;
             let (to, from) = (out.as_mut_ptr(), ciphertext.as_ptr());

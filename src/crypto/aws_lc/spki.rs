@@ -1,6 +1,7 @@
 //! `SubjectPublicKeyInfo` (RFC 5280, section 4.1.2.7), read and written.
 
 use super::ec::EcKey;
+use super::ml_kem::MlKem;
 use super::rsa::Rsa;
 use super::{Envelope, check, failure, reader};
 use crate::crypto::Curve;
@@ -16,6 +17,7 @@ pub(in crate::crypto) enum Parsed {
     Ec(Curve, EcKey),
     Ed25519([u8; 32]),
     X25519([u8; 32]),
+    MlKem(MlKem),
 }
 
 /// Parses, and refuses other kinds of keys and anything that follows. Points are on their curves, except
@@ -39,7 +41,7 @@ pub(in crate::crypto) fn parse(der: &[u8]) -> Result<Parsed> {
             }
             EVP_PKEY_ED25519 => Ok(Parsed::Ed25519(raw(&envelope)?)),
             EVP_PKEY_X25519 => Ok(Parsed::X25519(raw(&envelope)?)),
-            _ => Err(Cause::AttributeValueInvalid.with("public key of another kind")),
+            _ => MlKem::of_envelope(envelope).map(Parsed::MlKem),
         }
     }
 }
@@ -67,6 +69,7 @@ pub(in crate::crypto) fn write(key: &Parsed) -> Result<Vec<u8>> {
             }
             Parsed::Ed25519(key) => marshal(of_raw(EVP_PKEY_ED25519, key)?.as_ptr()),
             Parsed::X25519(key) => marshal(of_raw(EVP_PKEY_X25519, key)?.as_ptr()),
+            Parsed::MlKem(key) => marshal(key.envelope()),
         }
     }
 }

@@ -4,10 +4,12 @@
 mod aes_modes;
 mod aes_streams;
 mod agree;
+mod components;
 mod digest_state;
 mod ec;
 mod ed25519;
 mod kdf;
+mod kem;
 mod mac;
 mod parse;
 mod process;

@@ -1,6 +1,6 @@
 //! Malformed, tampered and unusual keys: refused or understood, never a panic.
 
-use super::super::{Curve, KeyKind, PrivateKey, PublicKey};
+use super::super::{Curve, KeyKind, MlKemSet, PrivateKey, PublicKey};
 use super::{assert_fails, random_bytes, rsa_pair, unhex};
 use crate::error::Cause;
 use getrandom::SysRng;
@@ -8,7 +8,7 @@ use p256::elliptic_curve::Generate;
 use p256::pkcs8::EncodePrivateKey;
 
 /// A DER element; contents up to 65535 bytes.
-fn tlv(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+pub(super) fn tlv(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     let content = parts.concat();
     let len = content.len() as u16;
     let header = match len {
@@ -21,15 +21,15 @@ fn tlv(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
 
 const INTEGER: u8 = 2;
 const BITS: u8 = 3;
-const OCTETS: u8 = 4;
-const SEQUENCE: u8 = 0x30;
+pub(super) const OCTETS: u8 = 4;
+pub(super) const SEQUENCE: u8 = 0x30;
 const RSA: &[u8] = &[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
 const EC: &[u8] = &[6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1];
 const ED25519: &[u8] = &[6, 3, 0x2b, 0x65, 0x70];
 const X25519: &[u8] = &[6, 3, 0x2b, 0x65, 0x6e];
 const NULL: &[u8] = &[5, 0];
 
-fn pkcs8(version: u8, algorithm: &[&[u8]], key: &[u8], rest: &[u8]) -> Vec<u8> {
+pub(super) fn pkcs8(version: u8, algorithm: &[&[u8]], key: &[u8], rest: &[u8]) -> Vec<u8> {
     tlv(SEQUENCE, &[&tlv(INTEGER, &[&[version]]), &tlv(SEQUENCE, algorithm), &tlv(OCTETS, &[key]), rest])
 }
 
@@ -194,7 +194,9 @@ fn malformed_spki_is_refused_and_never_panics() {
     let rsa = rsa_pair(1024).ours.public_key().spki_der().to_vec();
     let ec = PublicKey::from_ec(Curve::P256, &point).unwrap().spki_der().to_vec();
     let ed25519 = PrivateKey::from_pkcs8(&pkcs8(0, &[ED25519], &tlv(OCTETS, &[&[7; 32]]), &[])).unwrap();
-    for der in [rsa, ec, ed25519.public_key().spki_der().to_vec()] {
+    let seed = pkcs8(0, &[&tlv(6, &[MlKemSet::MlKem512.oid()])], &tlv(0x80, &[&[7; 64]]), &[]);
+    let ml_kem = PrivateKey::from_pkcs8(&seed).unwrap();
+    for der in [rsa, ec, ed25519.public_key().spki_der().to_vec(), ml_kem.public_key().spki_der().to_vec()] {
         let original = PublicKey::from_spki(&der).unwrap();
         assert_eq!(original.spki_der(), der);
         for at in 0..der.len() {

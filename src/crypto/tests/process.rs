@@ -4,7 +4,10 @@
 //! masked: whatever of them is found in its memory, AWS-LC or we put there.
 
 use super::super::sp800_108::{self, Field, NumberFormat};
-use super::super::{Aes, AesMode, Direction, EdVariant, Hash, KeyKind, Mac, MacAlgorithm, PrivateKey, SecretKey, kdf};
+use super::super::{
+    Aes, AesMode, Direction, EdVariant, Hash, KeyKind, Mac, MacAlgorithm, PrivateComponents, PrivateKey, RsaComponents,
+    SecretKey, kdf,
+};
 use super::{random_bytes, unhex};
 use crate::host::protected::live_blocks;
 use getrandom::SysRng;
@@ -176,6 +179,13 @@ fn use_secret_key(key: &SecretKey) {
 }
 
 fn use_private_key(key: &PrivateKey) {
+    let again = PrivateKey::from_components(&key.components().unwrap()).unwrap();
+    assert_eq!(again.to_pkcs8().unwrap().expose(), key.to_pkcs8().unwrap().expose());
+    if let PrivateComponents::Rsa(rsa) = key.components().unwrap() {
+        let bare = RsaComponents { primes: None, exponent_1: None, exponent_2: None, coefficient: None, ..rsa };
+        drop(PrivateKey::from_components(&PrivateComponents::Rsa(bare)).unwrap());
+    }
+    drop(again);
     let public = key.public_key();
     let digest = Hash::Sha256.digest(b"message");
     for _ in 0..3 {
@@ -197,6 +207,12 @@ fn use_private_key(key: &PrivateKey) {
                 let (point, shared) = public.ecdh_ephemeral().unwrap();
                 assert_eq!(key.ecdh(&point).unwrap().expose(), shared.expose());
             }
+            KeyKind::MlKem(_) => {
+                let (mut ciphertext, secret) = public.encapsulate().unwrap();
+                assert_eq!(key.decapsulate(&ciphertext).unwrap().expose(), secret.expose());
+                ciphertext[0] ^= 1;
+                key.decapsulate(&ciphertext).unwrap();
+            }
             KeyKind::Ed25519 => {
                 for variant in [EdVariant::Pure, EdVariant::Ctx(b"context"), EdVariant::Ph(b"")] {
                     key.ed25519_sign(variant, b"message").unwrap();
@@ -207,6 +223,7 @@ fn use_private_key(key: &PrivateKey) {
 }
 
 #[test]
+#[allow(deprecated, reason = "the expanded form exists, whatever should be used instead")]
 fn keys_leave_nothing_in_memory() {
     if let Ok(cases) = std::env::var("DATAKEY_TEST_MASKED_KEYS") {
         cases.split(';').map(Case::read).for_each(|case| scan(&case));
@@ -235,6 +252,18 @@ fn keys_leave_nothing_in_memory() {
     let seed = random_bytes(32);
     let key = ed25519_dalek::SigningKey::from_bytes(seed.as_slice().try_into().unwrap());
     cases.push(Case::new(key.to_pkcs8_der().unwrap().as_bytes(), &[seed]));
+    macro_rules! kem {
+        ($($parameters:ident)*) => {$({
+            use ml_kem::{ExpandedKeyEncoding, pkcs8::EncodePrivateKey};
+            let seed = random_bytes(64);
+            let key = ml_kem::DecapsulationKey::<ml_kem::$parameters>::from_seed(seed.as_slice().try_into().unwrap());
+            // Of the expanded key the secret parts: the vector in front, and what rejects at the end.
+            let expanded = key.to_expanded_bytes();
+            let vector = expanded[..(expanded.len() - 96) / 2].to_vec();
+            cases.push(Case::new(key.to_pkcs8_der().unwrap().as_bytes(), &[seed, vector]));
+        })*};
+    }
+    kem!(MlKem512 MlKem768 MlKem1024);
     let scalar = random_bytes(32);
     cases.push(Case::new(&[&unhex("302e020100300506032b656e04220420"), &scalar[..]].concat(), &[scalar]));
 

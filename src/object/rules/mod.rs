@@ -9,6 +9,7 @@ mod storage;
 
 pub use rule::{Bound, Change, Rule, Say, Unsaid};
 
+use super::vendor::*;
 use cryptoki_sys::*;
 use rule::Change::{Erase, Free, Given, Never as Fixed, Officer, OnceFalse, OnceTrue};
 use rule::Say::{May, Must, Never};
@@ -32,6 +33,7 @@ const PUBLIC: &[Rule] = &[
     rule(CKA_SUBJECT, May, May, Empty, Free),
     rule(CKA_TRUSTED, May, May, False, Officer),
     rule(CKA_WRAP_TEMPLATE, May, May, Empty, Fixed),
+    rule(CKA_ENCAPSULATE_TEMPLATE, May, May, Empty, Fixed),
     rule(CKA_PUBLIC_KEY_INFO, May, Never, Computed, Fixed),
 ];
 
@@ -45,31 +47,60 @@ const PRIVATE: &[Rule] = &[
     rule(CKA_WRAP_WITH_TRUSTED, May, May, False, OnceTrue).policy(),
     rule(CKA_UNWRAP_TEMPLATE, May, May, Empty, Fixed).policy(),
     rule(CKA_DERIVE_TEMPLATE, May, May, Empty, Fixed).policy(),
+    rule(CKA_DECAPSULATE_TEMPLATE, May, May, Empty, Fixed).policy(),
     rule(CKA_ALWAYS_AUTHENTICATE, May, May, False, Fixed).policy(),
     rule(CKA_PUBLIC_KEY_INFO, May, Never, Computed, Given),
 ];
 
+/// How a private or secret key is sealed, and keys that come sealed by another client of KMS.
+const SEALED: &[Rule] = &[
+    Rule::of_seal(CKA_DATAKEY_CIPHERTEXT_BLOB, May),
+    Rule::of_seal(CKA_DATAKEY_ENCRYPTION_CONTEXT, May),
+    Rule::of_seal(CKA_DATAKEY_KMS_KEY_ARN, Never),
+    Rule::of_seal(CKA_DATAKEY_SPEC, Never),
+];
+
+/// What key types are for, by default.
+#[derive(Clone, Copy)]
+struct Good {
+    /// Signatures.
+    signs: bool,
+    /// Encryption, wrapping, and signatures that give their data back.
+    encrypts: bool,
+    /// Key agreement.
+    derives: bool,
+    /// Key encapsulation.
+    encapsulates: bool,
+}
+
+const NOTHING: Good = Good { signs: false, encrypts: false, derives: false, encapsulates: false };
+const RSA: Good = Good { signs: true, encrypts: true, ..NOTHING };
+const EC: Good = Good { signs: true, derives: true, ..NOTHING };
+const EDWARDS: Good = Good { signs: true, ..NOTHING };
+const MONTGOMERY: Good = Good { derives: true, ..NOTHING };
+const ML_KEM: Good = Good { encapsulates: true, ..NOTHING };
+
 /// The usages of a public key, each true for the key types that allow it.
-const fn public_usages(rsa: bool, ec: bool) -> [Rule; 6] {
+const fn public_usages(good: Good) -> [Rule; 6] {
     [
-        rule(CKA_ENCRYPT, May, May, on(rsa), Free),
-        rule(CKA_VERIFY, May, May, True, Free),
-        rule(CKA_VERIFY_RECOVER, May, May, on(rsa), Free),
-        rule(CKA_WRAP, May, May, on(rsa), Free),
-        rule(CKA_DERIVE, May, May, on(ec), Free),
-        rule(CKA_ENCAPSULATE, May, May, False, Free),
+        rule(CKA_ENCRYPT, May, May, on(good.encrypts), Free),
+        rule(CKA_VERIFY, May, May, on(good.signs), Free),
+        rule(CKA_VERIFY_RECOVER, May, May, on(good.encrypts), Free),
+        rule(CKA_WRAP, May, May, on(good.encrypts), Free),
+        rule(CKA_DERIVE, May, May, on(good.derives), Free),
+        rule(CKA_ENCAPSULATE, May, May, on(good.encapsulates), Free),
     ]
 }
 
 /// The usages of a private key, likewise; the encryption context names those that it has.
-const fn private_usages(rsa: bool, ec: bool) -> [Rule; 6] {
+const fn private_usages(good: Good) -> [Rule; 6] {
     [
-        rule(CKA_DECRYPT, May, May, on(rsa), Free).usage("decrypt"),
-        rule(CKA_SIGN, May, May, True, Free).usage("sign"),
-        rule(CKA_SIGN_RECOVER, May, May, on(rsa), Free).usage("sign-recover"),
-        rule(CKA_UNWRAP, May, May, on(rsa), Free).usage("unwrap"),
-        rule(CKA_DERIVE, May, May, on(ec), Free).usage("derive"),
-        rule(CKA_DECAPSULATE, May, May, False, Free).usage("decapsulate"),
+        rule(CKA_DECRYPT, May, May, on(good.encrypts), Free).usage("decrypt"),
+        rule(CKA_SIGN, May, May, on(good.signs), Free).usage("sign"),
+        rule(CKA_SIGN_RECOVER, May, May, on(good.encrypts), Free).usage("sign-recover"),
+        rule(CKA_UNWRAP, May, May, on(good.encrypts), Free).usage("unwrap"),
+        rule(CKA_DERIVE, May, May, on(good.derives), Free).usage("derive"),
+        rule(CKA_DECAPSULATE, May, May, on(good.encapsulates), Free).usage("decapsulate"),
     ]
 }
 
@@ -77,12 +108,16 @@ const fn on(yes: bool) -> Unsaid {
     if yes { True } else { False }
 }
 
-static RSA_PUBLIC_USAGES: [Rule; 6] = public_usages(true, false);
-static EC_PUBLIC_USAGES: [Rule; 6] = public_usages(false, true);
-static EDWARDS_PUBLIC_USAGES: [Rule; 6] = public_usages(false, false);
-static RSA_PRIVATE_USAGES: [Rule; 6] = private_usages(true, false);
-static EC_PRIVATE_USAGES: [Rule; 6] = private_usages(false, true);
-static EDWARDS_PRIVATE_USAGES: [Rule; 6] = private_usages(false, false);
+static RSA_PUBLIC_USAGES: [Rule; 6] = public_usages(RSA);
+static EC_PUBLIC_USAGES: [Rule; 6] = public_usages(EC);
+static EDWARDS_PUBLIC_USAGES: [Rule; 6] = public_usages(EDWARDS);
+static MONTGOMERY_PUBLIC_USAGES: [Rule; 6] = public_usages(MONTGOMERY);
+static ML_KEM_PUBLIC_USAGES: [Rule; 6] = public_usages(ML_KEM);
+static RSA_PRIVATE_USAGES: [Rule; 6] = private_usages(RSA);
+static EC_PRIVATE_USAGES: [Rule; 6] = private_usages(EC);
+static EDWARDS_PRIVATE_USAGES: [Rule; 6] = private_usages(EDWARDS);
+static MONTGOMERY_PRIVATE_USAGES: [Rule; 6] = private_usages(MONTGOMERY);
+static ML_KEM_PRIVATE_USAGES: [Rule; 6] = private_usages(ML_KEM);
 
 /// RSA public keys (section 6.1.2).
 const RSA_PUBLIC: &[Rule] = &[
@@ -111,6 +146,17 @@ const EC_PUBLIC: &[Rule] =
 const EC_PRIVATE: &[Rule] =
     &[rule(CKA_EC_PARAMS, Must, May, Computed, Fixed).arriving(Never), Rule::secret(CKA_VALUE, Must)];
 
+/// ML-KEM public keys (section 6.68.2).
+const ML_KEM_PUBLIC: &[Rule] =
+    &[rule(CKA_PARAMETER_SET, Must, Must, Computed, Fixed), rule(CKA_VALUE, Must, Never, Computed, Fixed)];
+
+/// ML-KEM private keys (section 6.68.3): by seed, by value, or by both.
+const ML_KEM_PRIVATE: &[Rule] = &[
+    rule(CKA_PARAMETER_SET, Must, May, Computed, Fixed).arriving(Never),
+    Rule::secret(CKA_SEED, May),
+    Rule::secret(CKA_VALUE, May),
+];
+
 /// Every secret key (section 4.10).
 const SECRET: &[Rule] = &[
     rule(CKA_SENSITIVE, May, May, True, OnceTrue).policy(),
@@ -131,7 +177,8 @@ const SECRET: &[Rule] = &[
 const fn secret_usages(ciphers: bool, macs: bool, derives: bool) -> [Rule; 7] {
     [
         rule(CKA_ENCRYPT, May, May, on(ciphers), Free).usage("encrypt"),
-        rule(CKA_DECRYPT, May, May, on(ciphers), Free).usage("decrypt"),
+        // A key that wrapped sensitive keys must not decrypt them afterwards.
+        rule(CKA_DECRYPT, May, May, on(ciphers), OnceFalse).usage("decrypt"),
         rule(CKA_SIGN, May, May, on(macs), Free).usage("sign"),
         rule(CKA_VERIFY, May, May, on(macs), Free).usage("verify"),
         rule(CKA_WRAP, May, May, on(ciphers), Free).usage("wrap"),
@@ -149,10 +196,10 @@ const fn secret_class(kind: CK_KEY_TYPE, groups: &'static [&'static [Rule]]) -> 
     Class { class: CKO_SECRET_KEY, kind: Some(kind), groups }
 }
 
-const AES_SECRET: &[&[Rule]] = &[STORAGE, HIDDEN, KEY, SECRET, &AES_USAGES];
-const GENERIC_SECRET: &[&[Rule]] = &[STORAGE, HIDDEN, KEY, SECRET, &GENERIC_USAGES];
-const HMAC_SECRET: &[&[Rule]] = &[STORAGE, HIDDEN, KEY, SECRET, &HMAC_USAGES];
-const HKDF_SECRET: &[&[Rule]] = &[STORAGE, HIDDEN, KEY, SECRET, &HKDF_USAGES];
+const AES_SECRET: &[&[Rule]] = &[STORAGE, HIDDEN, KEY, SEALED, SECRET, &AES_USAGES];
+const GENERIC_SECRET: &[&[Rule]] = &[STORAGE, HIDDEN, KEY, SEALED, SECRET, &GENERIC_USAGES];
+const HMAC_SECRET: &[&[Rule]] = &[STORAGE, HIDDEN, KEY, SEALED, SECRET, &HMAC_USAGES];
+const HKDF_SECRET: &[&[Rule]] = &[STORAGE, HIDDEN, KEY, SEALED, SECRET, &HKDF_USAGES];
 
 /// A class of objects, down to the kind of key or certificate.
 #[derive(Clone, Copy, Debug)]
@@ -175,6 +222,8 @@ pub static CLASSES: &[Class] = &[
         groups: &[STORAGE, OPEN, CERTIFICATE, ATTRIBUTE_CERTIFICATE],
     },
     Class { class: CKO_TRUST, kind: None, groups: &[STORAGE, OPEN, TRUST] },
+    Class { class: CKO_PROFILE, kind: None, groups: &[STORAGE, OPEN, PROFILE] },
+    Class { class: CKO_MECHANISM, kind: None, groups: &[STORAGE, OPEN, MECHANISM] },
     Class { class: CKO_DOMAIN_PARAMETERS, kind: Some(CKK_DH), groups: &[STORAGE, OPEN, DOMAIN] },
     Class { class: CKO_DOMAIN_PARAMETERS, kind: Some(CKK_DSA), groups: &[STORAGE, OPEN, DOMAIN, SUBPRIME] },
     Class { class: CKO_DOMAIN_PARAMETERS, kind: Some(CKK_X9_42_DH), groups: &[STORAGE, OPEN, DOMAIN, SUBPRIME] },
@@ -194,19 +243,39 @@ pub static CLASSES: &[Class] = &[
         groups: &[STORAGE, OPEN, KEY, PUBLIC, EC_PUBLIC, &EDWARDS_PUBLIC_USAGES],
     },
     Class {
+        class: CKO_PUBLIC_KEY,
+        kind: Some(CKK_EC_MONTGOMERY),
+        groups: &[STORAGE, OPEN, KEY, PUBLIC, EC_PUBLIC, &MONTGOMERY_PUBLIC_USAGES],
+    },
+    Class {
+        class: CKO_PUBLIC_KEY,
+        kind: Some(CKK_ML_KEM),
+        groups: &[STORAGE, OPEN, KEY, PUBLIC, ML_KEM_PUBLIC, &ML_KEM_PUBLIC_USAGES],
+    },
+    Class {
         class: CKO_PRIVATE_KEY,
         kind: Some(CKK_RSA),
-        groups: &[STORAGE, HIDDEN, KEY, PRIVATE, RSA_PRIVATE, &RSA_PRIVATE_USAGES],
+        groups: &[STORAGE, HIDDEN, KEY, SEALED, PRIVATE, RSA_PRIVATE, &RSA_PRIVATE_USAGES],
     },
     Class {
         class: CKO_PRIVATE_KEY,
         kind: Some(CKK_EC),
-        groups: &[STORAGE, HIDDEN, KEY, PRIVATE, EC_PRIVATE, &EC_PRIVATE_USAGES],
+        groups: &[STORAGE, HIDDEN, KEY, SEALED, PRIVATE, EC_PRIVATE, &EC_PRIVATE_USAGES],
     },
     Class {
         class: CKO_PRIVATE_KEY,
         kind: Some(CKK_EC_EDWARDS),
-        groups: &[STORAGE, HIDDEN, KEY, PRIVATE, EC_PRIVATE, &EDWARDS_PRIVATE_USAGES],
+        groups: &[STORAGE, HIDDEN, KEY, SEALED, PRIVATE, EC_PRIVATE, &EDWARDS_PRIVATE_USAGES],
+    },
+    Class {
+        class: CKO_PRIVATE_KEY,
+        kind: Some(CKK_EC_MONTGOMERY),
+        groups: &[STORAGE, HIDDEN, KEY, SEALED, PRIVATE, EC_PRIVATE, &MONTGOMERY_PRIVATE_USAGES],
+    },
+    Class {
+        class: CKO_PRIVATE_KEY,
+        kind: Some(CKK_ML_KEM),
+        groups: &[STORAGE, HIDDEN, KEY, SEALED, PRIVATE, ML_KEM_PRIVATE, &ML_KEM_PRIVATE_USAGES],
     },
     secret_class(CKK_AES, AES_SECRET),
     secret_class(CKK_GENERIC_SECRET, GENERIC_SECRET),
@@ -269,11 +338,18 @@ mod tests {
     #[test]
     fn everything_that_decides_what_a_key_may_do_is_bound() {
         let names = [CKA_LABEL, CKA_ID, CKA_SUBJECT, CKA_START_DATE, CKA_END_DATE, CKA_UNIQUE_ID];
-        let follows_from_the_key =
-            [CKA_MODULUS, CKA_PUBLIC_EXPONENT, CKA_EC_PARAMS, CKA_PUBLIC_KEY_INFO, CKA_VALUE_LEN, CKA_CHECK_VALUE];
+        let follows_from_the_key = [
+            CKA_MODULUS,
+            CKA_PUBLIC_EXPONENT,
+            CKA_EC_PARAMS,
+            CKA_PARAMETER_SET,
+            CKA_PUBLIC_KEY_INFO,
+            CKA_VALUE_LEN,
+            CKA_CHECK_VALUE,
+        ];
         let is_sealed = |class: &&Class| matches!(class.class, CKO_PRIVATE_KEY | CKO_SECRET_KEY);
         for class in CLASSES.iter().filter(is_sealed) {
-            for rule in class.rules().filter(|rule| !rule.secret && rule.bound == Bound::No) {
+            for rule in class.rules().filter(|rule| !rule.secret && !rule.seal && rule.bound == Bound::No) {
                 assert!(
                     names.contains(&rule.attribute) || follows_from_the_key.contains(&rule.attribute),
                     "{} is not bound",

@@ -68,6 +68,9 @@ pub struct Rule {
     pub copy: Change,
     /// Its value is secret: `CKR_ATTRIBUTE_SENSITIVE` for who asks (footnote 7).
     pub secret: bool,
+    /// It tells how the key is sealed, and is not kept with the object: computed, or used up when a sealed key
+    /// comes in.
+    pub seal: bool,
     /// How the encryption context binds it.
     pub bound: Bound,
 }
@@ -92,7 +95,18 @@ pub(super) const fn rule(
     change: Change,
 ) -> Rule {
     let arrive = if matches!(create, Say::Must) { Say::May } else { create };
-    Rule { attribute, create, generate, arrive, default, change, copy: change, secret: false, bound: Bound::No }
+    Rule {
+        attribute,
+        create,
+        generate,
+        arrive,
+        default,
+        change,
+        copy: change,
+        secret: false,
+        seal: false,
+        bound: Bound::No,
+    }
 }
 
 impl Rule {
@@ -120,5 +134,10 @@ impl Rule {
     /// A secret part of a key, which only `C_CreateObject` takes.
     pub(super) const fn secret(attribute: CK_ATTRIBUTE_TYPE, create: Say) -> Self {
         Self { arrive: Say::Never, secret: true, ..rule(attribute, create, Say::Never, Unsaid::Absent, Change::Never) }
+    }
+
+    /// A word about a key's seal, which is no attribute of the object itself.
+    pub(super) const fn of_seal(attribute: CK_ATTRIBUTE_TYPE, create: Say) -> Self {
+        Self { seal: true, secret: false, ..Self::secret(attribute, create) }
     }
 }

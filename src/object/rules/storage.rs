@@ -102,3 +102,9 @@ pub(super) const DOMAIN: &[Rule] = &[
 
 /// Those of DSA and X9.42 Diffie-Hellman, which have a subprime (sections 6.2.4 and 6.4.6).
 pub(super) const SUBPRIME: &[Rule] = &[rule(CKA_SUBPRIME, Must, Never, Empty, Fixed)];
+
+/// Profile objects (section 4.13). The token has them; nobody makes them.
+pub(super) const PROFILE: &[Rule] = &[rule(CKA_PROFILE_ID, Never, Never, Computed, Fixed)];
+
+/// Mechanism objects (section 4.14). The token has them; nobody makes them.
+pub(super) const MECHANISM: &[Rule] = &[rule(CKA_MECHANISM_TYPE, Never, Never, Computed, Fixed)];

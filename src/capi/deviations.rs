@@ -1,0 +1,54 @@
+//! Where a function does something that the specification leaves open, or does less than it allows.
+
+/// Function and remark, for the documents.
+pub const DEVIATIONS: &[(&str, &str)] = &[
+    (
+        "C_Initialize",
+        "`pReserved` must be NULL; the application's own mutexes are not used (`CKR_CANT_LOCK` without `CKF_OS_LOCKING_OK`).",
+    ),
+    ("C_InitToken", "Gives the token a new serial number: what was sealed for the old token is for no other."),
+    (
+        "C_OpenSession",
+        "A session may be read-write on a token that cannot be written: its changes fail, not its opening.",
+    ),
+    ("C_SeedRandom", "Always `CKR_RANDOM_SEED_NOT_SUPPORTED`: the generator seeds itself."),
+    (
+        "C_GenerateKeyPair",
+        "One KMS `GenerateDataKeyPair`. RSA keys have 2048, 3072 or 4096 bits and the exponent 65537: KMS makes no others.",
+    ),
+    ("C_GenerateKey", "One KMS `GenerateDataKey`, for keys of sessions as well; at most 1024 bytes."),
+    (
+        "C_CreateObject",
+        "A private or secret key on the token costs one KMS `Encrypt`, or `GenerateDataKey` for an envelope if it is longer than 4096 bytes. An attribute of another class is `CKR_TEMPLATE_INCONSISTENT`.",
+    ),
+    (
+        "C_CopyObject",
+        "A copy of a sealed key costs one KMS `ReEncrypt`. Private keys on the token are not copyable unless their template said so.",
+    ),
+    (
+        "C_SetAttributeValue",
+        "An attribute that the seal binds costs one KMS `ReEncrypt`. An attribute of another class is `CKR_ATTRIBUTE_TYPE_INVALID`.",
+    ),
+    (
+        "C_GetAttributeValue",
+        "The secret parts of a key that is extractable and not sensitive cost one KMS `Decrypt` while the key is cold; their lengths cost none. A key without `CKA_ALLOWED_MECHANISMS` answers with all mechanisms of its type.",
+    ),
+    (
+        "C_FindObjectsInit",
+        "Profile and mechanism objects are found only if the template names their class. No search matches the value of a key.",
+    ),
+    (
+        "C_DigestKey",
+        "Only for a key that is extractable and not sensitive, `CKR_KEY_INDIGESTIBLE` otherwise: the digest of a long HMAC key is as good as the key.",
+    ),
+    ("C_GetOperationState", "SHA-1 and SHA-2 digests can be saved; anything else is `CKR_STATE_UNSAVEABLE`."),
+    ("C_GetSessionValidationFlags", "Always 0: nothing here is validated."),
+    (
+        "C_MessageEncryptInit",
+        "`CKM_AES_GCM` and `CKM_AES_CCM`. `CKG_GENERATE_COUNTER` and `CKG_GENERATE_COUNTER_XOR` are for keys of a session that KMS did not make, whose copies count together; a sealed key answers `CKR_MECHANISM_PARAM_INVALID`.",
+    ),
+    ("C_GetFunctionStatus", "Always `CKR_FUNCTION_NOT_PARALLEL`, as the specification demands."),
+    ("C_CancelFunction", "Always `CKR_FUNCTION_NOT_PARALLEL`, as the specification demands."),
+    ("C_WaitForSlotEvent", "Tokens neither come nor go: it waits until `C_Finalize`, or answers `CKR_NO_EVENT`."),
+    ("C_LoginUser", "The name is not looked at: a token has one user."),
+];

@@ -1,0 +1,467 @@
+//! The attribute matrix: every attribute of each class, created, generated, set, copied and read, as the tables
+//! of the specification have it.
+//!
+//! The footnotes are copied from PKCS#11 3.2, sections 4.4 to 4.12, 6.1, 6.3, 6.8 and 6.10, by hand. `c` marks what
+//! section 4.4 lets a copy change. Deviations, where the specification leaves it to the token:
+//!
+//! - `d`: may be modified, though no footnote says so (values of data objects, levels of trust).
+//! - `o`: optional; it may be absent.
+//! - `x`: a certificate's subject, which the module reads from the certificate if nobody names it.
+//! - `g`: follows from the key; another value is `CKR_ATTRIBUTE_VALUE_INVALID`, as section 4.10 has it.
+
+mod host;
+mod objects;
+
+use Sample::{Bytes, Flag, Number};
+use cryptoki_sys::*;
+use host::{Module, Place, alone, attr, call, mechanism};
+use objects::{Attr, bytes, flag, number, with};
+use std::ptr::null_mut;
+
+/// A value that is valid and not what the attribute is by default.
+#[derive(Clone, Copy, Debug)]
+enum Sample {
+    Flag(bool),
+    Number(CK_ULONG),
+    Bytes(&'static [u8]),
+}
+
+type Row = (CK_ATTRIBUTE_TYPE, &'static str, Sample);
+
+const STORAGE: &[Row] = &[
+    (CKA_CLASS, "1", Number(CKO_OTP_KEY)),
+    (CKA_UNIQUE_ID, "2 4 6", Bytes(b"me")),
+    (CKA_TOKEN, "c", Flag(true)),
+    (CKA_MODIFIABLE, "c", Flag(false)),
+    (CKA_LABEL, "8", Bytes(b"label")),
+    (CKA_COPYABLE, "12", Flag(false)),
+    (CKA_DESTROYABLE, "c", Flag(false)),
+];
+
+const DATA: &[Row] = &[
+    (CKA_PRIVATE, "c", Flag(true)),
+    (CKA_APPLICATION, "d", Bytes(b"application")),
+    (CKA_OBJECT_ID, "d", Bytes(&[6, 1, 1])),
+    (CKA_VALUE, "d", Bytes(b"value")),
+];
+
+const CERTIFICATE: &[Row] = &[
+    (CKA_PRIVATE, "c", Flag(true)),
+    (CKA_CERTIFICATE_TYPE, "1", Number(CKC_X_509_ATTR_CERT)),
+    (CKA_TRUSTED, "10", Flag(true)),
+    (CKA_CERTIFICATE_CATEGORY, "", Number(CK_CERTIFICATE_CATEGORY_AUTHORITY)),
+    (CKA_CHECK_VALUE, "", Bytes(b"abc")),
+    (CKA_START_DATE, "", Bytes(b"20260101")),
+    (CKA_END_DATE, "", Bytes(b"20270101")),
+    (CKA_PUBLIC_KEY_INFO, "", Bytes(b"info")),
+    (CKA_SUBJECT, "x", Bytes(b"subject")),
+    (CKA_ID, "8", Bytes(b"id")),
+    (CKA_ISSUER, "8", Bytes(b"issuer")),
+    (CKA_SERIAL_NUMBER, "8", Bytes(b"serial")),
+    (CKA_VALUE, "1", Bytes(b"value")),
+    (CKA_URL, "", Bytes(b"url")),
+    (CKA_HASH_OF_SUBJECT_PUBLIC_KEY, "", Bytes(b"hash")),
+    (CKA_HASH_OF_ISSUER_PUBLIC_KEY, "", Bytes(b"hash")),
+    (CKA_JAVA_MIDP_SECURITY_DOMAIN, "", Number(1)),
+    (CKA_NAME_HASH_ALGORITHM, "", Number(CKM_SHA256)),
+];
+
+const TRUST: &[Row] = &[
+    (CKA_PRIVATE, "c", Flag(true)),
+    (CKA_ISSUER, "1", Bytes(b"issuer 2")),
+    (CKA_SERIAL_NUMBER, "1", Bytes(b"serial 2")),
+    (CKA_HASH_OF_CERTIFICATE, "", Bytes(b"hash")),
+    (CKA_NAME_HASH_ALGORITHM, "", Number(CKM_SHA256)),
+    (CKA_TRUST_SERVER_AUTH, "d", Number(CKT_NOT_TRUSTED as CK_ULONG)),
+    (CKA_TRUST_CLIENT_AUTH, "d", Number(CKT_NOT_TRUSTED as CK_ULONG)),
+    (CKA_TRUST_CODE_SIGNING, "d", Number(CKT_NOT_TRUSTED as CK_ULONG)),
+    (CKA_TRUST_EMAIL_PROTECTION, "d", Number(CKT_NOT_TRUSTED as CK_ULONG)),
+    (CKA_TRUST_IPSEC_IKE, "d", Number(CKT_NOT_TRUSTED as CK_ULONG)),
+    (CKA_TRUST_TIME_STAMPING, "d", Number(CKT_NOT_TRUSTED as CK_ULONG)),
+    (CKA_TRUST_OCSP_SIGNING, "d", Number(CKT_NOT_TRUSTED as CK_ULONG)),
+];
+
+const KEY: &[Row] = &[
+    (CKA_KEY_TYPE, "1 5", Number(CKK_DSA)),
+    (CKA_ID, "8", Bytes(b"id")),
+    (CKA_START_DATE, "8", Bytes(b"20260101")),
+    (CKA_END_DATE, "8", Bytes(b"20270101")),
+    (CKA_DERIVE, "8", Flag(false)),
+    (CKA_LOCAL, "2 4 6", Flag(true)),
+    (CKA_KEY_GEN_MECHANISM, "2 4 6", Number(CKM_AES_KEY_GEN)),
+    (CKA_ALLOWED_MECHANISMS, "o", Bytes(&CKM_ECDSA.to_ne_bytes())),
+];
+
+const EC_PUBLIC: &[Row] = &[
+    (CKA_PRIVATE, "c", Flag(true)),
+    (CKA_SUBJECT, "8", Bytes(b"subject")),
+    (CKA_VERIFY, "8", Flag(false)),
+    (CKA_ENCRYPT, "8", Flag(true)),
+    (CKA_VERIFY_RECOVER, "8", Flag(true)),
+    (CKA_WRAP, "8", Flag(true)),
+    (CKA_ENCAPSULATE, "8", Flag(true)),
+    (CKA_TRUSTED, "10", Flag(true)),
+    (CKA_WRAP_TEMPLATE, "", Bytes(b"")),
+    (CKA_PUBLIC_KEY_INFO, "o", Bytes(b"info")),
+    (CKA_EC_PARAMS, "1 3", Bytes(P384)),
+    (CKA_EC_POINT, "1 4", Bytes(&[4, 1, 0])),
+];
+
+const EC_PRIVATE: &[Row] = &[
+    // A copy never shows what its original hides.
+    (CKA_PRIVATE, "", Flag(false)),
+    (CKA_SUBJECT, "8", Bytes(b"subject")),
+    (CKA_SENSITIVE, "8 11", Flag(true)),
+    (CKA_DECRYPT, "8", Flag(true)),
+    (CKA_SIGN, "8", Flag(false)),
+    (CKA_SIGN_RECOVER, "8", Flag(true)),
+    (CKA_UNWRAP, "8", Flag(true)),
+    (CKA_DECAPSULATE, "8", Flag(true)),
+    (CKA_EXTRACTABLE, "8 12", Flag(false)),
+    (CKA_ALWAYS_SENSITIVE, "2 4 6", Flag(true)),
+    (CKA_NEVER_EXTRACTABLE, "2 4 6", Flag(true)),
+    (CKA_WRAP_WITH_TRUSTED, "11", Flag(true)),
+    (CKA_UNWRAP_TEMPLATE, "", Bytes(b"")),
+    (CKA_DERIVE_TEMPLATE, "", Bytes(b"")),
+    (CKA_ALWAYS_AUTHENTICATE, "", Flag(true)),
+    (CKA_PUBLIC_KEY_INFO, "g", Bytes(b"info")),
+    (CKA_EC_PARAMS, "1 6", Bytes(P384)),
+    (CKA_VALUE, "1 4 6 7", Bytes(&[2; 32])),
+];
+
+const AES: &[Row] = &[
+    (CKA_PRIVATE, "", Flag(false)),
+    (CKA_SENSITIVE, "8 11", Flag(true)),
+    (CKA_ENCRYPT, "8", Flag(false)),
+    (CKA_DECRYPT, "8", Flag(false)),
+    (CKA_SIGN, "8", Flag(false)),
+    (CKA_VERIFY, "8", Flag(false)),
+    (CKA_WRAP, "8", Flag(false)),
+    (CKA_UNWRAP, "8", Flag(false)),
+    (CKA_EXTRACTABLE, "8 12", Flag(false)),
+    (CKA_ALWAYS_SENSITIVE, "2 4 6", Flag(true)),
+    (CKA_NEVER_EXTRACTABLE, "2 4 6", Flag(true)),
+    (CKA_CHECK_VALUE, "o", Bytes(b"abc")),
+    (CKA_WRAP_WITH_TRUSTED, "11", Flag(true)),
+    (CKA_TRUSTED, "10", Flag(true)),
+    (CKA_WRAP_TEMPLATE, "", Bytes(b"")),
+    (CKA_UNWRAP_TEMPLATE, "", Bytes(b"")),
+    (CKA_DERIVE_TEMPLATE, "", Bytes(b"")),
+    (CKA_VALUE, "1 4 6 7", Bytes(&[2; 16])),
+    (CKA_VALUE_LEN, "2 3 6", Number(32)),
+];
+
+const P256: &[u8] = &[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
+const P384: &[u8] = &[6, 5, 0x2b, 0x81, 4, 0, 34];
+
+/// The outer structure of a certificate, with single bytes for what lies deeper.
+const DER: &[u8] = &[
+    0x30, 0x1b, 0x30, 0x14, 0xa0, 3, 2, 1, 2, 0x02, 1, 0x05, 0x30, 0, 0x30, 1, 0x41, 0x30, 0, 0x30, 1, 0x42, 0x30, 0,
+    0x30, 0x00, 0x03, 0x01, 0x00,
+];
+
+/// A class, a template that is complete for `C_CreateObject` and open to every change, and its table.
+struct Case {
+    name: &'static str,
+    base: Vec<Attr>,
+    table: Vec<Row>,
+}
+
+fn cases(point: &[u8]) -> Vec<Case> {
+    let case = |name, class, base: &[Attr], tables: &[&[Row]]| Case {
+        name,
+        base: [&[number(CKA_CLASS, class)], base].concat(),
+        table: [&[STORAGE], tables].concat().concat(),
+    };
+    let open = [flag(CKA_SENSITIVE, false), flag(CKA_EXTRACTABLE, true), flag(CKA_COPYABLE, true)];
+    let certificate = [number(CKA_CERTIFICATE_TYPE, CKC_X_509), bytes(CKA_VALUE, DER)];
+    let trust = [bytes(CKA_ISSUER, b"issuer"), bytes(CKA_SERIAL_NUMBER, b"serial")];
+    let public = [number(CKA_KEY_TYPE, CKK_EC), bytes(CKA_EC_PARAMS, P256), bytes(CKA_EC_POINT, point)];
+    let private = [number(CKA_KEY_TYPE, CKK_EC), bytes(CKA_EC_PARAMS, P256), bytes(CKA_VALUE, &[1; 32])];
+    let aes = [number(CKA_KEY_TYPE, CKK_AES), bytes(CKA_VALUE, &[1; 16])];
+    vec![
+        case("data", CKO_DATA, &[], &[DATA]),
+        case("X.509 certificate", CKO_CERTIFICATE, &certificate, &[CERTIFICATE]),
+        case("trust", CKO_TRUST, &trust, &[TRUST]),
+        case("EC public key", CKO_PUBLIC_KEY, &public, &[KEY, EC_PUBLIC]),
+        case("EC private key", CKO_PRIVATE_KEY, &[&private[..], &open].concat(), &[KEY, EC_PRIVATE]),
+        case("AES key", CKO_SECRET_KEY, &[&aes[..], &open].concat(), &[KEY, AES]),
+    ]
+}
+
+fn sample((attribute, _, sample): Row) -> Attr {
+    match sample {
+        Flag(value) => flag(attribute, value),
+        Number(value) => number(attribute, value),
+        Bytes(value) => bytes(attribute, value),
+    }
+}
+
+fn says(row: Row, note: &str) -> bool {
+    row.1.split(' ').any(|said| said == note)
+}
+
+/// What setting the attribute to its sample answers.
+fn setting(row: Row) -> CK_RV {
+    // A template without attributes is the default already.
+    let unchanged = matches!(row.2, Bytes([]));
+    match () {
+        () if unchanged || ["8", "11", "12", "d"].iter().any(|note| says(row, note)) => CKR_OK,
+        () if says(row, "g") => CKR_ATTRIBUTE_VALUE_INVALID,
+        () => CKR_ATTRIBUTE_READ_ONLY,
+    }
+}
+
+#[test]
+fn created_set_copied_and_read_as_the_tables_say() {
+    if !alone("created_set_copied_and_read_as_the_tables_say") {
+        return;
+    }
+    let place = Place::embedded("");
+    let module = Module::start(&place.configuration());
+    module.make_token(true);
+    let session = module.enter();
+    let (public, _) = module.generate(session, host::Kind::P256, b"any");
+    let point = module.attribute(session, public, CKA_EC_POINT);
+    let every: Vec<Row> = cases(&point).into_iter().flat_map(|case| case.table).collect();
+    let mut checked = 0;
+    for Case { name, base, table } in cases(&point) {
+        let in_base = |attribute| base.iter().any(|(named, _)| *named == attribute);
+        for row in table.iter().copied() {
+            let (attribute, about) = (row.0, format!("{name}, attribute {:#x}", row.0));
+            let named = with(base.clone(), &[sample(row)]);
+            let without: Vec<_> = base.iter().filter(|(named, _)| *named != attribute).cloned().collect();
+            if says(row, "1") {
+                assert_eq!(module.creating(session, &without), CKR_TEMPLATE_INCOMPLETE, "{about} unsaid");
+            }
+            let creating = module.creating(session, &named);
+            match () {
+                () if says(row, "2") || says(row, "10") => assert_eq!(creating, CKR_ATTRIBUTE_READ_ONLY, "{about}"),
+                () if says(row, "1") || says(row, "g") || attribute == CKA_CHECK_VALUE => {}
+                () if attribute == CKA_PUBLIC_KEY_INFO => assert_eq!(creating, CKR_ATTRIBUTE_VALUE_INVALID, "{about}"),
+                () => assert_eq!(creating, CKR_OK, "{about} created"),
+            }
+
+            let object = module.create(session, &base);
+            let copying = match () {
+                () if says(row, "c") => CKR_OK,
+                () => setting(row),
+            };
+            let mut copy = 0;
+            assert_eq!(module.try_copy(session, object, &[sample(row)], &mut copy), copying, "{about} copied");
+            if copying == CKR_OK {
+                assert_eq!(module.get(session, copy, attribute).unwrap(), sample(row).1, "{about} copied");
+            }
+            assert_eq!(module.set(session, object, &[sample(row)]), setting(row), "{about} set");
+            match module.get(session, object, attribute) {
+                Ok(value) if setting(row) == CKR_OK => assert_eq!(value, sample(row).1, "{about} read"),
+                Ok(_) => {}
+                Err(rv) => assert!(rv == CKR_ATTRIBUTE_TYPE_INVALID && says(row, "o"), "{about} read: {rv:#x}"),
+            }
+            // One way.
+            if says(row, "11") || says(row, "12") {
+                let back = flag(attribute, !matches!(row.2, Flag(true)));
+                assert_eq!(
+                    module.set(session, object, std::slice::from_ref(&back)),
+                    CKR_ATTRIBUTE_READ_ONLY,
+                    "{about}"
+                );
+                let prohibited =
+                    if attribute == CKA_COPYABLE { CKR_ACTION_PROHIBITED } else { CKR_ATTRIBUTE_READ_ONLY };
+                assert_eq!(module.try_copy(session, object, &[back], &mut copy), prohibited, "{about}");
+            }
+            if says(row, "7") {
+                for hides in [flag(CKA_SENSITIVE, true), flag(CKA_EXTRACTABLE, false)] {
+                    let hidden = module.create(session, &with(base.clone(), &[hides]));
+                    assert_eq!(module.get(session, hidden, attribute), Err(CKR_ATTRIBUTE_SENSITIVE), "{about}");
+                }
+            }
+            assert!(!says(row, "1") || in_base(attribute), "{about}: the table of the test");
+            checked += 1;
+        }
+        // What belongs to other classes.
+        let object = module.create(session, &base);
+        for row in every.iter().filter(|row| table.iter().all(|own| own.0 != row.0)) {
+            let about = format!("{name}, attribute {:#x} of another class", row.0);
+            let creating = module.creating(session, &with(base.clone(), &[sample(*row)]));
+            assert_eq!(creating, CKR_TEMPLATE_INCONSISTENT, "{about}");
+            assert_eq!(module.get(session, object, row.0), Err(CKR_ATTRIBUTE_TYPE_INVALID), "{about}");
+            assert_eq!(module.set(session, object, &[sample(*row)]), CKR_ATTRIBUTE_TYPE_INVALID, "{about}");
+            checked += 1;
+        }
+        let unknown = bytes(CKA_VENDOR_DEFINED | 0x1234, b"x");
+        assert_eq!(module.creating(session, &with(base.clone(), &[unknown])), CKR_ATTRIBUTE_TYPE_INVALID);
+    }
+    println!("{checked} attributes checked");
+    module.finalise();
+}
+
+#[test]
+fn generated_as_the_tables_say() {
+    if !alone("generated_as_the_tables_say") {
+        return;
+    }
+    let place = Place::embedded("");
+    let module = Module::start(&place.configuration());
+    module.make_token(true);
+    let session = module.enter();
+    let generate = |public: &[Attr], private: &[Attr]| {
+        let mut halves = [public, private]
+            .map(|half| half.iter().map(|(attribute, value)| attr(*attribute, value)).collect::<Vec<_>>());
+        let [public, private] = &mut halves;
+        let mut pair = (0, 0);
+        let (public, public_len) = (public.as_mut_ptr(), public.len() as CK_ULONG);
+        let (private, private_len) = (private.as_mut_ptr(), private.len() as CK_ULONG);
+        let mut ec = mechanism(CKM_EC_KEY_PAIR_GEN);
+        call!(
+            module,
+            C_GenerateKeyPair,
+            session,
+            &mut ec,
+            public,
+            public_len,
+            private,
+            private_len,
+            &mut pair.0,
+            &mut pair.1
+        )
+    };
+    let params = [bytes(CKA_EC_PARAMS, P256)];
+    assert_eq!(generate(&[], &[]), CKR_TEMPLATE_INCOMPLETE);
+    for (half, table) in [(0, [STORAGE, KEY, EC_PUBLIC].concat()), (1, [STORAGE, KEY, EC_PRIVATE].concat())] {
+        for row in table {
+            let named = [sample(row)];
+            let (public, private) = match half {
+                0 => (with(params.to_vec(), &named), vec![]),
+                _ => (params.to_vec(), named.to_vec()),
+            };
+            let expected = match row.0 {
+                _ if says(row, "4") || says(row, "10") => CKR_ATTRIBUTE_READ_ONLY,
+                // Another class and type than the mechanism makes; another curve than the public half's.
+                CKA_CLASS | CKA_KEY_TYPE => CKR_TEMPLATE_INCONSISTENT,
+                CKA_EC_PARAMS if half == 1 => CKR_TEMPLATE_INCONSISTENT,
+                CKA_PUBLIC_KEY_INFO => CKR_ATTRIBUTE_READ_ONLY,
+                _ => CKR_OK,
+            };
+            assert_eq!(generate(&public, &private), expected, "half {half}, attribute {:#x}", row.0);
+        }
+    }
+    module.finalise();
+}
+
+#[test]
+fn templates_in_templates_come_back_as_they_were_given() {
+    if !alone("templates_in_templates_come_back_as_they_were_given") {
+        return;
+    }
+    let place = Place::embedded("");
+    let module = Module::start(&place.configuration());
+    module.make_token(true);
+    let session = module.enter();
+    let (yes, class) = ([CK_TRUE], CKO_SECRET_KEY.to_ne_bytes());
+    let inner = [attr(CKA_SENSITIVE, &yes), attr(CKA_CLASS, &class)];
+    let size = size_of::<CK_ATTRIBUTE>();
+    let outer = |inner: &[CK_ATTRIBUTE]| CK_ATTRIBUTE {
+        type_: CKA_UNWRAP_TEMPLATE,
+        pValue: inner.as_ptr().cast_mut().cast(),
+        ulValueLen: size_of_val(inner) as CK_ULONG,
+    };
+    let (key_type, value) = (CKK_AES.to_ne_bytes(), [7; 16]);
+    let create = |outer: CK_ATTRIBUTE, object: &mut CK_OBJECT_HANDLE| {
+        let mut template = [attr(CKA_CLASS, &class), attr(CKA_KEY_TYPE, &key_type), attr(CKA_VALUE, &value), outer];
+        call!(module, C_CreateObject, session, template.as_mut_ptr(), 4, object)
+    };
+    let mut key = 0;
+    assert_eq!(create(outer(&inner), &mut key), CKR_OK);
+
+    // First the length, then the types and lengths, then the values.
+    let null = null_mut();
+    let mut wanted = CK_ATTRIBUTE { type_: CKA_UNWRAP_TEMPLATE, pValue: null, ulValueLen: 0 };
+    let read = |wanted: &mut CK_ATTRIBUTE| call!(module, C_GetAttributeValue, session, key, wanted, 1);
+    assert_eq!(read(&mut wanted), CKR_OK);
+    assert_eq!(wanted.ulValueLen as usize, 2 * size);
+    let mut entries = [CK_ATTRIBUTE { type_: 0, pValue: null, ulValueLen: 0 }; 2];
+    wanted.pValue = entries.as_mut_ptr().cast();
+    wanted.ulValueLen -= 1;
+    assert_eq!(read(&mut wanted), CKR_BUFFER_TOO_SMALL);
+    assert_eq!(wanted.ulValueLen, CK_ULONG::MAX);
+    wanted.ulValueLen = 2 * size as CK_ULONG;
+    assert_eq!(read(&mut wanted), CKR_OK);
+    assert_eq!(entries.map(|entry| (entry.type_, entry.ulValueLen)), [(CKA_CLASS, 8), (CKA_SENSITIVE, 1)]);
+    let (mut first, mut second) = ([0_u8; 8], [0_u8; 1]);
+    entries[0].pValue = first.as_mut_ptr().cast();
+    entries[1].pValue = second.as_mut_ptr().cast();
+    entries[0].ulValueLen = 7;
+    wanted.pValue = entries.as_mut_ptr().cast();
+    assert_eq!(read(&mut wanted), CKR_BUFFER_TOO_SMALL);
+    assert_eq!((entries[0].ulValueLen, entries[1].ulValueLen), (CK_ULONG::MAX, 1));
+    entries[0].ulValueLen = 8;
+    wanted.pValue = entries.as_mut_ptr().cast();
+    assert_eq!(read(&mut wanted), CKR_OK);
+    assert_eq!((first, second), (class, yes));
+
+    let mut none = 0;
+    let deep = [outer(&inner)];
+    let deeper = [outer(&deep)];
+    assert_eq!(create(outer(&deep), &mut none), CKR_OK);
+    assert_eq!(create(outer(&deeper), &mut none), CKR_OK);
+    assert_eq!(create(outer(&[outer(&deeper)]), &mut none), CKR_ATTRIBUTE_VALUE_INVALID);
+    assert_eq!(create(outer(&[attr(CKA_CLASS, &yes)]), &mut none), CKR_ATTRIBUTE_VALUE_INVALID);
+    assert_eq!(create(outer(&[attr(0x1234_5678, &yes)]), &mut none), CKR_ATTRIBUTE_TYPE_INVALID);
+    let mut odd = outer(&inner);
+    odd.ulValueLen -= 1;
+    assert_eq!(create(odd, &mut none), CKR_ATTRIBUTE_VALUE_INVALID);
+    let empty = CK_ATTRIBUTE { type_: CKA_UNWRAP_TEMPLATE, pValue: null, ulValueLen: size as CK_ULONG };
+    assert_eq!(create(empty, &mut none), CKR_ATTRIBUTE_VALUE_INVALID);
+    module.finalise();
+}
+
+#[test]
+fn arrays_that_share_their_memory_are_refused_before_they_are_copied() {
+    if !alone("arrays_that_share_their_memory_are_refused_before_they_are_copied") {
+        return;
+    }
+    let place = Place::embedded("");
+    let module = Module::start(&place.configuration());
+    module.make_token(true);
+    let session = module.enter();
+    // 1024 times 1024 times 1024 labels, out of 72 KiB.
+    let array = |elements: &[CK_ATTRIBUTE]| {
+        let value = elements.as_ptr().cast_mut().cast();
+        vec![CK_ATTRIBUTE { type_: CKA_UNWRAP_TEMPLATE, pValue: value, ulValueLen: size_of_val(elements) as CK_ULONG }]
+    };
+    let labels = vec![attr(CKA_LABEL, b"x"); 1024];
+    let inner = array(&labels).repeat(1024);
+    let outer = array(&inner).repeat(1024);
+    let mut template = array(&outer);
+    let found = call!(module, C_FindObjectsInit, session, template.as_mut_ptr(), 1);
+    assert_eq!(found, CKR_ATTRIBUTE_VALUE_INVALID);
+    assert_eq!(call!(module, C_CreateObject, session, template.as_mut_ptr(), 1, &mut 0), CKR_ATTRIBUTE_VALUE_INVALID);
+    // One long value, named often.
+    let long = vec![b'x'; 1 << 20];
+    let mut template = vec![attr(CKA_LABEL, &long); 1024];
+    let found = call!(module, C_FindObjectsInit, session, template.as_mut_ptr(), template.len() as CK_ULONG);
+    assert_eq!(found, CKR_ATTRIBUTE_VALUE_INVALID);
+
+    // One template for each of many keys.
+    let (mut labels, mut key) = (labels, 0);
+    let further = CK_DERIVED_KEY { pTemplate: labels.as_mut_ptr(), ulAttributeCount: 1024, phKey: &mut key };
+    for (count, expected) in [(1, CKR_KEY_HANDLE_INVALID), (256, CKR_ATTRIBUTE_VALUE_INVALID)] {
+        let mut further = vec![further; count];
+        let mut parameter = CK_SP800_108_KDF_PARAMS {
+            prfType: CKM_SHA256_HMAC,
+            ulNumberOfDataParams: 0,
+            pDataParams: null_mut(),
+            ulAdditionalDerivedKeys: count as CK_ULONG,
+            pAdditionalDerivedKeys: further.as_mut_ptr(),
+        };
+        let mut mechanism = CK_MECHANISM {
+            mechanism: CKM_SP800_108_COUNTER_KDF,
+            pParameter: (&raw mut parameter).cast(),
+            ulParameterLen: size_of_val(&parameter) as CK_ULONG,
+        };
+        let rv = call!(module, C_DeriveKey, session, &mut mechanism, 0, null_mut(), 0, &mut 0);
+        assert_eq!(rv, expected, "{count}");
+    }
+    module.finalise();
+}

@@ -1,0 +1,109 @@
+//! Keys from keys.
+
+use super::{Bench, Outcome, bytes, count, curve, judge, judge_output, pointer, with};
+use crate::host::{attr, call};
+use cryptoki_sys::*;
+use serde_json::Value;
+use std::ptr::null_mut;
+
+/// Derives a secret of so many bytes and reads it.
+fn derive(bench: &Bench, mechanism: &mut CK_MECHANISM, key: CK_OBJECT_HANDLE, len: usize) -> Result<Vec<u8>, CK_RV> {
+    let (class, key_type) = (CKO_SECRET_KEY.to_ne_bytes(), CKK_GENERIC_SECRET.to_ne_bytes());
+    let len = (len as CK_ULONG).to_ne_bytes();
+    let mut template = [
+        attr(CKA_CLASS, &class),
+        attr(CKA_KEY_TYPE, &key_type),
+        attr(CKA_VALUE_LEN, &len),
+        attr(CKA_SENSITIVE, &[CK_FALSE]),
+        attr(CKA_EXTRACTABLE, &[CK_TRUE]),
+    ];
+    let mut derived = 0;
+    let (module, session) = (bench.module, bench.session);
+    let count = template.len() as CK_ULONG;
+    let rv = call!(module, C_DeriveKey, session, mechanism, key, template.as_mut_ptr(), count, &mut derived);
+    crate::host::check(rv)?;
+    bench.keep(derived);
+    Ok(module.attribute(session, derived, CKA_VALUE))
+}
+
+pub(crate) fn hkdf(bench: &Bench, group: &Value, case: &Value) -> Outcome {
+    let hash = match group["algorithm"].as_str().unwrap_or_default() {
+        "HKDF-SHA-1" => CKM_SHA_1,
+        "HKDF-SHA-256" => CKM_SHA256,
+        "HKDF-SHA-384" => CKM_SHA384,
+        "HKDF-SHA-512" => CKM_SHA512,
+        _ => return Outcome::Cannot,
+    };
+    let (salt, info) = (bytes(&case["salt"]), bytes(&case["info"]));
+    let mut parameters = CK_HKDF_PARAMS {
+        bExtract: CK_TRUE,
+        bExpand: CK_TRUE,
+        prfHashMechanism: hash,
+        ulSaltType: if salt.is_empty() { CKF_HKDF_SALT_NULL } else { CKF_HKDF_SALT_DATA },
+        pSalt: pointer(&salt),
+        ulSaltLen: salt.len() as CK_ULONG,
+        hSaltKey: 0,
+        pInfo: pointer(&info),
+        ulInfoLen: info.len() as CK_ULONG,
+    };
+    let key = bench.secret(CKK_HKDF, &bytes(&case["ikm"])).expect("a key of any length");
+    let said = derive(bench, &mut with(CKM_HKDF_DERIVE, &mut parameters), key, count(&case["size"]));
+    judge_output(case, said, &bytes(&case["okm"]), &[CKR_KEY_SIZE_RANGE, CKR_ATTRIBUTE_VALUE_INVALID])
+}
+
+/// What refuses a public value that is none.
+const REFUSED: &[CK_RV] = &[CKR_MECHANISM_PARAM_INVALID, CKR_FUNCTION_FAILED];
+
+fn agree(bench: &Bench, key: CK_OBJECT_HANDLE, public: &[u8], case: &Value) -> Outcome {
+    let shared = bytes(&case["shared"]);
+    let mut parameters = CK_ECDH1_DERIVE_PARAMS {
+        kdf: CKD_NULL,
+        ulSharedDataLen: 0,
+        pSharedData: null_mut(),
+        ulPublicDataLen: public.len() as CK_ULONG,
+        pPublicData: pointer(public),
+    };
+    // An invalid case has no secret; any length does for asking.
+    let len = if shared.is_empty() { 32 } else { shared.len() };
+    judge_output(case, derive(bench, &mut with(CKM_ECDH1_DERIVE, &mut parameters), key, len), &shared, REFUSED)
+}
+
+fn private_key(bench: &Bench, key_type: CK_KEY_TYPE, oid: &[u8], value: &[u8]) -> Result<CK_OBJECT_HANDLE, CK_RV> {
+    bench.create(&[
+        (CKA_CLASS, &CKO_PRIVATE_KEY.to_ne_bytes()),
+        (CKA_KEY_TYPE, &key_type.to_ne_bytes()),
+        (CKA_EC_PARAMS, oid),
+        (CKA_DERIVE, &[CK_TRUE]),
+        (CKA_VALUE, value),
+    ])
+}
+
+pub(crate) fn ecdh(bench: &Bench, group: &Value, case: &Value) -> Outcome {
+    let Some((oid, len)) = curve(&group["curve"]) else { return Outcome::Cannot };
+    let mut public = bytes(&case["public"]);
+    if group["encoding"] != "ecpoint" {
+        // PKCS#11 is given the point alone: of another encoding, what stands after the right header.
+        let point = 1 + 2 * len;
+        let Some(start) = public.len().checked_sub(point).filter(|start| *start > oid.len() && public[*start] == 4)
+        else {
+            return Outcome::Cannot;
+        };
+        if !public[..start].windows(oid.len()).any(|part| part == oid) || case["result"] != "valid" {
+            return Outcome::Cannot;
+        }
+        public.drain(..start);
+    }
+    // Private values are signed numbers in these files.
+    let private = super::number(&case["private"]);
+    match private_key(bench, CKK_EC, oid, &private) {
+        Ok(key) => agree(bench, key, &public, case),
+        Err(rv) => judge(case, rv, &[CKR_ATTRIBUTE_VALUE_INVALID]),
+    }
+}
+
+pub(crate) fn x25519(bench: &Bench, _: &Value, case: &Value) -> Outcome {
+    match private_key(bench, CKK_EC_MONTGOMERY, &[6, 3, 0x2b, 0x65, 0x6e], &bytes(&case["private"])) {
+        Ok(key) => agree(bench, key, &bytes(&case["public"]), case),
+        Err(rv) => judge(case, rv, &[CKR_ATTRIBUTE_VALUE_INVALID]),
+    }
+}

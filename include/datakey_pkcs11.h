@@ -154,7 +154,8 @@
  * same KMS key (the private half of a data key pair, a data key): with CKA_CLASS, CKA_KEY_TYPE, the encryption
  * context that opens the blob, and names and usages as for any new key. With CKA_PUBLIC_KEY_INFO (for a secret
  * key CKA_VALUE_LEN) it is one ReEncrypt; without, KMS is also asked to Decrypt, to learn what key it is. A key
- * that this module sealed is refused.
+ * that this module sealed is refused. A key that came sealed is CKA_SENSITIVE and not CKA_EXTRACTABLE, and a
+ * template that says otherwise is CKR_TEMPLATE_INCONSISTENT: the module opens no blob for others to read.
  */
 
 /* Byte array: what KMS answered as CiphertextBlob. */

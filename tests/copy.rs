@@ -351,3 +351,48 @@ fn what_another_process_forbade_is_forbidden_at_once() {
     assert_eq!(signing.len(), 1, "the one that was set, and no other");
     module.finalise();
 }
+
+#[test]
+fn a_key_that_is_told_or_copied_is_audited() {
+    if !alone("a_key_that_is_told_or_copied_is_audited") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("audit");
+    let place = Place::embedded(&format!("[log]\naudit = {file:?}"));
+    let module = Module::start(&place.configuration());
+    module.make_token(true);
+    let session = module.enter();
+    let mut expected = Vec::new();
+    for on_token in [false, true] {
+        let key = module.create(session, &with(open_key(), &[flag(CKA_TOKEN, on_token)]));
+        let id = String::from_utf8(module.get(session, key, CKA_UNIQUE_ID).unwrap()).unwrap();
+        assert_eq!(module.get(session, key, CKA_VALUE).unwrap(), [7; 32]);
+        module.copy(session, key, &[flag(CKA_TOKEN, true)]);
+        expected.extend(["reveal", "copy"].map(|action| (id.clone(), action.to_owned())));
+    }
+    // What is no key leaves no line, nor does a key that tells nothing.
+    let data = module.create(session, &[number(CKA_CLASS, CKO_DATA), bytes(CKA_VALUE, b"x")]);
+    module.copy(session, data, &[]);
+    let p256 = [6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
+    let each_use = [
+        number(CKA_CLASS, CKO_PRIVATE_KEY),
+        number(CKA_KEY_TYPE, CKK_EC),
+        bytes(CKA_EC_PARAMS, &p256),
+        bytes(CKA_VALUE, &[1; 32]),
+        flag(CKA_SENSITIVE, false),
+        flag(CKA_EXTRACTABLE, true),
+        flag(CKA_ALWAYS_AUTHENTICATE, true),
+    ];
+    let each_use = module.create(session, &each_use);
+    assert_eq!(module.get(session, each_use, CKA_VALUE), Err(CKR_ATTRIBUTE_SENSITIVE));
+    module.finalise();
+
+    let text = std::fs::read_to_string(&file).unwrap();
+    let lines = text.lines().map(|line| {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(line["result"], "CKR_OK");
+        ["object", "mechanism"].map(|field| line[field].as_str().unwrap().to_owned()).into()
+    });
+    assert_eq!(lines.collect::<Vec<(String, String)>>(), expected);
+}

@@ -147,19 +147,25 @@ fn a_data_key_of_another_client_becomes_a_secret_key() {
         number(CKA_CLASS, CKO_SECRET_KEY),
         number(CKA_KEY_TYPE, CKK_AES),
         flag(CKA_TOKEN, true),
-        flag(CKA_SENSITIVE, false),
-        flag(CKA_EXTRACTABLE, true),
         bytes(CKA_DATAKEY_CIPHERTEXT_BLOB, &sealed),
         bytes(CKA_DATAKEY_ENCRYPTION_CONTEXT, br#"{"a":"b"}"#),
     ]
     .to_vec();
+    let same = module.create(session, &objects::secret_key(CKK_AES, secret.expose()));
+    let expected = module.sign(session, same, CKM_AES_CMAC, b"data").unwrap();
     for more in [None, Some(number(CKA_VALUE_LEN, 32))] {
         let key = module.create(session, &with(template.clone(), more.as_slice()));
-        assert_eq!(module.get(session, key, CKA_VALUE).unwrap(), secret.expose());
+        assert_eq!(module.sign(session, key, CKM_AES_CMAC, b"data").unwrap(), expected);
+        assert!(module.is(session, key, CKA_SENSITIVE) && !module.is(session, key, CKA_EXTRACTABLE));
+        assert_eq!(module.get(session, key, CKA_VALUE), Err(CKR_ATTRIBUTE_SENSITIVE));
         assert_eq!(module.get(session, key, CKA_VALUE_LEN).unwrap(), 32_u64.to_ne_bytes());
     }
     let wrong = module.create(session, &with(template.clone(), &[number(CKA_VALUE_LEN, 16)]));
-    assert_eq!(module.get(session, wrong, CKA_VALUE), Err(CKR_DEVICE_ERROR));
+    assert_eq!(module.sign(session, wrong, CKM_AES_CMAC, b"data"), Err(CKR_DEVICE_ERROR));
+    // The module opens no blob for who wants to read what is in it.
+    for open in [flag(CKA_SENSITIVE, false), flag(CKA_EXTRACTABLE, true)] {
+        assert_eq!(module.creating(session, &with(template.clone(), &[open])), CKR_TEMPLATE_INCONSISTENT);
+    }
     assert_eq!(module.creating(session, &with(template, &[number(CKA_VALUE_LEN, 17)])), CKR_ATTRIBUTE_VALUE_INVALID);
     module.finalise();
 }

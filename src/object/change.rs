@@ -29,10 +29,25 @@ pub fn with_changes(object: &Attributes, template: &Template, so: bool) -> Resul
         return Err(Cause::ActionProhibited.with("trusted certificates cannot be modified (section 4.6.2)"));
     }
     let changed = changed(object, template, so, |rule| rule.change)?;
+    if !so && changed.attributes.is(CKA_TRUSTED) && is_used_otherwise(object, &changed.attributes)? {
+        return Err(Cause::ActionProhibited.with("CKA_TRUSTED: only the SO changes what a trusted key may do"));
+    }
     Ok((changed.attributes != *object).then_some(changed))
 }
 
-/// The attributes of a copy of an object (`C_CopyObject`), all but `CKA_UNIQUE_ID`.
+/// Whether a change goes to what a key may do. `CKA_TRUSTED` is the security officer's word (footnote 10) on the key
+/// as it was then; to trusted certificates, section 4.6.2 says the same of every attribute.
+fn is_used_otherwise(object: &Attributes, changed: &Attributes) -> Result<bool> {
+    let class = object.class()?;
+    Ok(class.rules().any(|rule| {
+        let attribute = rule.attribute;
+        let is_usage = rule.change == Change::Free && attribute::kind(attribute) == Some(attribute::Kind::Bool);
+        is_usage && object.get(&attribute) != changed.get(&attribute)
+    }))
+}
+
+/// The attributes of a copy of an object (`C_CopyObject`), all but `CKA_UNIQUE_ID`. Only the security officer's copy
+/// of what is trusted is trusted: the officer did not see what others give theirs.
 ///
 /// Errors: `ActionProhibited` for an object that is not copyable, and those of [`with_changes`].
 pub fn copied(object: &Attributes, template: &Template, so: bool) -> Result<Attributes> {
@@ -41,6 +56,12 @@ pub fn copied(object: &Attributes, template: &Template, so: bool) -> Result<Attr
     }
     let mut copy = changed(object, template, so, |rule| rule.copy)?.attributes;
     copy.remove(&CKA_UNIQUE_ID);
+    if !so && copy.is(CKA_TRUSTED) {
+        if template.boolean(CKA_TRUSTED) == Some(true) {
+            return Err(Cause::AttributeReadOnly.with("CKA_TRUSTED"));
+        }
+        copy.insert(CKA_TRUSTED, attribute::boolean(false));
+    }
     Ok(copy)
 }
 
@@ -137,5 +158,15 @@ mod tests {
         let trusted = with_changes(&key, &trusted, true).unwrap().unwrap().attributes;
         assert!(trusted.is(CKA_TRUSTED));
         assert!(!set(&trusted, &[(CKA_TRUSTED, &[0])]).unwrap().unwrap().attributes.is(CKA_TRUSTED));
+        // What it may do changes by the officer's hand, or with the trust given up; names change as ever.
+        let less: &[(_, &[u8])] = &[(CKA_VERIFY, &[0])];
+        assert_eq!(set(&trusted, less).unwrap_err().cause(), Cause::ActionProhibited);
+        assert!(with_changes(&trusted, &template(less), true).unwrap().unwrap().attributes.is(CKA_TRUSTED));
+        assert!(set(&trusted, &[less[0], (CKA_TRUSTED, &[0])]).is_ok() && set(&trusted, &[(CKA_LABEL, b"x")]).is_ok());
+        for (so, given) in [(false, &[][..]), (true, &[]), (true, less)] {
+            assert_eq!(copied(&trusted, &template(given), so).unwrap().is(CKA_TRUSTED), so);
+        }
+        let insisting = copied(&trusted, &template(&[(CKA_TRUSTED, &[1])]), false).unwrap_err();
+        assert_eq!(insisting.cause(), Cause::AttributeReadOnly);
     }
 }

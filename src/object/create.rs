@@ -22,6 +22,18 @@ pub struct NewObject {
     pub foreign: Option<ForeignSeal>,
 }
 
+/// Keeps a key that comes sealed from being read: whoever got hold of a blob would otherwise have the module open it.
+fn stay_closed(key: &mut Attributes, template: &Template) -> Result<()> {
+    for (attribute, closed) in [(CKA_SENSITIVE, true), (CKA_EXTRACTABLE, false)] {
+        if template.boolean(attribute).is_some_and(|said| said != closed) {
+            let name = attribute::name(attribute);
+            return Err(Cause::TemplateInconsistent.with(format!("{name}: a key that comes sealed cannot be read")));
+        }
+        key.insert(attribute, attribute::boolean(closed));
+    }
+    Ok(())
+}
+
 /// The new object that a template describes. `so` tells whether the security officer is logged in.
 ///
 /// Errors beside those of templates: `AttributeValueInvalid` for a class that cannot be created this
@@ -43,6 +55,7 @@ pub fn new_object(template: &Template, so: bool) -> Result<NewObject> {
         && let Some(foreign) = ForeignSeal::of(template)?
     {
         let mut attributes = build(row, template, Origin::Sealed, so)?;
+        stay_closed(&mut attributes, template)?;
         settle(&mut attributes, Past::Imported)?;
         return Ok(NewObject { attributes, plaintext: None, foreign: Some(foreign) });
     }

@@ -44,12 +44,14 @@ pub enum Reading {
 /// Reads one attribute (`C_GetAttributeValue`).
 ///
 /// Errors: `AttributeTypeInvalid` if objects of the class have no such attribute, `AttributeSensitive` if
-/// it is secret and the key is sensitive or not extractable.
+/// it is secret and the key is sensitive, not extractable, or asks for a login at each use.
 pub fn read(object: &Attributes, attribute: CK_ATTRIBUTE_TYPE) -> Result<Reading> {
     let class = object.class()?;
     let rule = class.rule(attribute).ok_or(Cause::AttributeTypeInvalid)?;
     if rule.secret {
-        let revealed = !object.is(CKA_SENSITIVE) && object.is(CKA_EXTRACTABLE);
+        // No login for a single use can be asked of who reads a value.
+        let each_use = object.is(CKA_ALWAYS_AUTHENTICATE);
+        let revealed = !object.is(CKA_SENSITIVE) && object.is(CKA_EXTRACTABLE) && !each_use;
         return if revealed { Ok(Reading::Secret) } else { Err(Cause::AttributeSensitive.into()) };
     }
     if rule.seal || (attribute == CKA_VALUE && has_sealed_value(object)) {

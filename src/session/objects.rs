@@ -3,13 +3,15 @@
 use super::Room;
 use super::handles::Object;
 use super::table::Session;
+use super::use_of_key::{UseOfKey, copying};
 use crate::crypto::Secret;
 use crate::error::{Cause, Result};
 use crate::mechanism::{Given as Parameter, Params, find};
 use crate::object::{self, Answer, Look, NewKeyPair, NewSecretKey, Reading, Template, template::Given};
-use crate::token::User;
+use crate::token::{User, secret_parts};
 use cryptoki_sys::*;
 use once_cell::unsync::OnceCell;
+use std::sync::Arc;
 
 /// How often a change is tried while others change the same object.
 const CHANGES: usize = 4;
@@ -94,7 +96,7 @@ impl Session {
             let attributes = object::copied(&object.record.attributes, &template, self.is_officer())?;
             self.check_writable(attributes.is(CKA_TOKEN), attributes.is(CKA_PRIVATE))?;
             let epoch = self.slot.handles.epoch();
-            let copy = self.slot.token.copy(&object.record, object.held(), attributes)?;
+            let copy = copying(&object, || self.slot.token.copy(&object.record, object.held(), attributes))?;
             // A copy of what the object no longer is could do what was just forbidden.
             if self.object_now(handle).is_ok_and(|now| now.record.version == object.record.version) {
                 return self.handle_of_object(object.copied(copy), epoch);
@@ -132,7 +134,7 @@ impl Session {
     /// A part of a key that may be revealed. `parts` are all of them, once the key is open.
     fn secret_part(
         &self,
-        object: &Object,
+        object: &Arc<Object>,
         attribute: CK_ATTRIBUTE_TYPE,
         room: Room,
         parts: &OnceCell<Vec<(CK_ATTRIBUTE_TYPE, Secret)>>,
@@ -142,12 +144,10 @@ impl Session {
         {
             return Ok(Answer::Length(len));
         }
-        // Also a sealed key that everybody may see is encrypted under the token key.
-        if object.held().is_none() && !self.slot.sees_private()? {
-            return Err(Cause::UserNotLoggedIn.into());
-        }
-        let parts =
-            parts.get_or_try_init(|| self.slot.token.secret_parts(&object.record, object.held(), object.seal_tag()))?;
+        let parts = parts.get_or_try_init(|| {
+            tracing::info!(object = %object.record.id, "revealing a key that is extractable and not sensitive");
+            UseOfKey::revealing(&self.slot, Arc::clone(object))?.run(&self.slot, secret_parts)
+        })?;
         let part = parts.iter().find(|(part, _)| *part == attribute).ok_or(Cause::AttributeTypeInvalid)?;
         Ok(Answer::Secret(Secret::new(part.1.expose().to_vec())))
     }

@@ -10,6 +10,7 @@ use crate::error::{Cause, Error, Result};
 use crate::host::log;
 use crate::mechanism::Mechanism;
 use crate::object::Look;
+use crate::store::ObjectId;
 use crate::unwrap::Use;
 use cryptoki_sys::{CK_MECHANISM_TYPE, CK_OBJECT_HANDLE, CKA_ALWAYS_AUTHENTICATE};
 use std::sync::Arc;
@@ -20,7 +21,8 @@ use std::time::{Duration, Instant};
 #[derive(Clone)]
 pub(super) struct UseOfKey {
     object: Arc<Object>,
-    mechanism: &'static Mechanism,
+    /// What the audit calls the use: the name of a mechanism, or `reveal`.
+    action: &'static str,
     /// The login in which the operation was started; it does not go on in another.
     epoch: u64,
     /// Operations count up, so that a login for one of them finds the last.
@@ -126,12 +128,21 @@ impl UseOfKey {
     /// Starts the use. `UserNotLoggedIn` unless the user is, or the token needs no login: also a sealed key
     /// that everybody may see is encrypted under the token key. A session's own key is not.
     pub(super) fn new(slot: &Slot, object: Arc<Object>, mechanism: &'static Mechanism) -> Result<Self> {
+        Self::start(slot, object, mechanism.name)
+    }
+
+    /// The use of a key whose secret parts are told, by the same rules.
+    pub(super) fn revealing(slot: &Slot, object: Arc<Object>) -> Result<Self> {
+        Self::start(slot, object, "reveal")
+    }
+
+    fn start(slot: &Slot, object: Arc<Object>, action: &'static str) -> Result<Self> {
         let epoch = slot.login_epoch();
         if object.held().is_none() && !slot.sees_private()? {
             return Err(Cause::UserNotLoggedIn.into());
         }
         let logged_in = !object.record.attributes.is(CKA_ALWAYS_AUTHENTICATE);
-        Ok(Self { object, mechanism, epoch, started: STARTED.fetch_add(1, Ordering::Relaxed), logged_in })
+        Ok(Self { object, action, epoch, started: STARTED.fetch_add(1, Ordering::Relaxed), logged_in })
     }
 
     /// Goes on with the key as it is now.
@@ -186,7 +197,7 @@ impl UseOfKey {
             }
             Err(error) => (None, Err(error)),
         };
-        self.audit(used.as_ref(), since.elapsed(), result.as_ref().err());
+        audit(self.object.record.id, self.action, used.as_ref(), since.elapsed(), result.as_ref().err());
         result
     }
 
@@ -203,28 +214,40 @@ impl UseOfKey {
             }
         }
     }
+}
 
-    /// One line of JSON. All its strings are of known form: UUIDs, names of constants, ids of requests.
-    fn audit(&self, used: Option<&Use>, took: Duration, error: Option<&Error>) {
-        let cached = used.is_some_and(|used| used.cached);
-        let request: String = used
-            .and_then(|used| used.request_id.as_deref())
-            .unwrap_or_default()
-            .chars()
-            .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
-            .collect();
-        let result = error.map_or("CKR_OK", |error| error.cause().ckr_name());
-        let device_error = error.map_or(0, |error| error.cause().device_error());
-        let line = format!(
-            "{{\"object\":\"{}\",\"mechanism\":\"{}\",\"cached\":{cached},\"request_id\":\"{request}\",\"microseconds\":{},\"result\":\"{result}\",\"device_error\":{device_error},\"time\":{},\"pid\":{}}}",
-            self.object.record.id,
-            self.mechanism.name,
-            took.as_micros(),
-            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs()),
-            std::process::id(),
-        );
-        if !log::audit(&line) {
-            tracing::error!("the use of a key could not be written to the audit file: {line}");
-        }
+/// Does `work`, which copies an object, and audits it if that is a private or secret key.
+pub(super) fn copying<T>(object: &Object, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let is_key = object.held().is_some() || object.record.sealed.is_some();
+    if !is_key || !log::auditing() {
+        return work();
+    }
+    let since = Instant::now();
+    let result = work();
+    audit(object.record.id, "copy", None, since.elapsed(), result.as_ref().err());
+    result
+}
+
+/// One line of JSON. All its strings are of known form: UUIDs, names of constants, ids of requests.
+fn audit(object: ObjectId, action: &str, used: Option<&Use>, took: Duration, error: Option<&Error>) {
+    let cached = used.is_some_and(|used| used.cached);
+    let request: String = used
+        .and_then(|used| used.request_id.as_deref())
+        .unwrap_or_default()
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
+        .collect();
+    let result = error.map_or("CKR_OK", |error| error.cause().ckr_name());
+    let device_error = error.map_or(0, |error| error.cause().device_error());
+    let line = format!(
+        "{{\"object\":\"{}\",\"mechanism\":\"{}\",\"cached\":{cached},\"request_id\":\"{request}\",\"microseconds\":{},\"result\":\"{result}\",\"device_error\":{device_error},\"time\":{},\"pid\":{}}}",
+        object,
+        action,
+        took.as_micros(),
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+        std::process::id(),
+    );
+    if !log::audit(&line) {
+        tracing::error!("the use of a key could not be written to the audit file: {line}");
     }
 }

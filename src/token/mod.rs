@@ -8,7 +8,7 @@ mod objects;
 mod pins;
 mod seal;
 
-pub use objects::Made;
+pub use objects::{Made, secret_parts};
 pub use pins::{PIN_LEN, PinFlags, User};
 
 use crate::config::{LoginMode, TokenConfig};

@@ -4,7 +4,7 @@ use super::Token;
 use crate::crypto::{Key, Secret, random};
 use crate::error::{Cause, Result};
 use crate::object::vendor::SEALED_VALUE;
-use crate::object::{Changed, Look, NewObject, Template, builtin, opened_key, policy, private_parts, with_changes};
+use crate::object::{Changed, Look, NewObject, Template, builtin, opened_key, private_parts, with_changes};
 use crate::store::{Attributes, Cursor, ObjectId, ObjectRecord, Page, Query};
 use crate::unwrap::Opened;
 use cryptoki_sys::*;
@@ -144,25 +144,6 @@ impl Token {
         Ok(Made { record: copy, held: held.cloned() })
     }
 
-    /// The secret parts of a key that may be revealed, by the attributes that reveal them: one KMS `Decrypt`
-    /// unless the key is held or cached.
-    pub fn secret_parts(
-        &self,
-        object: &ObjectRecord,
-        held: Option<&Arc<Key>>,
-        seal_tag: policy::SealTag,
-    ) -> Result<Vec<(CK_ATTRIBUTE_TYPE, Secret)>> {
-        tracing::info!(object = %object.id, "revealing the value of a key that is extractable and not sensitive");
-        let key = match held {
-            Some(key) => Arc::clone(key),
-            None => self.key(object, seal_tag)?.key,
-        };
-        match &*key {
-            Key::Private(key) => private_parts(key),
-            Key::Secret(_) => Ok(vec![(CKA_VALUE, exported(&key)?)]),
-        }
-    }
-
     /// `C_DestroyObject`. `ActionProhibited` for an object that is not destroyable.
     pub fn destroy(&self, object: &ObjectRecord) -> Result<()> {
         if !object.attributes.is(CKA_DESTROYABLE) {
@@ -178,6 +159,14 @@ impl Token {
     /// Wipes the unwrapped key of an object that is gone or changed.
     pub fn forget_key(&self, id: ObjectId) {
         self.cache.remove(id);
+    }
+}
+
+/// The secret parts of a key that may be revealed, by the attributes that reveal them.
+pub fn secret_parts(key: &Key) -> Result<Vec<(CK_ATTRIBUTE_TYPE, Secret)>> {
+    match key {
+        Key::Private(key) => private_parts(key),
+        Key::Secret(_) => Ok(vec![(CKA_VALUE, exported(key)?)]),
     }
 }
 

@@ -16,6 +16,7 @@ use Sample::{Bytes, Flag, Number};
 use cryptoki_sys::*;
 use host::{Module, Place, alone, attr, call, mechanism};
 use objects::{Attr, bytes, flag, number, with};
+use std::ptr::null_mut;
 
 /// A value that is valid and not what the attribute is by default.
 #[derive(Clone, Copy, Debug)]
@@ -374,7 +375,7 @@ fn templates_in_templates_come_back_as_they_were_given() {
     assert_eq!(create(outer(&inner), &mut key), CKR_OK);
 
     // First the length, then the types and lengths, then the values.
-    let null = std::ptr::null_mut();
+    let null = null_mut();
     let mut wanted = CK_ATTRIBUTE { type_: CKA_UNWRAP_TEMPLATE, pValue: null, ulValueLen: 0 };
     let read = |wanted: &mut CK_ATTRIBUTE| call!(module, C_GetAttributeValue, session, key, wanted, 1);
     assert_eq!(read(&mut wanted), CKR_OK);
@@ -412,5 +413,55 @@ fn templates_in_templates_come_back_as_they_were_given() {
     assert_eq!(create(odd, &mut none), CKR_ATTRIBUTE_VALUE_INVALID);
     let empty = CK_ATTRIBUTE { type_: CKA_UNWRAP_TEMPLATE, pValue: null, ulValueLen: size as CK_ULONG };
     assert_eq!(create(empty, &mut none), CKR_ATTRIBUTE_VALUE_INVALID);
+    module.finalise();
+}
+
+#[test]
+fn arrays_that_share_their_memory_are_refused_before_they_are_copied() {
+    if !alone("arrays_that_share_their_memory_are_refused_before_they_are_copied") {
+        return;
+    }
+    let place = Place::embedded("");
+    let module = Module::start(&place.configuration());
+    module.make_token(true);
+    let session = module.enter();
+    // 1024 times 1024 times 1024 labels, out of 72 KiB.
+    let array = |elements: &[CK_ATTRIBUTE]| {
+        let value = elements.as_ptr().cast_mut().cast();
+        vec![CK_ATTRIBUTE { type_: CKA_UNWRAP_TEMPLATE, pValue: value, ulValueLen: size_of_val(elements) as CK_ULONG }]
+    };
+    let labels = vec![attr(CKA_LABEL, b"x"); 1024];
+    let inner = array(&labels).repeat(1024);
+    let outer = array(&inner).repeat(1024);
+    let mut template = array(&outer);
+    let found = call!(module, C_FindObjectsInit, session, template.as_mut_ptr(), 1);
+    assert_eq!(found, CKR_ATTRIBUTE_VALUE_INVALID);
+    assert_eq!(call!(module, C_CreateObject, session, template.as_mut_ptr(), 1, &mut 0), CKR_ATTRIBUTE_VALUE_INVALID);
+    // One long value, named often.
+    let long = vec![b'x'; 1 << 20];
+    let mut template = vec![attr(CKA_LABEL, &long); 1024];
+    let found = call!(module, C_FindObjectsInit, session, template.as_mut_ptr(), template.len() as CK_ULONG);
+    assert_eq!(found, CKR_ATTRIBUTE_VALUE_INVALID);
+
+    // One template for each of many keys.
+    let (mut labels, mut key) = (labels, 0);
+    let further = CK_DERIVED_KEY { pTemplate: labels.as_mut_ptr(), ulAttributeCount: 1024, phKey: &mut key };
+    for (count, expected) in [(1, CKR_KEY_HANDLE_INVALID), (256, CKR_ATTRIBUTE_VALUE_INVALID)] {
+        let mut further = vec![further; count];
+        let mut parameter = CK_SP800_108_KDF_PARAMS {
+            prfType: CKM_SHA256_HMAC,
+            ulNumberOfDataParams: 0,
+            pDataParams: null_mut(),
+            ulAdditionalDerivedKeys: count as CK_ULONG,
+            pAdditionalDerivedKeys: further.as_mut_ptr(),
+        };
+        let mut mechanism = CK_MECHANISM {
+            mechanism: CKM_SP800_108_COUNTER_KDF,
+            pParameter: (&raw mut parameter).cast(),
+            ulParameterLen: size_of_val(&parameter) as CK_ULONG,
+        };
+        let rv = call!(module, C_DeriveKey, session, &mut mechanism, 0, null_mut(), 0, &mut 0);
+        assert_eq!(rv, expected, "{count}");
+    }
     module.finalise();
 }

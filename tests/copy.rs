@@ -5,9 +5,11 @@ mod objects;
 
 use cryptoki_sys::*;
 use datakey::kms::embedded::{self, Fault, FaultKind, Server};
-use host::{Kind, Module, Place, alone, attr, call, ok};
+use host::{Kind, Module, Place, alone, attr, call, ok, steps};
 use objects::{Attr, bytes, flag, number, secret_key, with};
+use std::path::Path;
 use std::ptr::null_mut;
+use std::time::Duration;
 
 /// A KMS that counts, a token on it, and a session with the user logged in.
 struct Scene {
@@ -294,5 +296,58 @@ fn private_keys_are_created_from_their_parts() {
     let on_token = scene.expect(ENCRYPT, || module.copy(session, held, &[flag(CKA_TOKEN, true)]));
     assert_eq!(module.sign(session, on_token, CKM_ECDSA_SHA256, b"data").unwrap().len(), 64);
     assert_eq!(module.get(session, on_token, CKA_VALUE), Err(CKR_ATTRIBUTE_SENSITIVE));
+    module.finalise();
+}
+
+/// Waits until another process of the test has made this file.
+fn wait_for(file: &Path) {
+    while !file.exists() {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn what_another_process_forbade_is_forbidden_at_once() {
+    const TEST: &str = "what_another_process_forbade_is_forbidden_at_once";
+    if let Some(folder) = steps::step() {
+        let module = Module::start_step();
+        let session = module.enter();
+        let keys = module.find(session, &[(CKA_ID, b"1")]);
+        let file = |name| Path::new(&folder).join(name);
+        std::fs::write(file("ready"), b"").unwrap();
+        wait_for(&file("go"));
+        for key in keys {
+            let less = [flag(CKA_SENSITIVE, true), flag(CKA_EXTRACTABLE, false), flag(CKA_SIGN, false)];
+            assert_eq!(module.set(session, key, &less), CKR_OK);
+        }
+        std::fs::write(file("done"), b"").unwrap();
+        return module.finalise();
+    }
+    if !alone(TEST) {
+        return;
+    }
+    let scene = Scene::new();
+    let (module, session, folder) = (scene.module, scene.session, scene.place.folder().to_owned());
+    let template = with(open_key(), &[flag(CKA_TOKEN, true), flag(CKA_SIGN, true)]);
+    let keys = [(); 3].map(|()| module.create(session, &template));
+    let (step, configuration) = (folder.display().to_string(), scene.place.configuration());
+    let other = std::thread::spawn(move || steps::run(TEST, &step, &configuration));
+    wait_for(&folder.join("ready"));
+    keys.iter().for_each(|key| assert_eq!(module.get(session, *key, CKA_VALUE).unwrap(), [7; 32]));
+    std::fs::write(folder.join("go"), b"").unwrap();
+    wait_for(&folder.join("done"));
+    // Within the time for which a use of a key may rely on what was read before.
+    let [told, copied, changed] = keys;
+    let told = module.get(session, told, CKA_VALUE);
+    let copy = module.copy(session, copied, &[]);
+    assert_eq!(module.set(session, changed, &[flag(CKA_SIGN, true)]), CKR_OK);
+    assert_eq!(told, Err(CKR_ATTRIBUTE_SENSITIVE));
+    assert_eq!(module.get(session, copy, CKA_VALUE), Err(CKR_ATTRIBUTE_SENSITIVE));
+    assert!(!module.is(session, copy, CKA_SIGN));
+    other.join().unwrap();
+    module.again();
+    let session = module.open(true);
+    let signing = module.find(session, &[(CKA_ID, b"1"), (CKA_SIGN, &[1])]);
+    assert_eq!(signing.len(), 1, "the one that was set, and no other");
     module.finalise();
 }

@@ -246,6 +246,29 @@ fn vectors_never_come_twice() {
     let mut gcm = Gcm::new(&[0x55; 12], CKG_GENERATE_COUNTER, 92);
     assert_eq!(process.encrypt(gcm.at(), b"", b"data"), Err(BAD));
     assert_eq!(gcm.iv, [0x55; 12]);
+    ok!(module, C_MessageEncryptFinal, session);
+
+    // A copy has the same key, and so the same counter.
+    let (mut copy, mut sealed) = (0, 0);
+    ok!(module, C_CopyObject, session, key, null_mut(), 0, &mut copy);
+    ok!(module, C_MessageEncryptInit, session, &mut mechanism(CKM_AES_GCM), copy);
+    let mut gcm = Gcm::new(&[7; 12], CKG_GENERATE_COUNTER, 32);
+    process.encrypt(gcm.at(), b"", b"data").unwrap();
+    assert!(u64::from_be_bytes(gcm.iv[4..].try_into().unwrap()) > made, "{:02x?}", gcm.iv);
+    ok!(module, C_MessageEncryptFinal, session);
+    // A sealed key has users who do not know of each other's counters.
+    ok!(module, C_CopyObject, session, key, [attr(CKA_TOKEN, &[1])].as_mut_ptr(), 1, &mut sealed);
+    ok!(module, C_MessageEncryptInit, session, &mut mechanism(CKM_AES_GCM), sealed);
+    for (generator, result) in [
+        (CKG_GENERATE_COUNTER, Err(BAD)),
+        (CKG_GENERATE_COUNTER_XOR, Err(BAD)),
+        (CKG_GENERATE, Ok(4)),
+        (CKG_GENERATE_RANDOM, Ok(4)),
+    ] {
+        let mut gcm = Gcm::new(&[7; 12], generator, 32);
+        assert_eq!(process.encrypt(gcm.at(), b"", b"data").map(|data| data.len()), result, "{generator}");
+        assert_eq!(gcm.iv == [7; 12], result.is_err());
+    }
 }
 
 #[test]
@@ -386,4 +409,37 @@ fn what_is_wrong_ends_no_more_than_its_message() {
     start();
     ok!(module, C_Logout, session);
     over();
+}
+
+#[test]
+fn messages_end_when_the_key_permits_them_no_more() {
+    if !alone("messages_end_when_the_key_permits_them_no_more") {
+        return;
+    }
+    let (_place, module, session) = scene();
+    let process = Process { module, session, n: GCM };
+    let (class, kind) = (CKO_SECRET_KEY.to_ne_bytes(), CKK_AES.to_ne_bytes());
+    let template = [attr(CKA_CLASS, &class), attr(CKA_KEY_TYPE, &kind), attr(CKA_VALUE, &[5; 32])];
+    let mut template = [&template[..], &[attr(CKA_TOKEN, &[1])]].concat();
+    let mut key = 0;
+    ok!(module, C_CreateObject, session, template.as_mut_ptr(), 4, &mut key);
+    let message = || {
+        let mut gcm = Gcm::new(&[0; 12], CKG_GENERATE_RANDOM, 0);
+        process.encrypt(gcm.at(), b"", b"data").map(|data| data.len())
+    };
+    let start = || ok!(module, C_MessageEncryptInit, session, &mut mechanism(CKM_AES_GCM), key);
+    let set = |attribute, value: &[u8]| {
+        ok!(module, C_SetAttributeValue, session, key, [attr(attribute, value)].as_mut_ptr(), 1);
+    };
+    start();
+    // Another change is none that ends it.
+    set(CKA_LABEL, b"new");
+    assert_eq!((message(), message()), (Ok(4), Ok(4)));
+    set(CKA_ENCRYPT, &[0]);
+    assert_eq!((message(), message()), (Err(CKR_KEY_FUNCTION_NOT_PERMITTED), Err(NONE)));
+    set(CKA_ENCRYPT, &[1]);
+    start();
+    assert_eq!(message(), Ok(4));
+    ok!(module, C_DestroyObject, session, key);
+    assert_eq!((message(), message()), (Err(CKR_KEY_HANDLE_INVALID), Err(NONE)));
 }

@@ -276,3 +276,38 @@ fn each_message_of_an_always_authenticate_key_needs_its_login() {
     let (mut out, mut room) = ([0; 64], 64);
     ok!(module, C_Sign, session, at(b"data"), 4, out.as_mut_ptr(), &mut room);
 }
+
+#[test]
+fn messages_of_a_secret_key_end_with_the_login() {
+    if !alone("messages_of_a_secret_key_end_with_the_login") {
+        return;
+    }
+    let (_place, module, session) = scene();
+    let process = Process(module, session);
+    let (class, generic) = (CKO_SECRET_KEY.to_ne_bytes(), CKK_GENERIC_SECRET.to_ne_bytes());
+    let value = [attr(CKA_CLASS, &class), attr(CKA_KEY_TYPE, &generic), attr(CKA_VALUE, &[0x0b; 20])];
+    let mut template = [&value[..], &[attr(CKA_PRIVATE, &[1])]].concat();
+    let mut key = 0;
+    ok!(module, C_CreateObject, session, template.as_mut_ptr(), 4, &mut key);
+    ok!(module, C_MessageSignInit, session, &mut mechanism(CKM_SHA256_HMAC), key);
+    ok!(module, C_MessageVerifyInit, session, &mut mechanism(CKM_SHA256_HMAC), key);
+    // RFC 4231, test case 1.
+    let tag = process.sign(b"Hi There").unwrap();
+    assert_eq!((tag.len(), &tag[..4]), (32, &[0xb0, 0x34, 0x4c, 0x61][..]));
+    assert_eq!((process.sign_begin(), process.sign_next(b"Hi ")), (CKR_OK, CKR_OK));
+    assert_eq!(process.sign_last(b"There"), Ok(tag.clone()));
+    assert_eq!((process.verify(b"Hi There", &tag), process.verify(b"Hi", &tag)), (CKR_OK, CKR_SIGNATURE_INVALID));
+    assert_eq!((process.verify_begin(), process.verify_next(b"Hi ")), (CKR_OK, CKR_OK));
+    assert_eq!(process.verify_last(b"There", &tag), CKR_OK);
+
+    ok!(module, C_Logout, session);
+    assert_eq!(
+        (process.verify(b"Hi There", &tag), process.sign(b"Hi There")),
+        (CKR_OPERATION_NOT_INITIALIZED, Err(CKR_OPERATION_NOT_INITIALIZED))
+    );
+
+    // GMAC has one IV, which is not for many messages.
+    let mut info = CK_MECHANISM_INFO { ulMinKeySize: 0, ulMaxKeySize: 0, flags: 0 };
+    ok!(module, C_GetMechanismInfo, 0, CKM_AES_GMAC, &mut info);
+    assert_eq!(info.flags & (CKF_SIGN | CKF_VERIFY | CKF_MESSAGE_SIGN | CKF_MESSAGE_VERIFY), CKF_SIGN | CKF_VERIFY);
+}

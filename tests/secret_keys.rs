@@ -403,7 +403,8 @@ fn the_value_of_a_key_can_be_digested() {
     let scene = Scene::new("");
     let module = scene.module;
     let desk = Desk { module, session: module.again() };
-    let key = desk.create(CKK_GENERIC_SECRET, b"b");
+    let open: [(CK_ATTRIBUTE_TYPE, &[u8]); 2] = [(CKA_EXTRACTABLE, &[1]), (CKA_SENSITIVE, &[0])];
+    let key = desk.create_with(CKK_GENERIC_SECRET, b"b", &open);
     let digest = |parts: &[&[u8]], key: Option<CK_OBJECT_HANDLE>| {
         ok!(module, C_DigestInit, desk.session, &mut mechanism(CKM_SHA256));
         for (i, part) in parts.iter().enumerate() {
@@ -419,12 +420,17 @@ fn the_value_of_a_key_can_be_digested() {
 
     let (public, private) = module.generate(desk.session, host::Kind::P256, b"ec");
     let sha1 = CKM_SHA_1.to_ne_bytes();
-    let other = desk.create_with(CKK_GENERIC_SECRET, b"b", &[(CKA_ALLOWED_MECHANISMS, &sha1)]);
+    let other = desk.create_with(CKK_GENERIC_SECRET, b"b", &[open[0], open[1], (CKA_ALLOWED_MECHANISMS, &sha1)]);
+    // The digest of a key longer than a block is an equivalent HMAC key.
+    let sensitive = desk.create_with(CKK_GENERIC_SECRET, &[7; 65], &[open[0], (CKA_SENSITIVE, &[1])]);
+    let fixed = desk.create_with(CKK_GENERIC_SECRET, &[7; 65], &[(CKA_EXTRACTABLE, &[0]), open[1]]);
     assert_eq!(call!(module, C_DigestKey, desk.session, key), CKR_OPERATION_NOT_INITIALIZED);
     for (key, rv) in [
         (public, CKR_KEY_INDIGESTIBLE),
         (private, CKR_KEY_INDIGESTIBLE),
         (other, CKR_KEY_INDIGESTIBLE),
+        (sensitive, CKR_KEY_INDIGESTIBLE),
+        (fixed, CKR_KEY_INDIGESTIBLE),
         (0, CKR_KEY_HANDLE_INVALID),
     ] {
         ok!(module, C_DigestInit, desk.session, &mut mechanism(CKM_SHA256));

@@ -111,6 +111,51 @@ fn tamper(path: &Path, sql: &str) {
 }
 
 #[test]
+fn a_store_with_anything_in_it_but_our_tables_is_refused() {
+    for sql in [
+        "CREATE TRIGGER theirs AFTER INSERT ON record BEGIN DELETE FROM record; END",
+        "CREATE VIEW theirs AS SELECT * FROM record",
+        "CREATE INDEX theirs ON record (length(record))",
+        "CREATE TABLE theirs (x)",
+        "ALTER TABLE object ADD COLUMN theirs BLOB AS (zeroblob(1000000))",
+        "ALTER TABLE state RENAME TO states",
+        "DROP TABLE lookup",
+        "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = replace(sql, 'BLOB', 'ANY') WHERE name = 'record'",
+    ] {
+        let (_directory, path) = initialised();
+        store(&path).insert(&pair(0, 0)).unwrap();
+        let theirs = Connection::open(&path).unwrap();
+        theirs.execute_batch(sql).unwrap();
+        all_refused(&*store(&path), Cause::StoreCorrupt);
+        drop(theirs);
+    }
+    // An administrator may have SQLite count what is in it.
+    let (_directory, path) = initialised();
+    store(&path).insert(&pair(0, 0)).unwrap();
+    Connection::open(&path).unwrap().execute_batch("ANALYZE; VACUUM").unwrap();
+    assert_eq!(all(&*store(&path), &Query::default()).len(), 2);
+}
+
+#[test]
+fn a_value_that_is_too_long_for_a_record_is_not_read() {
+    let (_directory, path) = initialised();
+    let store = store(&path);
+    let [first, second] = pair(0, 0);
+    store.insert(&[first.clone(), second.clone()]).unwrap();
+    tamper(&path, "UPDATE record SET record = zeroblob(17 << 20) WHERE seq = (SELECT min(seq) FROM record)");
+    refused(store.get(&first.id), Cause::StoreCorrupt);
+    assert_eq!(store.get(&second.id), Ok(Some(second)));
+
+    // The longest that may be written is read.
+    let mut long = pair(0, 1)[0].clone();
+    long.attributes.insert(0x11, vec![7; (16 << 20) - 2000]);
+    store.insert(std::slice::from_ref(&long)).unwrap();
+    assert_eq!(store.get(&long.id), Ok(Some(long.clone())));
+    long.attributes.insert(0x11, vec![7; 16 << 20]);
+    refused(store.update(&long), Cause::StoreFull);
+}
+
+#[test]
 fn records_that_were_swapped_or_altered_do_not_pass() {
     let (_directory, path) = initialised();
     let store = store(&path);

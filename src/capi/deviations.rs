@@ -37,11 +37,15 @@ pub const DEVIATIONS: &[(&str, &str)] = &[
         "C_FindObjectsInit",
         "Profile and mechanism objects are found only if the template names their class. No search matches the value of a key.",
     ),
+    (
+        "C_DigestKey",
+        "Only for a key that is extractable and not sensitive, `CKR_KEY_INDIGESTIBLE` otherwise: the digest of a long HMAC key is as good as the key.",
+    ),
     ("C_GetOperationState", "SHA-1 and SHA-2 digests can be saved; anything else is `CKR_STATE_UNSAVEABLE`."),
     ("C_GetSessionValidationFlags", "Always 0: nothing here is validated."),
     (
         "C_MessageEncryptInit",
-        "`CKM_AES_GCM` and `CKM_AES_CCM`. The counts behind generated IVs are kept in the process.",
+        "`CKM_AES_GCM` and `CKM_AES_CCM`. `CKG_GENERATE_COUNTER` and `CKG_GENERATE_COUNTER_XOR` are for keys of a session that KMS did not make, whose copies count together; a sealed key answers `CKR_MECHANISM_PARAM_INVALID`.",
     ),
     ("C_GetFunctionStatus", "Always `CKR_FUNCTION_NOT_PARALLEL`, as the specification demands."),
     ("C_CancelFunction", "Always `CKR_FUNCTION_NOT_PARALLEL`, as the specification demands."),

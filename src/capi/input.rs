@@ -42,6 +42,38 @@ pub(super) unsafe fn bytes<'a>(pointer: *const CK_BYTE, len: CK_ULONG) -> Result
 /// The most attributes that a template may have: far more than there are.
 const MOST_ATTRIBUTES: CK_ULONG = 1024;
 
+/// What a call's templates may hold together, with all that lies in them. Arrays may share their memory, so that a
+/// few of them in one another, or one array for many keys, would be copied out to more than any memory has.
+pub(super) struct Budget {
+    attributes: usize,
+    bytes: usize,
+}
+
+impl Default for Budget {
+    /// Twice the largest record of a store, and as many attributes as nobody needs.
+    fn default() -> Self {
+        Self { attributes: 16 << 10, bytes: 32 << 20 }
+    }
+}
+
+impl Budget {
+    fn attributes(&mut self, count: CK_ULONG) -> Result<()> {
+        Self::take(&mut self.attributes, count, "more attributes than a call may have")
+    }
+
+    fn value(&mut self, len: CK_ULONG) -> Result<()> {
+        Self::take(&mut self.bytes, len, "values longer than a call's may be")
+    }
+
+    fn take(left: &mut usize, wanted: CK_ULONG, otherwise: &'static str) -> Result<()> {
+        let wanted = usize::try_from(wanted).ok();
+        *left = wanted
+            .and_then(|wanted| left.checked_sub(wanted))
+            .ok_or_else(|| Cause::AttributeValueInvalid.with(otherwise))?;
+        Ok(())
+    }
+}
+
 /// A template's attributes, as they lie in the caller's memory.
 ///
 /// # Safety
@@ -79,14 +111,28 @@ impl<'a> Deref for Template<'a> {
 /// an attribute array the same is true of each element.
 pub(super) unsafe fn template<'a>(template: *const CK_ATTRIBUTE, count: CK_ULONG) -> Result<Template<'a>> {
     // SAFETY: the caller's promise, passed on.
+    unsafe { template_within(&mut Budget::default(), template, count) }
+}
+
+/// One of several templates of a call, which share a budget. `AttributeValueInvalid` beyond it.
+///
+/// # Safety
+/// As for [`template`].
+pub(super) unsafe fn template_within<'a>(
+    budget: &mut Budget,
+    template: *const CK_ATTRIBUTE,
+    count: CK_ULONG,
+) -> Result<Template<'a>> {
+    // SAFETY: the caller's promise, passed on.
     let attributes = unsafe { attributes(template, count) }?;
+    budget.attributes(count)?;
     let mut read = Template { given: Vec::with_capacity(attributes.len()), _nested: Vec::new() };
     for attribute in attributes {
         // SAFETY: the caller's promise, passed on.
-        let mut value = unsafe { value_of(&attribute) }?;
+        let mut value = unsafe { value_of(&attribute, budget) }?;
         if kind(attribute.type_) == Some(Kind::Template) {
             // SAFETY: as above.
-            let encoding = unsafe { encoded(&attribute, 1) }?;
+            let encoding = unsafe { encoded(&attribute, 1, budget) }?;
             // SAFETY: the bytes lie on the heap, where they stay unchanged until the result is dropped.
             value = unsafe { std::slice::from_raw_parts(encoding.as_ptr(), encoding.len()) };
             read._nested.push(encoding);
@@ -98,22 +144,25 @@ pub(super) unsafe fn template<'a>(template: *const CK_ATTRIBUTE, count: CK_ULONG
 
 /// # Safety
 /// The value is null or good for its length while the result lives.
-unsafe fn value_of<'a>(attribute: &CK_ATTRIBUTE) -> Result<&'a [u8]> {
+unsafe fn value_of<'a>(attribute: &CK_ATTRIBUTE, budget: &mut Budget) -> Result<&'a [u8]> {
     // SAFETY: the caller's promise, passed on.
     let value = unsafe { bytes(attribute.pValue.cast(), attribute.ulValueLen) };
-    value.map_err(|_| Cause::AttributeValueInvalid.with("a value without memory"))
+    let value = value.map_err(|_| Cause::AttributeValueInvalid.with("a value without memory"))?;
+    budget.value(attribute.ulValueLen)?;
+    Ok(value)
 }
 
 /// The value of an attribute that is an array of attributes, as [`nested`] lays it out.
 ///
 /// # Safety
 /// The value is null or good for its length, and in it the same is true of each element.
-unsafe fn encoded(attribute: &CK_ATTRIBUTE, depth: usize) -> Result<Vec<u8>> {
+unsafe fn encoded(attribute: &CK_ATTRIBUTE, depth: usize, budget: &mut Budget) -> Result<Vec<u8>> {
     let len = attribute.ulValueLen as usize;
     let count = len / size_of::<CK_ATTRIBUTE>();
     if depth > nested::DEEPEST || !len.is_multiple_of(size_of::<CK_ATTRIBUTE>()) {
         return Err(Cause::AttributeValueInvalid.with("an array of attributes"));
     }
+    budget.attributes(count as CK_ULONG)?;
     // SAFETY: the value has room for so many attributes.
     let elements = unsafe { attributes(attribute.pValue.cast(), count as CK_ULONG) }
         .map_err(|_| Cause::AttributeValueInvalid.with("an array of attributes without memory"))?;
@@ -122,8 +171,8 @@ unsafe fn encoded(attribute: &CK_ATTRIBUTE, depth: usize) -> Result<Vec<u8>> {
         // SAFETY: the caller's promise, passed on.
         let value = unsafe {
             match kind(element.type_) {
-                Some(Kind::Template) => encoded(&element, depth + 1)?,
-                _ => value_of(&element)?.to_vec(),
+                Some(Kind::Template) => encoded(&element, depth + 1, budget)?,
+                _ => value_of(&element, budget)?.to_vec(),
             }
         };
         values.push((element.type_, value));

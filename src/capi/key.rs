@@ -77,9 +77,11 @@ pub(super) unsafe fn derive(
         if outputs.iter().any(|output| output.is_null()) {
             return Err(Cause::ArgumentsBad.into());
         }
-        let mut templates = vec![Template::parse(&input::template(template, count)?)?];
+        let mut budget = input::Budget::default();
+        let mut templates = vec![Template::parse(&input::template_within(&mut budget, template, count)?)?];
         for (index, key) in additional.iter().enumerate() {
-            let parsed = input::template(key.pTemplate, key.ulAttributeCount).and_then(|given| Template::parse(&given));
+            let parsed = input::template_within(&mut budget, key.pTemplate, key.ulAttributeCount)
+                .and_then(|given| Template::parse(&given));
             // Which template it was is told by its handle.
             let parsed = parsed.inspect_err(|_| outputs[index + 1].write_unaligned(CK_INVALID_HANDLE))?;
             templates.push(parsed);

@@ -85,8 +85,7 @@ impl Derivation {
 
     /// Derives keys of these lengths in bytes: only the functions of SP 800-108 make several at once.
     ///
-    /// Errors: `KeyTypeInconsistent`, `KeySizeRange` for more than the mechanism makes of its input, `DataLenRange` for
-    /// data that is too short, `MechanismParamInvalid`.
+    /// Errors: `KeyTypeInconsistent`, `KeySizeRange` for more than the mechanism makes of its input, `MechanismParamInvalid`.
     pub fn derive(&self, base: &Key, others: &[Secret], lens: &[usize]) -> Result<Vec<Secret>> {
         if let Self::Sp800 { .. } = self {
             return self.sp800(base.secret()?, others, lens);
@@ -209,10 +208,14 @@ fn extracted(key: &SecretKey, bit: usize, len: usize) -> Result<Secret> {
 }
 
 fn encrypted(mode: AesMode, key: &SecretKey, data: &[u8], len: usize) -> Result<Secret> {
+    // The data comes in the mechanism's parameter.
     if len > data.len() {
-        return Err(Cause::DataLenRange.with("too little data for the key"));
+        return Err(Cause::MechanismParamInvalid.with("too little data for the key"));
     }
-    let mut out = Aes::new(mode, Direction::Encrypt)?.run(key, data)?;
+    let mut out = Aes::new(mode, Direction::Encrypt)?.run(key, data).map_err(|error| match error.cause() {
+        Cause::DataLenRange => Cause::MechanismParamInvalid.with("the data is not whole blocks"),
+        _ => error,
+    })?;
     out.truncate(len);
     Ok(out)
 }
@@ -271,8 +274,11 @@ mod tests {
             assert_eq!(cause, Cause::MechanismParamInvalid);
         }
         let short = Derivation::AesEcb(vec![0; 16]);
-        assert_eq!(one(&short, &[1; 16], 17).unwrap_err().cause(), Cause::DataLenRange);
-        assert_eq!(one(&Derivation::AesEcb(vec![0; 15]), &[1; 16], 15).unwrap_err().cause(), Cause::DataLenRange);
+        assert_eq!(one(&short, &[1; 16], 17).unwrap_err().cause(), Cause::MechanismParamInvalid);
+        assert_eq!(
+            one(&Derivation::AesEcb(vec![0; 15]), &[1; 16], 15).unwrap_err().cause(),
+            Cause::MechanismParamInvalid
+        );
     }
 
     /// FIPS 197, appendix C.1.

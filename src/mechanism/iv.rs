@@ -9,12 +9,13 @@ const LEAST_RANDOM_BITS: usize = 56;
 /// How many vectors may be drawn by lot for one key (SP 800-38D, section 8.3).
 const MOST_RANDOM: u64 = 1 << 32;
 
-/// How many vectors have been made for a key, all generator functions together. It never goes back: neither
-/// with a message that fails, nor with the end of a process, session or login.
+/// How many vectors have been made for a key, all generator functions together. It never goes back, as with a
+/// message that fails, and ends with the key in this process: a sealed key lives on, here and elsewhere, so that
+/// its vectors must not begin at a known place, which `CKG_GENERATE_COUNTER` and `CKG_GENERATE_COUNTER_XOR` do.
 #[derive(Default)]
 pub struct IvCount {
     made: u64,
-    /// Where `CKG_GENERATE` begins to count, so that two hosts that use one key do not meet.
+    /// Where `CKG_GENERATE` begins to count: drawn by lot, so that two processes that use one key do not meet.
     start: Option<u128>,
 }
 

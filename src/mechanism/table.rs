@@ -284,7 +284,8 @@ static FAMILIES: &[FamilyRow] = &[
     family(Family::HmacGeneral, &[CKK_GENERIC_SECRET], Needs::MacLength, SIGNS, MAC),
     family(Family::AesCmac, &[CKK_AES], Needs::Nothing, SIGNS, AES),
     family(Family::AesCmacGeneral, &[CKK_AES], Needs::MacLength, SIGNS, AES),
-    family(Family::AesGmac, &[CKK_AES], Needs::Gcm, SIGNS, AES),
+    // With one IV for many messages it would give its hash key away.
+    family(Family::AesGmac, &[CKK_AES], Needs::Gcm, CKF_SIGN | CKF_VERIFY, AES),
     family(
         Family::Ecdh,
         &[CKK_EC, CKK_EC_MONTGOMERY],

@@ -61,7 +61,7 @@ impl Arrival {
     }
 
     /// The length in bytes that the template asks for.
-    pub fn len(&self) -> Option<usize> {
+    pub fn value_len(&self) -> Option<usize> {
         self.attributes.number(CKA_VALUE_LEN).and_then(|len| usize::try_from(len).ok())
     }
 
@@ -181,10 +181,10 @@ mod tests {
     #[test]
     fn a_secret_key_is_generic_and_as_long_as_it_comes_unless_the_template_says_otherwise() {
         let generic = Arrival::secret(Template::default(), false).unwrap();
-        assert_eq!((generic.attributes().number(CKA_KEY_TYPE), generic.len()), (Some(CKK_GENERIC_SECRET), None));
+        assert_eq!((generic.attributes().number(CKA_KEY_TYPE), generic.value_len()), (Some(CKK_GENERIC_SECRET), None));
         let (aes, len) = (CKK_AES.to_ne_bytes(), 16_u64.to_ne_bytes());
         let arrival = Arrival::secret(template(&[(CKA_KEY_TYPE, &aes), (CKA_VALUE_LEN, &len)]), false).unwrap();
-        assert_eq!(arrival.len(), Some(16));
+        assert_eq!(arrival.value_len(), Some(16));
         let past = Past::Derived { always_sensitive: true, never_extractable: true };
         let key = arrival.secret_arrived(&Secret::zeroed(16), past).unwrap();
         assert!(key.is(CKA_ALWAYS_SENSITIVE) && key.is(CKA_NEVER_EXTRACTABLE) && !key.is(CKA_LOCAL));

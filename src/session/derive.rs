@@ -162,7 +162,7 @@ impl Session {
             Some(CKO_PRIVATE_KEY) => Base::Private(sources.base.public_key()?.kind()),
             _ => Base::Secret(Sources::len(base)),
         };
-        let len = match (arrival.len(), derivation.natural_len(shape, &sources.other_lens())) {
+        let len = match (arrival.value_len(), derivation.natural_len(shape, &sources.other_lens())) {
             (Some(said), _) => said,
             (None, Some(natural)) => natural,
             (None, None) => return Err(Cause::TemplateIncomplete.with("CKA_VALUE_LEN")),

@@ -35,7 +35,10 @@ impl Digesting {
     /// Goes on from such a state.
     pub(super) fn restore(hash: Hash, state: &[u8]) -> Option<Self> {
         let mechanism = MECHANISMS.iter().find(|row| row.family == Family::Digest && row.hash == Some(hash))?;
-        Some(Self { mechanism, hash, digester: Some(Digester::restore(hash, state)?), has_key: false })
+        let digester = Digester::restore(hash, state)?;
+        // Where nothing was digested yet, data may still come in one part.
+        let is_new = Digester::new(hash).save().is_some_and(|new| new.expose() == state);
+        Some(Self { mechanism, hash, digester: (!is_new).then_some(digester), has_key: false })
     }
 }
 
@@ -68,9 +71,11 @@ impl Session {
         })
     }
 
-    /// `C_DigestKey`: the next part is the value of a secret key. `KeyIndigestible` for other keys, and for one whose
-    /// `CKA_ALLOWED_MECHANISMS` do not name the digest.
+    /// `C_DigestKey`: the next part is the value of a secret key. `KeyIndigestible` for other keys, for one whose
+    /// `CKA_ALLOWED_MECHANISMS` do not name the digest, and for one that may not be revealed: HMAC takes the digest
+    /// of a long key in its place, and the digest of a short one can be guessed from.
     pub fn digest_key(&self, key: CK_OBJECT_HANDLE) -> Result<()> {
+        let login = self.slot.login_epoch();
         self.digesting.advance(
             |_| Ok(None),
             |digesting| {
@@ -80,6 +85,9 @@ impl Session {
                     Some(CKO_SECRET_KEY) => {}
                     Some(CKO_PUBLIC_KEY | CKO_PRIVATE_KEY) => return Err(Cause::KeyIndigestible.into()),
                     _ => return Err(Cause::KeyHandleInvalid.with("the object is no key")),
+                }
+                if attributes.is(CKA_SENSITIVE) || !attributes.is(CKA_EXTRACTABLE) {
+                    return Err(Cause::KeyIndigestible.with("CKA_SENSITIVE, or not CKA_EXTRACTABLE"));
                 }
                 if let Some(allowed) = attributes.get(&CKA_ALLOWED_MECHANISMS)
                     && !attribute::ulongs(allowed).any(|id| id == digesting.mechanism.id)
@@ -93,7 +101,9 @@ impl Session {
                     Ok(())
                 })
             },
-        )
+        )?;
+        self.end_with_login(&self.digesting, login);
+        Ok(())
     }
 
     /// `C_DigestFinal`.

@@ -2,7 +2,8 @@
 
 use crate::crypto::{Key, PublicKey};
 use crate::error::{Cause, Result};
-use crate::host::lock::{read, write};
+use crate::host::lock::{lock, read, write};
+use crate::mechanism::{IvCount, MessageParams};
 use crate::object::{Look, create, policy};
 use crate::store::{ObjectId, ObjectRecord};
 use crate::token::Made;
@@ -10,7 +11,7 @@ use cryptoki_sys::*;
 use once_cell::sync::OnceCell;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 /// An object as it was read, and what was computed from it since.
@@ -20,12 +21,39 @@ pub struct Object {
     held: Option<Arc<Key>>,
     public_key: OnceCell<PublicKey>,
     seal_tag: OnceCell<policy::SealTag>,
+    /// The same for all copies of a key that is held.
+    ivs: Arc<Mutex<IvCount>>,
 }
 
 impl Object {
-    fn new(made: impl Into<Made>) -> Arc<Self> {
-        let Made { record, held } = made.into();
-        Arc::new(Self { record, held, public_key: OnceCell::new(), seal_tag: OnceCell::new() })
+    pub(super) fn new(made: impl Into<Made>) -> Arc<Self> {
+        Self::with(made.into(), Arc::default())
+    }
+
+    fn with(made: Made, ivs: Arc<Mutex<IvCount>>) -> Arc<Self> {
+        let Made { record, held } = made;
+        Arc::new(Self { record, held, public_key: OnceCell::new(), seal_tag: OnceCell::new(), ivs })
+    }
+
+    /// The object as it was changed.
+    fn changed(&self, record: ObjectRecord) -> Arc<Self> {
+        Self::with(Made { record, held: self.held.clone() }, Arc::clone(&self.ivs))
+    }
+
+    /// A copy of the object: what generates IVs for the one counts for the other.
+    pub(super) fn copied(&self, copy: Made) -> Arc<Self> {
+        Self::with(copy, Arc::clone(&self.ivs))
+    }
+
+    /// Makes an initialisation vector for a message to be encrypted with this key. All sessions count together.
+    ///
+    /// `MechanismParamInvalid` for a counter of a sealed key, besides [`IvCount::generate`].
+    pub(super) fn generate_iv(&self, params: &mut MessageParams) -> Result<()> {
+        if self.held.is_none() && matches!(params.generator, CKG_GENERATE_COUNTER | CKG_GENERATE_COUNTER_XOR) {
+            let why = "CKG_GENERATE_COUNTER for a sealed key, which other processes, hosts and copies count for, too";
+            return Err(Cause::MechanismParamInvalid.with(why));
+        }
+        lock(&self.ivs).generate(params.generator, &mut params.iv, params.fixed_bits)
     }
 
     /// The key of a session object that is not sealed.
@@ -61,7 +89,7 @@ impl Object {
 
 /// How long an object of the token may be used as it was read, before it is looked at again. Another
 /// process's change is noticed after this time; its own are at once.
-const FRESH: Duration = Duration::from_secs(1);
+pub(super) const FRESH: Duration = Duration::from_secs(1);
 
 /// The last object handle: never used again in this process, nor in its children, whatever is
 /// initialised and finalised.
@@ -149,11 +177,10 @@ impl Handles {
     /// unless it is on the token.
     pub(super) fn of_new(
         &self,
-        made: impl Into<Made>,
+        object: Arc<Object>,
         session: CK_SESSION_HANDLE,
         epoch: HandleEpoch,
     ) -> CK_OBJECT_HANDLE {
-        let object = Object::new(made);
         let session = (!object.record.attributes.is(CKA_TOKEN)).then_some(session);
         let (id, read) = (object.record.id, RwLock::new(Some((Instant::now(), object))));
         self.handle(Known { id, epoch, session, read })
@@ -190,17 +217,18 @@ impl Handles {
         handle
     }
 
-    /// The object under a handle, as it is now up to [`FRESH`]; `ObjectHandleInvalid` if there is none
+    /// The object under a handle, as it was at most `oldest` ago; `ObjectHandleInvalid` if there is none
     /// or it may not be seen. `get` reads an object of the token.
     pub(super) fn object(
         &self,
         handle: CK_OBJECT_HANDLE,
         sees_private: bool,
+        oldest: Duration,
         get: impl FnOnce(&ObjectId) -> Result<Option<ObjectRecord>>,
     ) -> Result<Arc<Object>> {
         let known = self.read().by_handle.get(&handle).cloned().ok_or(Cause::ObjectHandleInvalid)?;
         let object = match known.seen() {
-            Some((at, object)) if known.session.is_some() || at.elapsed() < FRESH => object,
+            Some((at, object)) if known.session.is_some() || at.elapsed() < oldest => object,
             seen => {
                 let Some(record) = get(&known.id)? else {
                     self.forget(handle);
@@ -208,7 +236,8 @@ impl Handles {
                 };
                 let object = match seen {
                     Some((_, object)) if object.record == record => object,
-                    _ => Object::new(record),
+                    Some((_, object)) => object.changed(record),
+                    None => Object::new(record),
                 };
                 known.keep(Arc::clone(&object));
                 object
@@ -229,9 +258,17 @@ impl Handles {
         if present.is_some_and(|object| object.record.version >= record.version) {
             return false;
         }
-        let held = present.and_then(|object| object.held.clone());
-        *seen = Some((Instant::now(), Object::new(Made { record, held })));
+        let changed = match present {
+            Some(object) => object.changed(record),
+            None => Object::new(record),
+        };
+        *seen = Some((Instant::now(), changed));
         true
+    }
+
+    /// Whether there is a handle of this object.
+    pub(super) fn knows(&self, id: ObjectId) -> bool {
+        self.read().by_id.contains_key(&id)
     }
 
     /// Ends a handle.
@@ -302,11 +339,11 @@ mod tests {
     }
 
     fn of_new(handles: &Handles, record: ObjectRecord, session: CK_SESSION_HANDLE) -> CK_OBJECT_HANDLE {
-        handles.of_new(record, session, handles.epoch())
+        handles.of_new(Object::new(record), session, handles.epoch())
     }
 
     fn is_there(handles: &Handles, handle: CK_OBJECT_HANDLE) -> bool {
-        handles.object(handle, true, |_| Ok(None)).is_ok()
+        handles.object(handle, true, FRESH, |_| Ok(None)).is_ok()
     }
 
     #[test]

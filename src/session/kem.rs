@@ -32,7 +32,7 @@ impl Session {
         if let Some(early) = Outcome::before(encapsulation.ciphertext_len(), room) {
             return Ok((early, None));
         }
-        let len = arrival.len().or_else(|| encapsulation.natural_len());
+        let len = arrival.value_len().or_else(|| encapsulation.natural_len());
         let len = len.ok_or_else(|| Cause::TemplateIncomplete.with("CKA_VALUE_LEN"))?;
         arrival.check_unsaid_length(len)?;
         let epoch = self.slot.handles.epoch();
@@ -55,7 +55,7 @@ impl Session {
         let (request, object) = self.request(mechanism, given, key, &DEMAND)?;
         let encapsulation = Encapsulation::new(&request, object.public_key()?.kind())?;
         let arrival = self.encapsulated(template, &object.record.attributes, CKA_DECAPSULATE_TEMPLATE)?;
-        let len = arrival.len();
+        let len = arrival.value_len();
         if let Some(natural) = encapsulation.natural_len().filter(|_| len.is_none()) {
             arrival.check_unsaid_length(natural)?;
         }

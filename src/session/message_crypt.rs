@@ -5,7 +5,7 @@ use super::operation::{Outcome, Room, Slot as Operation};
 use super::sign::Demand;
 use super::slot::Slot;
 use super::table::Session;
-use super::use_of_key::{Keyed, UseOfKey};
+use super::use_of_key::{Keyed, Messages, Permit, UseOfKey};
 use crate::crypto::{Aes, AesStream, Direction, Secret};
 use crate::error::{Cause, Result};
 use crate::mechanism::{Mechanism, MessageParams};
@@ -17,6 +17,7 @@ use std::sync::Arc;
 pub(super) struct MessageCrypting {
     mechanism: &'static Mechanism,
     direction: Direction,
+    permit: Permit,
     object: Arc<Object>,
     key: UseOfKey,
     /// What `CKG_GENERATE_COUNTER_XOR` counts on, which must not change.
@@ -54,6 +55,17 @@ impl MessageOutcome {
     }
 }
 
+impl Messages for MessageCrypting {
+    fn permit(&self) -> Permit {
+        self.permit
+    }
+
+    fn renew(&mut self, object: Arc<Object>) {
+        self.key.renew(Arc::clone(&object));
+        self.object = object;
+    }
+}
+
 impl MessageCrypting {
     /// No message is begun while another is under way.
     fn check_between_messages(&self) -> Result<()> {
@@ -61,7 +73,7 @@ impl MessageCrypting {
     }
 
     /// Completes the parameters of an encryption; the vector, if one was made.
-    fn complete(&mut self, slot: &Slot, params: &mut MessageParams) -> Result<Option<Vec<u8>>> {
+    fn complete(&mut self, params: &mut MessageParams) -> Result<Option<Vec<u8>>> {
         if self.direction == Direction::Decrypt || params.generator == CKG_NO_GENERATE {
             return Ok(None);
         }
@@ -70,7 +82,7 @@ impl MessageCrypting {
         {
             return Err(Cause::MechanismParamInvalid.with("the IV under the counter has changed"));
         }
-        slot.generate_iv(self.object.record.id, params)?;
+        self.object.generate_iv(params)?;
         Ok(Some(params.iv.clone()))
     }
 
@@ -123,10 +135,11 @@ impl Session {
         };
         let demand = Demand { flag, classes: &[CKO_SECRET_KEY], permission };
         self.message_crypting(direction).check_free()?;
+        let permit = Permit { key, mechanism, demand };
         let (mechanism, object) = self.permitted(mechanism, key, &demand)?;
         parameter?;
         let key = UseOfKey::new(&self.slot, Arc::clone(&object), mechanism)?;
-        let crypting = MessageCrypting { mechanism, direction, object, key, xor_base: None, message: None };
+        let crypting = MessageCrypting { mechanism, direction, permit, object, key, xor_base: None, message: None };
         self.message_crypting(direction).start(crypting)
     }
 
@@ -138,7 +151,7 @@ impl Session {
         data: Result<&[u8]>,
         room: Room,
     ) -> Result<MessageOutcome> {
-        self.message_encryption.within(|crypting| {
+        self.within_new(&self.message_encryption, |crypting| {
             crypting.check_between_messages()?;
             let (mut params, aad, data) = (params?, aad?, data?);
             params.cipher(crypting.mechanism, Direction::Encrypt, aad)?;
@@ -147,7 +160,7 @@ impl Session {
                 return Ok(MessageOutcome::early(early));
             }
             let tag_len = params.tag_len()?;
-            let iv = crypting.complete(&self.slot, &mut params)?;
+            let iv = crypting.complete(&mut params)?;
             let cipher = params.cipher(crypting.mechanism, Direction::Encrypt, aad)?;
             let output = crypting.start(&self.slot, &cipher)?.run(data)?;
             let (output, tag) = split_tag(output, tag_len);
@@ -164,7 +177,7 @@ impl Session {
         data: Result<&[u8]>,
         room: Room,
     ) -> Result<Outcome> {
-        self.message_decryption.within(|crypting| {
+        self.within_new(&self.message_decryption, |crypting| {
             crypting.check_between_messages()?;
             let (params, tag, aad, data) = (params?, tag?, aad?, data?);
             let cipher = params.cipher(crypting.mechanism, Direction::Decrypt, aad)?;
@@ -183,12 +196,12 @@ impl Session {
         params: Result<MessageParams>,
         aad: Result<&[u8]>,
     ) -> Result<Option<Vec<u8>>> {
-        self.message_crypting(direction).within(|crypting| {
+        self.within_new(self.message_crypting(direction), |crypting| {
             crypting.check_between_messages()?;
             let (mut params, aad) = (params?, aad?);
             params.cipher(crypting.mechanism, direction, aad)?;
             let tag_len = params.tag_len()?;
-            let iv = crypting.complete(&self.slot, &mut params)?;
+            let iv = crypting.complete(&mut params)?;
             let cipher = params.cipher(crypting.mechanism, direction, aad)?;
             let stream = crypting.start(&self.slot, &cipher)?;
             crypting.message = Some(Message { stream, tag_len, waiting: 0 });
@@ -209,7 +222,7 @@ impl Session {
         room: Room,
         last: bool,
     ) -> Result<MessageOutcome> {
-        self.message_encryption.within(|crypting| {
+        self.within(&self.message_encryption, |crypting| {
             // Taken out, so that an error ends it.
             let mut message = crypting.message.take().ok_or(Cause::OperationNotInitialized)?;
             crypting.key.check_login(&self.slot)?;
@@ -240,7 +253,7 @@ impl Session {
         part: Result<&[u8]>,
         room: Room,
     ) -> Result<Outcome> {
-        self.message_decryption.within(|crypting| {
+        self.within(&self.message_decryption, |crypting| {
             // Taken out, so that an error ends it.
             let mut message = crypting.message.take().ok_or(Cause::OperationNotInitialized)?;
             crypting.key.check_login(&self.slot)?;
@@ -267,7 +280,7 @@ impl Session {
 
     /// `C_MessageEncryptFinal` and `C_MessageDecryptFinal`. `OperationActive` while a message is under way.
     pub fn message_crypt_final(&self, direction: Direction) -> Result<()> {
-        self.message_crypting(direction).within(|crypting| crypting.check_between_messages())?;
+        self.within(self.message_crypting(direction), |crypting| crypting.check_between_messages())?;
         self.message_crypting(direction).take().map(drop)
     }
 }

@@ -1,9 +1,9 @@
 //! Verifying the signatures of many messages with one key.
 
 use super::handles::Object;
-use super::slot::Slot;
 use super::table::Session;
-use super::verify::Verifying;
+use super::use_of_key::{Keyed, Messages, Permit, UseOfKey};
+use super::verify::{Verifying, verification};
 use crate::error::{Cause, Result};
 use crate::mechanism::{Given, Request};
 use cryptoki_sys::*;
@@ -12,9 +12,31 @@ use std::sync::Arc;
 /// A message-based verification process. It outlives each of its messages, whatever becomes of them.
 pub(super) struct MessageVerifying {
     request: Request,
-    key: Arc<Object>,
+    permit: Permit,
+    object: Arc<Object>,
+    /// One for all messages, so that none is verified in a later login; `None` for a public key.
+    key: Option<UseOfKey>,
     /// The message in parts that is under way.
     message: Option<Verifying>,
+}
+
+impl Keyed for MessageVerifying {
+    fn key(&mut self) -> Option<&mut UseOfKey> {
+        self.key.as_mut()
+    }
+}
+
+impl Messages for MessageVerifying {
+    fn permit(&self) -> Permit {
+        self.permit
+    }
+
+    fn renew(&mut self, object: Arc<Object>) {
+        if let Some(key) = &mut self.key {
+            key.renew(Arc::clone(&object));
+        }
+        self.object = object;
+    }
 }
 
 impl MessageVerifying {
@@ -23,8 +45,8 @@ impl MessageVerifying {
         if self.message.is_some() { Err(Cause::OperationActive.into()) } else { Ok(()) }
     }
 
-    fn begin(&self, slot: &Slot) -> Result<Verifying> {
-        Verifying::new(slot, &self.request, &self.key)
+    fn begin(&self) -> Result<Verifying> {
+        Verifying::with(&self.request, &self.object, self.key.clone())
     }
 }
 
@@ -37,27 +59,29 @@ impl Session {
         key: CK_OBJECT_HANDLE,
     ) -> Result<()> {
         self.message_verifying.check_free()?;
-        let (request, key) = self.verification(mechanism, given, key, CKF_MESSAGE_VERIFY)?;
-        let verifying = MessageVerifying { request, key, message: None };
-        verifying.begin(&self.slot)?;
+        let permit = Permit { key, mechanism, demand: verification(CKF_MESSAGE_VERIFY) };
+        let (request, object) = self.verification(mechanism, given, key, CKF_MESSAGE_VERIFY)?;
+        let key = Verifying::use_of_key(&self.slot, &request, &object)?;
+        let verifying = MessageVerifying { request, permit, object, key, message: None };
+        verifying.begin()?;
         self.message_verifying.start(verifying)
     }
 
     /// `C_VerifyMessage`.
     pub fn verify_message(&self, parameter: Result<()>, data: Result<&[u8]>, signature: Result<&[u8]>) -> Result<()> {
-        self.message_verifying.within(|verifying| {
+        self.within_new(&self.message_verifying, |verifying| {
             verifying.check_between_messages()?;
             parameter?;
-            verifying.begin(&self.slot)?.verify(&self.slot, data?, signature?)
+            verifying.begin()?.verify(&self.slot, data?, signature?)
         })
     }
 
     /// `C_VerifyMessageBegin`.
     pub fn verify_message_begin(&self, parameter: Result<()>) -> Result<()> {
-        self.message_verifying.within(|verifying| {
+        self.within_new(&self.message_verifying, |verifying| {
             verifying.check_between_messages()?;
             parameter?;
-            verifying.message = Some(verifying.begin(&self.slot)?);
+            verifying.message = Some(verifying.begin()?);
             Ok(())
         })
     }
@@ -69,7 +93,7 @@ impl Session {
         part: Result<&[u8]>,
         signature: Option<Result<&[u8]>>,
     ) -> Result<()> {
-        self.message_verifying.within(|verifying| {
+        self.within(&self.message_verifying, |verifying| {
             // Taken out, so that an error ends it.
             let mut message = verifying.message.take().ok_or(Cause::OperationNotInitialized)?;
             parameter?;
@@ -86,7 +110,7 @@ impl Session {
 
     /// `C_MessageVerifyFinal`. `OperationActive` while a message is under way.
     pub fn message_verify_final(&self) -> Result<()> {
-        self.message_verifying.within(|verifying| verifying.check_between_messages())?;
+        self.within(&self.message_verifying, |verifying| verifying.check_between_messages())?;
         self.message_verifying.take().map(drop)
     }
 }

@@ -88,12 +88,20 @@ impl Session {
 
     /// `C_CopyObject`.
     pub fn copy_object(&self, handle: CK_OBJECT_HANDLE, given: &[Given<'_>]) -> Result<CK_OBJECT_HANDLE> {
-        let object = self.object(handle, Cause::ObjectHandleInvalid)?;
-        let attributes = object::copied(&object.record.attributes, &Template::parse(given)?, self.is_officer())?;
-        self.check_writable(attributes.is(CKA_TOKEN), attributes.is(CKA_PRIVATE))?;
-        let epoch = self.slot.handles.epoch();
-        let copy = self.slot.token.copy(&object.record, object.held(), attributes)?;
-        self.handle_of(copy, epoch)
+        let template = Template::parse(given)?;
+        for _ in 0..CHANGES {
+            let object = self.object_now(handle)?;
+            let attributes = object::copied(&object.record.attributes, &template, self.is_officer())?;
+            self.check_writable(attributes.is(CKA_TOKEN), attributes.is(CKA_PRIVATE))?;
+            let epoch = self.slot.handles.epoch();
+            let copy = self.slot.token.copy(&object.record, object.held(), attributes)?;
+            // A copy of what the object no longer is could do what was just forbidden.
+            if self.object_now(handle).is_ok_and(|now| now.record.version == object.record.version) {
+                return self.handle_of_object(object.copied(copy), epoch);
+            }
+            self.slot.token.discard(&copy)?;
+        }
+        Err(Cause::StoreConflict.into())
     }
 
     /// `C_GetAttributeValue`: an answer for each attribute, and no answer stops the others.
@@ -106,11 +114,17 @@ impl Session {
         wanted: impl IntoIterator<Item = (CK_ATTRIBUTE_TYPE, Room)>,
     ) -> Result<Vec<Result<Answer>>> {
         let object = self.object(handle, Cause::ObjectHandleInvalid)?;
-        let parts = OnceCell::new();
-        let answer = |(attribute, room)| match object::read(&object.record.attributes, attribute)? {
-            Reading::Open(answer) => Ok(answer),
-            Reading::Secret => self.secret_part(&object, attribute, room, &parts),
-            Reading::Sealed => self.slot.token.about_seal(&object.record, attribute).map(Answer::Bytes),
+        let (now, parts) = (OnceCell::new(), OnceCell::new());
+        let answer = |(attribute, room)| {
+            if let Reading::Open(answer) = object::read(&object.record.attributes, attribute)? {
+                return Ok(answer);
+            }
+            let object = now.get_or_try_init(|| self.object_now(handle))?;
+            match object::read(&object.record.attributes, attribute)? {
+                Reading::Open(answer) => Ok(answer),
+                Reading::Secret => self.secret_part(object, attribute, room, &parts),
+                Reading::Sealed => self.slot.token.about_seal(&object.record, attribute).map(Answer::Bytes),
+            }
         };
         Ok(wanted.into_iter().map(answer).collect())
     }
@@ -140,7 +154,7 @@ impl Session {
 
     /// `C_SetAttributeValue`.
     pub fn set_attributes(&self, handle: CK_OBJECT_HANDLE, given: &[Given<'_>]) -> Result<()> {
-        let object = self.object(handle, Cause::ObjectHandleInvalid)?;
+        let object = self.object_now(handle)?;
         let template = Template::parse(given)?;
         let attributes = &object.record.attributes;
         self.check_writable(attributes.is(CKA_TOKEN), attributes.is(CKA_PRIVATE))?;
@@ -168,11 +182,13 @@ impl Session {
 
     /// `C_DestroyObject`.
     pub fn destroy_object(&self, handle: CK_OBJECT_HANDLE) -> Result<()> {
-        let object = self.object(handle, Cause::ObjectHandleInvalid)?;
+        let object = self.object_now(handle)?;
         let attributes = &object.record.attributes;
         self.check_writable(attributes.is(CKA_TOKEN), attributes.is(CKA_PRIVATE))?;
         self.slot.token.destroy(&object.record)?;
         self.slot.handles.forget(handle);
+        // Once more: an operation may have opened it before its handle was gone.
+        self.slot.token.forget_key(object.record.id);
         Ok(())
     }
 

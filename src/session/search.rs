@@ -1,5 +1,6 @@
 //! Searches: a page of handles at a time.
 
+use super::handles::{FRESH, Object};
 use super::operation::AnySlot;
 use super::table::Session;
 use crate::error::{Cause, Result};
@@ -7,6 +8,8 @@ use crate::object::{Template, builtin, template::Given};
 use crate::store::{Cursor, Query, Visibility};
 use cryptoki_sys::*;
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// A search under way.
 pub(super) struct Search {
@@ -71,13 +74,21 @@ impl Session {
     }
 
     /// The object under a handle, if this session may see it; `invalid` where there is none.
-    pub(super) fn object(&self, handle: CK_OBJECT_HANDLE, invalid: Cause) -> Result<std::sync::Arc<super::Object>> {
-        let sees_private = self.slot.sees_private()?;
-        self.slot.handles.object(handle, sees_private, |id| self.slot.token.get(id)).map_err(|error| {
-            match error.cause() {
-                Cause::ObjectHandleInvalid => invalid.into(),
-                _ => error,
-            }
+    pub(super) fn object(&self, handle: CK_OBJECT_HANDLE, invalid: Cause) -> Result<Arc<Object>> {
+        self.object_of(handle, FRESH).map_err(|error| match error.cause() {
+            Cause::ObjectHandleInvalid => invalid.into(),
+            _ => error,
         })
+    }
+
+    /// The object under a handle as the store has it now, for what would outlast a change that another process
+    /// made: a copy, a change, a value that is told. `ObjectHandleInvalid` where there is none.
+    pub(super) fn object_now(&self, handle: CK_OBJECT_HANDLE) -> Result<Arc<Object>> {
+        self.object_of(handle, Duration::ZERO)
+    }
+
+    fn object_of(&self, handle: CK_OBJECT_HANDLE, oldest: Duration) -> Result<Arc<Object>> {
+        let sees_private = self.slot.sees_private()?;
+        self.slot.handles.object(handle, sees_private, oldest, |id| self.slot.token.get(id))
     }
 }

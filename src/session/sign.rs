@@ -3,8 +3,10 @@
 use super::handles::Object;
 use super::mac::Authentication;
 use super::operation::{Kind, Outcome, Room};
+use super::slot::Slot;
 use super::table::Session;
 use super::use_of_key::{Keyed, UseOfKey};
+use crate::crypto::Secret;
 use crate::error::{Cause, Result};
 use crate::mechanism::{Given, Mechanism, Request, Signature, find};
 use crate::object::{Look, attribute};
@@ -23,14 +25,22 @@ impl Keyed for Signing {
     }
 }
 
-enum Work {
+/// One signature or MAC that is being made.
+pub(super) enum Work {
     Signature(Signature),
     Mac(Authentication),
 }
 
 impl Work {
+    pub(super) fn new(request: &Request, object: &Object) -> Result<Self> {
+        Ok(match object.is_secret_key() {
+            true => Self::Mac(Authentication::new(request)?),
+            false => Self::Signature(Signature::new(request, object.public_key()?.kind())?),
+        })
+    }
+
     /// The length of the signature in bytes.
-    fn output_len(&self) -> usize {
+    pub(super) fn output_len(&self) -> usize {
         match self {
             Self::Signature(signature) => signature.output_len(),
             Self::Mac(mac) => mac.len(),
@@ -45,9 +55,37 @@ impl Work {
         };
         if updated { Err(Cause::OperationActive.into()) } else { Ok(self.output_len()) }
     }
+
+    /// Takes in the next part. With a secret key the first part asks for the key.
+    pub(super) fn update(&mut self, key: &UseOfKey, slot: &Slot, part: &[u8]) -> Result<()> {
+        match self {
+            Self::Signature(signature) => signature.update(part),
+            Self::Mac(mac) => mac.update(key, slot, part),
+        }
+    }
+
+    /// Checks data that comes in one part, before the key is asked for.
+    pub(super) fn check(&self, data: &[u8]) -> Result<()> {
+        match self {
+            Self::Signature(signature) => signature.check(data),
+            Self::Mac(_) => Ok(()),
+        }
+    }
+
+    /// Signs `data`, which comes in one part, or what came in by updates.
+    pub(super) fn sign(self, key: &UseOfKey, slot: &Slot, data: Option<&[u8]>) -> Result<Secret> {
+        match self {
+            Self::Mac(mac) => mac.sign(key, slot, data),
+            Self::Signature(signature) => key.run(slot, |key| match data {
+                Some(data) => signature.sign(key.private()?, data),
+                None => signature.sign_updated(key.private()?),
+            }),
+        }
+    }
 }
 
 /// What an operation demands of its key.
+#[derive(Clone, Copy)]
 pub(super) struct Demand {
     /// The flag of the operation in `CK_MECHANISM_INFO`.
     pub(super) flag: CK_FLAGS,
@@ -115,10 +153,7 @@ impl Session {
             Demand { flag: CKF_SIGN, classes: &[CKO_PRIVATE_KEY, CKO_SECRET_KEY], permission: CKA_SIGN };
         self.signing.check_free()?;
         let (request, object) = self.request(mechanism, given, key, &DEMAND)?;
-        let work = match object.is_secret_key() {
-            true => Work::Mac(Authentication::new(&request)?),
-            false => Work::Signature(Signature::new(&request, object.public_key()?.kind())?),
-        };
+        let work = Work::new(&request, &object)?;
         self.signing.start(Signing { work, key: UseOfKey::new(&self.slot, object, request.mechanism)? })
     }
 
@@ -128,12 +163,9 @@ impl Session {
         self.signing.finish(
             room,
             |signing| signing.work.one_part(),
-            |Signing { work, key }| match work {
-                Work::Signature(signature) => {
-                    signature.check(data)?;
-                    key.run(&self.slot, |key| signature.sign(key.private()?, data))
-                }
-                Work::Mac(mac) => mac.sign(&key, &self.slot, Some(data)),
+            |Signing { work, key }| {
+                work.check(data)?;
+                work.sign(&key, &self.slot, Some(data))
             },
         )
     }
@@ -141,13 +173,7 @@ impl Session {
     /// `C_SignUpdate`. With a secret key the first part asks for the key.
     pub fn sign_update(&self, part: Result<&[u8]>) -> Result<()> {
         let login = self.slot.login_epoch();
-        self.signing.advance(
-            |_| Ok(None),
-            |Signing { work, key }| match work {
-                Work::Signature(signature) => signature.update(part?),
-                Work::Mac(mac) => mac.update(key, &self.slot, part?),
-            },
-        )?;
+        self.signing.advance(|_| Ok(None), |Signing { work, key }| work.update(key, &self.slot, part?))?;
         self.end_with_login(&self.signing, login);
         Ok(())
     }
@@ -157,10 +183,7 @@ impl Session {
         self.signing.finish(
             room,
             |signing| Ok(signing.work.output_len()),
-            |Signing { work, key }| match work {
-                Work::Signature(signature) => key.run(&self.slot, |key| signature.sign_updated(key.private()?)),
-                Work::Mac(mac) => mac.sign(&key, &self.slot, None),
-            },
+            |Signing { work, key }| work.sign(&key, &self.slot, None),
         )
     }
 }

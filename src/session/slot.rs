@@ -4,11 +4,8 @@ use super::handles::Handles;
 use super::lock;
 use crate::config::{KmsBackend, LoginMode};
 use crate::error::{Cause, Result};
-use crate::mechanism::{IvCount, MessageParams};
-use crate::store::ObjectId;
 use crate::token::{Token, User};
 use cryptoki_sys::*;
-use std::collections::HashMap;
 use std::sync::Mutex;
 
 /// A slot. Its token is always present.
@@ -19,7 +16,6 @@ pub struct Slot {
     pub token: Token,
     pub(super) logged_in: Mutex<Login>,
     pub(super) handles: Handles,
-    ivs: Mutex<HashMap<ObjectId, IvCount>>,
 }
 
 /// The state that all sessions of an application with a token share.
@@ -68,7 +64,7 @@ const MODEL_EMBEDDED: &str = "EMBEDDED TRY-OUT";
 impl Slot {
     /// A slot with its token; touches neither store nor network.
     pub fn new(id: CK_SLOT_ID, token: Token) -> Self {
-        Self { id, token, logged_in: Mutex::default(), handles: Handles::default(), ivs: Mutex::default() }
+        Self { id, token, logged_in: Mutex::default(), handles: Handles::default() }
     }
 
     /// What `C_GetTokenInfo` answers.
@@ -126,13 +122,6 @@ impl Slot {
         self.token.initialise(so_pin, label)?;
         self.handles.forget_all();
         Ok(())
-    }
-
-    /// Makes an initialisation vector for a message to be encrypted with a key. All sessions count together, and
-    /// from one login to the next.
-    pub(super) fn generate_iv(&self, key: ObjectId, params: &mut MessageParams) -> Result<()> {
-        let mut ivs = lock(&self.ivs);
-        ivs.entry(key).or_default().generate(params.generator, &mut params.iv, params.fixed_bits)
     }
 
     /// The login that is, as operations remember it.

@@ -2,7 +2,7 @@
 
 use super::cipher::Ciphering;
 use super::digest::Digesting;
-use super::handles::HandleEpoch;
+use super::handles::{HandleEpoch, Object};
 use super::message_crypt::MessageCrypting;
 use super::message_sign::MessageSigning;
 use super::message_verify::MessageVerifying;
@@ -88,7 +88,12 @@ impl Session {
     /// Gives an object that was just made its handle. If the session was closed meanwhile, its objects end
     /// with it; those on the token stay.
     pub(super) fn handle_of(&self, made: Made, epoch: HandleEpoch) -> Result<CK_OBJECT_HANDLE> {
-        let handle = self.slot.handles.of_new(made, self.handle, epoch);
+        self.handle_of_object(Object::new(made), epoch)
+    }
+
+    /// The same for an object that shares something with another.
+    pub(super) fn handle_of_object(&self, object: Arc<Object>, epoch: HandleEpoch) -> Result<CK_OBJECT_HANDLE> {
+        let handle = self.slot.handles.of_new(object, self.handle, epoch);
         if self.closed.load(Ordering::Acquire) {
             for id in self.slot.handles.forget_session(self.handle) {
                 self.slot.token.forget_key(id);
@@ -141,7 +146,7 @@ impl Session {
     }
 
     /// The slots of all operations that may use a private or secret key.
-    pub(super) fn keyed(&self) -> [&dyn KeyedSlot; 9] {
+    pub(super) fn keyed(&self) -> [&dyn KeyedSlot; 10] {
         [
             &self.signing,
             &self.verifying,
@@ -152,6 +157,7 @@ impl Session {
             &self.message_encryption,
             &self.message_decryption,
             &self.message_signing,
+            &self.message_verifying,
         ]
     }
 }

@@ -2,19 +2,22 @@
 
 use super::handles::Object;
 use super::operation::{AnySlot, Slot as Operation};
+use super::sign::Demand;
 use super::slot::Slot;
+use super::table::Session;
 use crate::crypto::Key;
 use crate::error::{Cause, Error, Result};
 use crate::host::log;
 use crate::mechanism::Mechanism;
 use crate::object::Look;
 use crate::unwrap::Use;
-use cryptoki_sys::CKA_ALWAYS_AUTHENTICATE;
+use cryptoki_sys::{CK_MECHANISM_TYPE, CK_OBJECT_HANDLE, CKA_ALWAYS_AUTHENTICATE};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// A private or secret key that an operation was started with.
+/// A private or secret key that an operation was started with. Its clones belong to the same login.
+#[derive(Clone)]
 pub(super) struct UseOfKey {
     object: Arc<Object>,
     mechanism: &'static Mechanism,
@@ -57,6 +60,66 @@ impl<T: Keyed> KeyedSlot for Operation<T> {
     }
 }
 
+/// A message-based operation.
+pub(super) trait Messages: Keyed {
+    /// What it was permitted by.
+    fn permit(&self) -> Permit;
+    /// Its key has changed, and still permits it.
+    fn renew(&mut self, object: Arc<Object>);
+}
+
+/// What permits an operation that outlives one message.
+#[derive(Clone, Copy)]
+pub(super) struct Permit {
+    /// The handle of the key.
+    pub(super) key: CK_OBJECT_HANDLE,
+    /// The mechanism.
+    pub(super) mechanism: CK_MECHANISM_TYPE,
+    /// What the key must be and allow.
+    pub(super) demand: Demand,
+}
+
+impl Session {
+    /// Works on a message-based operation at the beginning of a message. The operation is over if its key is gone,
+    /// or permits it no more.
+    pub(super) fn within_new<T: Messages, R>(
+        &self,
+        operation: &Operation<T>,
+        work: impl FnOnce(&mut T) -> Result<R>,
+    ) -> Result<R> {
+        let Permit { key, mechanism, demand } =
+            operation.look(|operation| operation.permit()).ok_or(Cause::OperationNotInitialized)?;
+        let (_, object) = self.permitted(mechanism, key, &demand).inspect_err(|error| {
+            // A store that does not answer says nothing of the key.
+            if matches!(
+                error.cause(),
+                Cause::KeyHandleInvalid | Cause::KeyFunctionNotPermitted | Cause::MechanismInvalid
+            ) {
+                operation.cancel();
+            }
+        })?;
+        self.within(operation, |operation| {
+            operation.renew(object);
+            work(operation)
+        })
+    }
+
+    /// Works on a message-based operation, which outlives its messages, whatever becomes of them, and not its login:
+    /// a logout does not find what is at work, and so in no slot.
+    pub(super) fn within<T: Keyed, R>(
+        &self,
+        operation: &Operation<T>,
+        work: impl FnOnce(&mut T) -> Result<R>,
+    ) -> Result<R> {
+        let result = operation.within(work);
+        let ended = |operation: &mut T| operation.key().is_some_and(|key| key.check_login(&self.slot).is_err());
+        if operation.look(ended) == Some(true) {
+            operation.cancel();
+        }
+        result
+    }
+}
+
 static STARTED: AtomicU64 = AtomicU64::new(0);
 
 impl UseOfKey {
@@ -69,6 +132,11 @@ impl UseOfKey {
         }
         let logged_in = !object.record.attributes.is(CKA_ALWAYS_AUTHENTICATE);
         Ok(Self { object, mechanism, epoch, started: STARTED.fetch_add(1, Ordering::Relaxed), logged_in })
+    }
+
+    /// Goes on with the key as it is now.
+    pub(super) fn renew(&mut self, object: Arc<Object>) {
+        self.object = object;
     }
 
     /// Since when it waits for a context-specific login, if it does.
@@ -125,7 +193,14 @@ impl UseOfKey {
     fn key(&self, slot: &Slot) -> Result<Use> {
         match self.object.held() {
             Some(key) => Ok(Use { key: Arc::clone(key), cached: true, request_id: None }),
-            None => slot.token.key(&self.object.record, self.object.seal_tag()),
+            None => {
+                let used = slot.token.key(&self.object.record, self.object.seal_tag())?;
+                // Destroyed since: it is not to stay in the cache.
+                if !used.cached && !slot.handles.knows(self.object.record.id) {
+                    slot.token.forget_key(self.object.record.id);
+                }
+                Ok(used)
+            }
         }
     }
 

@@ -30,8 +30,18 @@ impl Keyed for Verifying {
 impl Verifying {
     /// Starts to check one signature or MAC.
     pub(super) fn new(slot: &Slot, request: &Request, object: &Arc<Object>) -> Result<Self> {
-        if object.is_secret_key() {
-            let key = UseOfKey::new(slot, Arc::clone(object), request.mechanism)?;
+        Self::with(request, object, Self::use_of_key(slot, request, object)?)
+    }
+
+    /// The use that checking a MAC makes of the key; `None` for a public key.
+    pub(super) fn use_of_key(slot: &Slot, request: &Request, object: &Arc<Object>) -> Result<Option<UseOfKey>> {
+        let used = object.is_secret_key().then(|| UseOfKey::new(slot, Arc::clone(object), request.mechanism));
+        used.transpose()
+    }
+
+    /// The same as [`Self::new`] with the use of the key that there is already.
+    pub(super) fn with(request: &Request, object: &Object, key: Option<UseOfKey>) -> Result<Self> {
+        if let Some(key) = key {
             return Ok(Self::Mac(Authentication::new(request)?, key));
         }
         let key = object.public_key()?.clone();
@@ -73,6 +83,11 @@ impl Verifying {
     }
 }
 
+/// What a verification that is named by its `CKF_` flag demands of its key.
+pub(super) fn verification(flag: CK_FLAGS) -> Demand {
+    Demand { flag, classes: &[CKO_PUBLIC_KEY, CKO_SECRET_KEY], permission: CKA_VERIFY }
+}
+
 impl Session {
     /// The checked mechanism and key of a verification that is named by its `CKF_` flag.
     pub(super) fn verification(
@@ -82,8 +97,7 @@ impl Session {
         key: CK_OBJECT_HANDLE,
         flag: CK_FLAGS,
     ) -> Result<(Request, Arc<Object>)> {
-        let demand = Demand { flag, classes: &[CKO_PUBLIC_KEY, CKO_SECRET_KEY], permission: CKA_VERIFY };
-        self.request(mechanism, given, key, &demand)
+        self.request(mechanism, given, key, &verification(flag))
     }
 
     /// `C_VerifyInit`.

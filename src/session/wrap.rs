@@ -101,7 +101,7 @@ impl Session {
         self.check_writable(arrival.attributes().is(CKA_TOKEN), arrival.attributes().is(CKA_PRIVATE))?;
 
         let epoch = self.slot.handles.epoch();
-        let len = arrival.len();
+        let len = arrival.value_len();
         let unwrapped = self.use_of(with, request.mechanism)?.run(&self.slot, |key| way.unwrap(key, wrapped, len))?;
         let (attributes, plaintext) = if arrival.is_secret() {
             let attributes =

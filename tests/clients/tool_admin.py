@@ -81,7 +81,8 @@ def check_mechanisms(t, text):
     for name, *traits in rows:
         t.true(f"{name} is listed twice", name not in names)
         names.add(name)
-        t.true(f"{name} has no operation", verbs & set(traits))
+        # Operations that the tool has no word for (key encapsulation) are among its "other flags".
+        t.true(f"{name} has no operation", verbs & set(traits) or any(one.startswith("other flags=") for one in traits))
         t.true(f"{name} claims hardware", "hw" not in traits)
         size = next((trait for trait in traits if trait.startswith("keySize=")), None)
         if "-KEY-PAIR-GEN" in name or re.search(r"RSA-PKCS|RSA-X-509|ECDSA|EDDSA", name):

@@ -5,7 +5,9 @@ use super::process::{self, Process};
 use super::schema::{self, Format};
 use crate::error::{Cause, Error, Result};
 use crate::host::ownership::{self, Writers};
+use crate::store::wire::MAX_RECORD;
 use rusqlite::config::DbConfig;
+use rusqlite::limits::Limit;
 use rusqlite::{Connection, FileControl, OpenFlags, ffi};
 use std::fs::{DirBuilder, File, metadata, symlink_metadata};
 use std::io;
@@ -29,6 +31,14 @@ const SETTINGS: &str = "
     PRAGMA cache_size = -4096;
     PRAGMA journal_size_limit = 4194304;
 ";
+
+/// No value is longer than a record may be, no statement than ours, and no other file is ever attached.
+const LIMITS: &[(Limit, i32)] = &[
+    (Limit::SQLITE_LIMIT_LENGTH, MAX_RECORD as i32 + 4096),
+    (Limit::SQLITE_LIMIT_SQL_LENGTH, 64 * 1024),
+    (Limit::SQLITE_LIMIT_ATTACHED, 0),
+    (Limit::SQLITE_LIMIT_TRIGGER_DEPTH, 0),
+];
 
 /// A connection that is forgotten, not closed, in any process but the one that opened it.
 pub(super) struct Link {
@@ -185,6 +195,9 @@ fn open(path: &Path, immutable: bool) -> Outcome<(Connection, bool)> {
         // SQLite itself falls back to reading where it may not write.
         Connection::open_with_flags(plain(path), flags | OpenFlags::SQLITE_OPEN_READ_WRITE)?
     };
+    for (limit, value) in LIMITS {
+        connection.set_limit(*limit, *value)?;
+    }
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.execute_batch(SETTINGS)?;
     // Else SQLite, built with STAT4, prepares a cached statement anew for each value bound to it.
@@ -197,7 +210,9 @@ fn open(path: &Path, immutable: bool) -> Outcome<(Connection, bool)> {
     // The log and its index stay when the last connection closes, so that a process which may not make
     // files there can read the store at any time.
     connection.file_control(None::<&str>, FileControl::PersistWal(&mut 1))?;
-    look(&connection)?;
+    if look(&connection)? == Format::Present {
+        schema::check(&connection)?;
+    }
     let read_only = connection.is_readonly("main")?;
     Ok((connection, read_only))
 }

@@ -74,10 +74,12 @@ fn translate(error: &rusqlite::Error, errno: i32) -> Error {
         ErrorCode::ReadOnly if failure.extended_code == ffi::SQLITE_READONLY_DBMOVED => Cause::StoreUnavailable,
         ErrorCode::ReadOnly => Cause::StoreReadOnly,
         ErrorCode::OutOfMemory => Cause::HostMemory,
-        ErrorCode::TooBig => Cause::StoreFull,
         ErrorCode::ConstraintViolation => Cause::StoreConflict,
-        // `Unknown` is an SQL error: a table that the format says is there is missing.
-        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown => Cause::StoreCorrupt,
+        // `Unknown` is an SQL error: a table that the format says is there is missing. `TooBig` is a value that
+        // was never ours: what we write is measured before.
+        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown | ErrorCode::TooBig => {
+            Cause::StoreCorrupt
+        }
         _ => Cause::StoreUnavailable,
     };
     match errno {

@@ -32,6 +32,7 @@ pub(super) fn migrate(link: &Link, path: &Path) -> Result<()> {
             step(connection)?;
         }
         schema::stamp(connection)?;
+        schema::check(connection)?;
         connection::commit(connection)
     })?;
     link.run(path, connection::use_log)

@@ -15,6 +15,7 @@ pub(super) const APPLICATION: i64 = 0x444B_5031;
 /// `PRAGMA user_version` of the tables below.
 pub(super) const VERSION: i64 = 1;
 
+/// Part of the format: a store is compared with it word for word, see [`check`].
 pub(super) const TABLES: &str = "
     CREATE TABLE state (one INTEGER PRIMARY KEY CHECK (one = 1), counter INTEGER NOT NULL) STRICT;
     CREATE TABLE token (one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER NOT NULL, record BLOB NOT NULL) STRICT;
@@ -135,6 +136,34 @@ pub(super) fn format(connection: &Connection) -> Outcome<Format> {
         }
         _ => Err(foreign().into()),
     }
+}
+
+/// Refuses a store of the present format with anything in it but our tables: a generated column, an index on
+/// an expression or a virtual table would be computed for whoever put it there.
+pub(super) fn check(connection: &Connection) -> Outcome<()> {
+    let mut missing: Vec<String> = TABLES.split(';').map(words).filter(|sql| sql.starts_with("CREATE ")).collect();
+    // What SQLite keeps beside them has no text (indexes of `UNIQUE`), or comes of `ANALYZE`.
+    let mut found = connection.prepare_cached(
+        "SELECT name, sql FROM sqlite_schema
+         WHERE sql IS NOT NULL AND name NOT IN ('sqlite_stat1', 'sqlite_stat4')",
+    )?;
+    let mut rows = found.query([])?;
+    while let Some(row) = rows.next()? {
+        let (name, sql): (String, String) = (row.get(0)?, row.get(1)?);
+        match missing.iter().position(|table| *table == words(&sql)) {
+            Some(position) => drop(missing.swap_remove(position)),
+            None => return Err(refused(Cause::StoreCorrupt, format!("{name:?} in it is not this module's")).into()),
+        }
+    }
+    match missing.is_empty() {
+        true => Ok(()),
+        false => Err(refused(Cause::StoreCorrupt, "a table is missing".to_owned()).into()),
+    }
+}
+
+/// A statement with one blank between its words.
+fn words(sql: &str) -> String {
+    sql.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn foreign() -> Error {

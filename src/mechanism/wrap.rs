@@ -87,9 +87,15 @@ impl Wrapping {
         }))
     }
 
-    /// Whether it says by its error what is wrong with a ciphertext that anybody may change (the padding of CBC): a
-    /// key that may not be seen could be asked out of it.
-    pub fn tells_padding(&self) -> bool {
+    /// Whether it is a way to encrypt data, too. The key for such a one gives wrapped keys away: a known key that is
+    /// wrapped with the same nonce shows another, and what encrypts counters is as good as the nonce's key stream.
+    pub fn encrypts_data(&self) -> bool {
+        matches!(self.0, Scheme::Aes(AesMode::CbcPad { .. } | AesMode::Gcm { .. } | AesMode::Ccm { .. }))
+    }
+
+    /// Whether unwrapping shows what anybody's ciphertext decrypts to: by the error for its padding, and by how short
+    /// a key it leaves.
+    pub fn decrypts_anything(&self) -> bool {
         matches!(self.0, Scheme::Aes(AesMode::CbcPad { .. }))
     }
 

@@ -61,6 +61,9 @@ fn protect<'a>(arrival: &mut Arrival, keys: impl Iterator<Item = &'a Attributes>
     if keys.clone().any(|key| !key.is(CKA_EXTRACTABLE)) {
         arrival.impose(CKA_EXTRACTABLE, false)?;
     }
+    if keys.clone().any(|key| key.is(CKA_WRAP_WITH_TRUSTED)) {
+        arrival.impose(CKA_WRAP_WITH_TRUSTED, true)?;
+    }
     Ok(())
 }
 

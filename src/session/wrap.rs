@@ -1,8 +1,9 @@
 //! Wrapping and unwrapping keys.
 //!
-//! A sensitive key that may leave the token stays sensitive wherever it comes in again: a secret key that decrypts data
-//! wraps no sensitive key, and what a key unwraps that decrypts no data is sensitive. (`CKA_DECRYPT` of a secret key
-//! is never switched on later.) Who may get a key wrapped under a key of theirs is for `CKA_WRAP_WITH_TRUSTED` to say.
+//! A sensitive key that may leave the token stays sensitive wherever it comes in again: it is wrapped by key wrap only
+//! and by no secret key that decrypts data, and what a key unwraps that decrypts no data is sensitive. (`CKA_DECRYPT`
+//! of a secret key is never switched on later.) Who may get a key wrapped under a key of theirs is for
+//! `CKA_WRAP_WITH_TRUSTED` to say, which a key keeps where a trusted key brings it back.
 
 use super::handles::Object;
 use super::operation::{Outcome, Room};
@@ -88,7 +89,14 @@ impl Session {
         }
         arrival.suggest(CKA_EXTRACTABLE, true);
         if with.is_secret_key() && !unwrapping.is(CKA_DECRYPT) {
+            if way.decrypts_anything() {
+                return Err(Cause::KeyFunctionNotPermitted.with("unwrapping that shows what the key would decrypt"));
+            }
             arrival.impose(CKA_SENSITIVE, true)?;
+        }
+        // Else whoever has it unwrapped could have it wrapped once more, by a key of theirs.
+        if unwrapping.is(CKA_TRUSTED) {
+            arrival.impose(CKA_WRAP_WITH_TRUSTED, true)?;
         }
         self.check_writable(arrival.attributes().is(CKA_TOKEN), arrival.attributes().is(CKA_PRIVATE))?;
 
@@ -143,8 +151,8 @@ fn check_wrappable(way: &Wrapping, with: &Attributes, key: &Attributes) -> Resul
     if key.is(CKA_SENSITIVE) && with_secret && with.is(CKA_DECRYPT) {
         return not("a sensitive key, under a key that may decrypt it: the wrapping key needs CKA_DECRYPT false");
     }
-    if key.is(CKA_SENSITIVE) && way.tells_padding() {
-        return not("a sensitive key, in a way that gives it away piece by piece: use key wrap");
+    if key.is(CKA_SENSITIVE) && way.encrypts_data() {
+        return not("a sensitive key, in a way that may give it away: use key wrap");
     }
     Ok(())
 }

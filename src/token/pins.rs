@@ -250,6 +250,7 @@ impl Token {
             return Err(Cause::SealBroken.with("the token key: an unknown version of the encryption context"));
         }
         let user = stored_pairs(sealed)?;
+        self.compare_pairs("token key", sealed);
         let opened = self.kms.decrypt(&sealed.blob, &token_key_context(&record.serial, &user)?)?;
         if opened.plaintext.len() != 32 {
             return Err(Cause::SealKeyMalformed.with("the token key"));

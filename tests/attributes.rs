@@ -1,7 +1,7 @@
 //! The attribute matrix: every attribute of each class, created, generated, set, copied and read, as the tables
 //! of the specification have it.
 //!
-//! The footnotes are copied from PKCS#11 3.2, sections 4.4 to 4.12, 6.1, 6.3, 6.8 and 6.10, by hand. `c` marks what
+//! The footnotes are copied from PKCS#11 3.2, sections 4.4 to 4.12, 6.1, 6.3, 6.8, 6.10 and 6.58, by hand. `c` marks what
 //! section 4.4 lets a copy change. Deviations, where the specification leaves it to the token:
 //!
 //! - `d`: may be modified, though no footnote says so (values of data objects, levels of trust).
@@ -151,6 +151,28 @@ const AES: &[Row] = &[
     (CKA_VALUE_LEN, "2 3 6", Number(32)),
 ];
 
+const CHACHA20: &[Row] = &[
+    (CKA_PRIVATE, "", Flag(false)),
+    (CKA_SENSITIVE, "8 11", Flag(true)),
+    (CKA_ENCRYPT, "8", Flag(false)),
+    (CKA_DECRYPT, "8", Flag(false)),
+    (CKA_SIGN, "8", Flag(true)),
+    (CKA_VERIFY, "8", Flag(true)),
+    (CKA_WRAP, "8", Flag(true)),
+    (CKA_UNWRAP, "8", Flag(true)),
+    (CKA_EXTRACTABLE, "8 12", Flag(false)),
+    (CKA_ALWAYS_SENSITIVE, "2 4 6", Flag(true)),
+    (CKA_NEVER_EXTRACTABLE, "2 4 6", Flag(true)),
+    (CKA_CHECK_VALUE, "o", Bytes(b"abc")),
+    (CKA_WRAP_WITH_TRUSTED, "11", Flag(true)),
+    (CKA_TRUSTED, "10", Flag(true)),
+    (CKA_WRAP_TEMPLATE, "", Bytes(b"")),
+    (CKA_UNWRAP_TEMPLATE, "", Bytes(b"")),
+    (CKA_DERIVE_TEMPLATE, "", Bytes(b"")),
+    (CKA_VALUE, "1 4 6 7", Bytes(&[2; 32])),
+    (CKA_VALUE_LEN, "2 6", Number(16)),
+];
+
 const P256: &[u8] = &[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
 const P384: &[u8] = &[6, 5, 0x2b, 0x81, 4, 0, 34];
 
@@ -179,6 +201,7 @@ fn cases(point: &[u8]) -> Vec<Case> {
     let public = [number(CKA_KEY_TYPE, CKK_EC), bytes(CKA_EC_PARAMS, P256), bytes(CKA_EC_POINT, point)];
     let private = [number(CKA_KEY_TYPE, CKK_EC), bytes(CKA_EC_PARAMS, P256), bytes(CKA_VALUE, &[1; 32])];
     let aes = [number(CKA_KEY_TYPE, CKK_AES), bytes(CKA_VALUE, &[1; 16])];
+    let chacha20 = [number(CKA_KEY_TYPE, CKK_CHACHA20), bytes(CKA_VALUE, &[1; 32])];
     vec![
         case("data", CKO_DATA, &[], &[DATA]),
         case("X.509 certificate", CKO_CERTIFICATE, &certificate, &[CERTIFICATE]),
@@ -186,6 +209,7 @@ fn cases(point: &[u8]) -> Vec<Case> {
         case("EC public key", CKO_PUBLIC_KEY, &public, &[KEY, EC_PUBLIC]),
         case("EC private key", CKO_PRIVATE_KEY, &[&private[..], &open].concat(), &[KEY, EC_PRIVATE]),
         case("AES key", CKO_SECRET_KEY, &[&aes[..], &open].concat(), &[KEY, AES]),
+        case("ChaCha20 key", CKO_SECRET_KEY, &[&chacha20[..], &open].concat(), &[KEY, CHACHA20]),
     ]
 }
 

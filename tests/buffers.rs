@@ -33,9 +33,9 @@ impl Scene {
         self.server.control().calls().values().sum()
     }
 
-    /// An AES key on the token.
-    fn aes_key(&self) -> CK_OBJECT_HANDLE {
-        let (class, kind) = (CKO_SECRET_KEY.to_ne_bytes(), CKK_AES.to_ne_bytes());
+    /// A secret key of 32 bytes on the token.
+    fn secret_key(&self, kind: CK_KEY_TYPE) -> CK_OBJECT_HANDLE {
+        let (class, kind) = (CKO_SECRET_KEY.to_ne_bytes(), kind.to_ne_bytes());
         let (value, yes) = ([0x42; 32], [CK_TRUE]);
         let mut template =
             [attr(CKA_CLASS, &class), attr(CKA_KEY_TYPE, &kind), attr(CKA_VALUE, &value), attr(CKA_TOKEN, &yes)];
@@ -240,6 +240,53 @@ fn ciphers() {
 }
 
 #[test]
+fn authenticated_ciphers() {
+    if !alone("authenticated_ciphers") {
+        return;
+    }
+    let scene = Scene::new();
+    let (module, session) = (scene.module, scene.session);
+    let data = DATA.as_ptr().cast_mut();
+    let key = scene.secret_key(CKK_CHACHA20);
+    let mut nonce = [7; 12];
+    let mut aead = CK_SALSA20_CHACHA20_POLY1305_PARAMS {
+        pNonce: nonce.as_mut_ptr(),
+        ulNonceLen: 96,
+        pAAD: null_mut(),
+        ulAADLen: 0,
+    };
+    let parameter: *mut c_void = (&raw mut aead).cast();
+    let how = || CK_MECHANISM {
+        pParameter: parameter,
+        ulParameterLen: size_of::<CK_SALSA20_CHACHA20_POLY1305_PARAMS>() as CK_ULONG,
+        ..mechanism(CKM_CHACHA20_POLY1305)
+    };
+    let encrypting = || ok!(module, C_EncryptInit, session, &mut how(), key);
+    let encrypt = |out, len| call!(module, C_Encrypt, session, data, N, out, len);
+    let sealed = ends("C_Encrypt", 25, 1, &encrypting, &encrypt).check(&scene).remove(0);
+    // The key is used when the first data comes, and the rest comes at the end.
+    let updated = || {
+        encrypting();
+        let (mut out, mut len) = ([0; 9], 9);
+        ok!(module, C_EncryptUpdate, session, data, N, out.as_mut_ptr(), &mut len);
+        assert_eq!(out, sealed[..9]);
+    };
+    let last = |out, len| call!(module, C_EncryptFinal, session, out, len);
+    assert_eq!(ends("C_EncryptFinal", 16, 0, &updated, &last).check(&scene), [&sealed[9..]; 3]);
+
+    let at = sealed.as_ptr().cast_mut();
+    let decrypting = || ok!(module, C_DecryptInit, session, &mut how(), key);
+    let decrypt = |out, len| call!(module, C_Decrypt, session, at, 25, out, len);
+    assert_eq!(ends("C_Decrypt", 9, 1, &decrypting, &decrypt).check(&scene), [DATA; 3]);
+    let updated = || {
+        decrypting();
+        ok!(module, C_DecryptUpdate, session, at, 25, data, &mut 0);
+    };
+    let last = |out, len| call!(module, C_DecryptFinal, session, out, len);
+    assert_eq!(ends("C_DecryptFinal", 9, 0, &updated, &last).check(&scene), [DATA; 3]);
+}
+
+#[test]
 fn messages() {
     if !alone("messages") {
         return;
@@ -247,7 +294,7 @@ fn messages() {
     let scene = Scene::new();
     let (module, session) = (scene.module, scene.session);
     let data = DATA.as_ptr().cast_mut();
-    let key = scene.aes_key();
+    let key = scene.secret_key(CKK_AES);
     let (mut iv, mut tag) = ([7; 12], [0; 16]);
     let mut gcm = CK_GCM_MESSAGE_PARAMS {
         pIv: iv.as_mut_ptr(),

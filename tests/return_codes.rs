@@ -72,6 +72,12 @@ impl Scene {
         pair
     }
 
+    fn generate(&self, session: CK_SESSION_HANDLE, id: CK_MECHANISM_TYPE, template: &[(CK_ATTRIBUTE_TYPE, &[u8])]) {
+        let mut template: Vec<_> = template.iter().map(|(attribute, value)| attr(*attribute, value)).collect();
+        let count = template.len() as CK_ULONG;
+        record!(self, C_GenerateKey, session, &mut mechanism(id), template.as_mut_ptr(), count, &mut 0);
+    }
+
     fn login(&self, session: CK_SESSION_HANDLE, user: CK_USER_TYPE, pin: &[u8]) {
         record!(self, C_Login, session, user, bytes(pin), pin.len() as CK_ULONG);
     }
@@ -259,6 +265,21 @@ fn sessions_and_logins(scene: &Scene) {
     module.make_token(true);
 }
 
+fn secret_keys(scene: &Scene, reading: CK_SESSION_HANDLE) {
+    let (long, odd) = (1025_u64.to_ne_bytes(), 17_u64.to_ne_bytes());
+    let session = scene.session;
+    scene.generate(session, CKM_CHACHA20_KEY_GEN, &[]);
+    scene.generate(session, CKM_CHACHA20, &[]);
+    scene.generate(session, CKM_PKCS5_PBKD2, &[]);
+    scene.generate(session, CKM_AES_KEY_GEN, &[]);
+    scene.generate(session, CKM_AES_KEY_GEN, &[(CKA_VALUE_LEN, &odd)]);
+    scene.generate(session, CKM_GENERIC_SECRET_KEY_GEN, &[(CKA_VALUE_LEN, &long)]);
+    scene.generate(session, CKM_CHACHA20_KEY_GEN, &[(CKA_VALUE, &[7; 32])]);
+    scene.generate(session, CKM_CHACHA20_KEY_GEN, &[DATA]);
+    scene.generate(session, CKM_CHACHA20_KEY_GEN, &[(CKA_VENDOR_DEFINED | 0x1234, b"x")]);
+    scene.generate(reading, CKM_CHACHA20_KEY_GEN, &[(CKA_TOKEN, YES)]);
+}
+
 fn objects(scene: &Scene) {
     let (module, session) = (scene.module, scene.session);
     let reading = module.open(false);
@@ -323,11 +344,13 @@ fn objects(scene: &Scene) {
     scene.pair(session, CKM_EC_KEY_PAIR_GEN, &[P256, (CKA_VERIFY, b"12")], &[]);
     scene.pair(session, CKM_EC_KEY_PAIR_GEN, &[P256, (CKA_VENDOR_DEFINED | 0x1234, b"x")], &[]);
     scene.pair(reading, CKM_EC_KEY_PAIR_GEN, &[P256, (CKA_TOKEN, YES)], &[(CKA_TOKEN, YES)]);
+    secret_keys(scene, reading);
     record!(scene, C_DestroyObject, session, fixed);
     record!(scene, C_DestroyObject, reading, object);
     record!(scene, C_DestroyObject, session, object);
     record!(scene, C_DestroyObject, session, object);
     ok!(module, C_Logout, session);
+    scene.generate(session, CKM_CHACHA20_KEY_GEN, &[]);
     scene.create(session, &[DATA, (CKA_PRIVATE, YES)]);
     scene.pair(session, CKM_EC_KEY_PAIR_GEN, &[P256], &[]);
     let open = scene.create(session, &[DATA]);

@@ -1,6 +1,6 @@
 //! Key management (section 5.18).
 
-use super::{derivation, input, output};
+use super::{derivation, input, output, password};
 use crate::error::{Cause, Result};
 use crate::object::Template;
 use crate::session::Session;
@@ -23,7 +23,11 @@ pub(super) unsafe fn generate(
     unsafe {
         let mechanism = input::mechanism(mechanism).ok_or(Cause::ArgumentsBad)?;
         let template = input::template(template, count)?;
-        let made = session.generate_key(mechanism.mechanism, || input::parameter(&mechanism), &template)?;
+        let made = if password::is_asked_for(&mechanism) {
+            session.generate_from_password(mechanism.mechanism, || password::parameter(&mechanism), &template)?
+        } else {
+            session.generate_key(mechanism.mechanism, || input::parameter(&mechanism), &template)?
+        };
         output::value(key, made)
     }
 }

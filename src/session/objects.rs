@@ -6,8 +6,10 @@ use super::table::Session;
 use super::use_of_key::{UseOfKey, copying};
 use crate::crypto::Secret;
 use crate::error::{Cause, Result};
-use crate::mechanism::{Given as Parameter, Params, find};
-use crate::object::{self, Answer, Look, NewKeyPair, NewSecretKey, Reading, Template, template::Given};
+use crate::mechanism::{Given as Parameter, Mechanism, Params, Pbkdf2, find};
+use crate::object::{
+    self, Answer, KeyFromPassword, Look, NewKeyPair, NewSecretKey, Reading, Template, template::Given,
+};
 use crate::token::{User, secret_parts};
 use cryptoki_sys::*;
 use once_cell::unsync::OnceCell;
@@ -15,6 +17,13 @@ use std::sync::Arc;
 
 /// How often a change is tried while others change the same object.
 const CHANGES: usize = 4;
+
+/// A mechanism that makes keys; `flag` says which.
+fn generation(mechanism: CK_MECHANISM_TYPE, flag: CK_FLAGS) -> Result<&'static Mechanism> {
+    find(mechanism)
+        .filter(|row| row.flags() & flag != 0)
+        .ok_or_else(|| Cause::MechanismInvalid.with(format!("{mechanism:#x}")))
+}
 
 impl Session {
     /// Checks that this session may make or change an object that is on the token or private.
@@ -49,9 +58,7 @@ impl Session {
         public: &[Given<'_>],
         private: &[Given<'_>],
     ) -> Result<(CK_OBJECT_HANDLE, CK_OBJECT_HANDLE)> {
-        let row = find(mechanism)
-            .filter(|row| row.flags() & CKF_GENERATE_KEY_PAIR != 0)
-            .ok_or_else(|| Cause::MechanismInvalid.with(format!("{mechanism:#x}")))?;
+        let row = generation(mechanism, CKF_GENERATE_KEY_PAIR)?;
         Params::check(row, &parameter()?)?;
         let new = NewKeyPair::parse(row, &Template::parse(public)?, &Template::parse(private)?, self.is_officer())?;
         for half in [&new.public, &new.private] {
@@ -73,9 +80,7 @@ impl Session {
         parameter: impl FnOnce() -> Result<Parameter>,
         given: &[Given<'_>],
     ) -> Result<CK_OBJECT_HANDLE> {
-        let row = find(mechanism)
-            .filter(|row| row.flags() & CKF_GENERATE != 0)
-            .ok_or_else(|| Cause::MechanismInvalid.with(format!("{mechanism:#x}")))?;
+        let row = generation(mechanism, CKF_GENERATE)?;
         Params::check(row, &parameter()?)?;
         let new = NewSecretKey::parse(row, &Template::parse(given)?, self.is_officer())?;
         self.check_writable(new.attributes.is(CKA_TOKEN), new.attributes.is(CKA_PRIVATE))?;
@@ -86,6 +91,24 @@ impl Session {
         }
         let key = self.slot.token.generate_secret(new)?;
         self.handle_of(key, epoch)
+    }
+
+    /// `C_GenerateKey` with a mechanism that computes the key: the handle of the secret key. KMS only seals what
+    /// belongs on the token.
+    pub fn generate_from_password(
+        &self,
+        mechanism: CK_MECHANISM_TYPE,
+        parameter: impl FnOnce() -> Result<Pbkdf2>,
+        given: &[Given<'_>],
+    ) -> Result<CK_OBJECT_HANDLE> {
+        let row = generation(mechanism, CKF_GENERATE)?;
+        let pbkdf2 = parameter()?;
+        let new = KeyFromPassword::parse(&Template::parse(given)?, self.is_officer())?;
+        self.check_writable(new.attributes().is(CKA_TOKEN), new.attributes().is(CKA_PRIVATE))?;
+        let epoch = self.slot.handles.epoch();
+        let value = pbkdf2.derive(new.len())?;
+        let made = self.slot.token.keep(new.complete(row, &value)?, Some(&value))?;
+        self.handle_of(made, epoch)
     }
 
     /// `C_CopyObject`.

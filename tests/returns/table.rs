@@ -401,7 +401,25 @@ pub(crate) const TABLE: &[(&str, &[&str])] = &[
     ("C_DecryptDigestUpdate", &["CKR_ARGUMENTS_BAD", "CKR_CRYPTOKI_NOT_INITIALIZED", "CKR_SESSION_HANDLE_INVALID"]),
     ("C_SignEncryptUpdate", &["CKR_ARGUMENTS_BAD", "CKR_CRYPTOKI_NOT_INITIALIZED", "CKR_SESSION_HANDLE_INVALID"]),
     ("C_DecryptVerifyUpdate", &["CKR_ARGUMENTS_BAD", "CKR_CRYPTOKI_NOT_INITIALIZED", "CKR_SESSION_HANDLE_INVALID"]),
-    ("C_GenerateKey", &["CKR_ARGUMENTS_BAD", "CKR_CRYPTOKI_NOT_INITIALIZED", "CKR_SESSION_HANDLE_INVALID"]),
+    (
+        "C_GenerateKey",
+        &[
+            "CKR_OK",
+            "CKR_ARGUMENTS_BAD",
+            "CKR_ATTRIBUTE_READ_ONLY",
+            "CKR_ATTRIBUTE_TYPE_INVALID",
+            "CKR_ATTRIBUTE_VALUE_INVALID",
+            "CKR_CRYPTOKI_NOT_INITIALIZED",
+            "CKR_KEY_SIZE_RANGE",
+            "CKR_MECHANISM_INVALID",
+            "CKR_MECHANISM_PARAM_INVALID",
+            "CKR_SESSION_HANDLE_INVALID",
+            "CKR_SESSION_READ_ONLY",
+            "CKR_TEMPLATE_INCOMPLETE",
+            "CKR_TEMPLATE_INCONSISTENT",
+            "CKR_USER_NOT_LOGGED_IN",
+        ],
+    ),
     (
         "C_GenerateKeyPair",
         &[

@@ -298,6 +298,8 @@ fn objects(scene: &Scene) {
     let fixed = scene.create(session, &[DATA, (CKA_MODIFIABLE, NO), (CKA_DESTROYABLE, NO), (CKA_COPYABLE, NO)]);
     scene.set(session, fixed, CKA_LABEL, b"x");
     scene.set(session, object, CKA_LABEL, b"x");
+    let mut twice = [attr(CKA_LABEL, b"a"), attr(CKA_LABEL, b"b")];
+    record!(scene, C_SetAttributeValue, session, object, twice.as_mut_ptr(), 2);
     scene.set(session, object, CKA_TOKEN, b"12");
     scene.set(session, object, CKA_UNIQUE_ID, b"x");
     scene.set(session, object, CKA_VENDOR_DEFINED | 0x1234, b"x");

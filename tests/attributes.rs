@@ -373,6 +373,117 @@ fn generated_as_the_tables_say() {
     module.finalise();
 }
 
+/// Attributes of a secret or private key that comes by unwrapping, and of a secret key that is derived or generated.
+#[test]
+fn unwrapped_derived_and_generated_as_the_tables_say() {
+    if !alone("unwrapped_derived_and_generated_as_the_tables_say") {
+        return;
+    }
+    let place = Place::embedded("");
+    let module = Module::start(&place.configuration());
+    module.make_token(true);
+    let session = module.enter();
+    let open = [flag(CKA_SENSITIVE, false), flag(CKA_EXTRACTABLE, true)];
+    let under = module.create(session, &objects::secret_key(CKK_AES, &[9; 32]));
+    let ec = [number(CKA_KEY_TYPE, CKK_EC), bytes(CKA_EC_PARAMS, P256), bytes(CKA_VALUE, &[1; 32])];
+    let ec = module.create(session, &[&[number(CKA_CLASS, CKO_PRIVATE_KEY)], &ec[..], &open].concat());
+    let aes = module.create(session, &with(objects::secret_key(CKK_AES, &[1; 16]), &open));
+    let mut key_wrap = mechanism(CKM_AES_KEY_WRAP_KWP);
+    let key_wrap = &raw mut key_wrap;
+    let wrap = |key| {
+        let (mut wrapped, mut len) = (vec![0; 256], 256);
+        host::ok!(module, C_WrapKey, session, key_wrap, under, key, wrapped.as_mut_ptr(), &mut len);
+        wrapped.truncate(len as usize);
+        wrapped
+    };
+    let wrapped = [wrap(aes), wrap(ec)];
+    let native = |template: &[Attr]| -> Vec<_> { template.iter().map(|(name, value)| attr(*name, value)).collect() };
+    // The new key, and what was answered.
+    let bring = |way: &str, template: &[Attr]| {
+        let (mut template, mut key, mut zeros) = (native(template), 0, [0_u8; 16]);
+        let (first, count) = (template.as_mut_ptr(), template.len() as CK_ULONG);
+        let mut data = CK_KEY_DERIVATION_STRING_DATA { pData: zeros.as_mut_ptr(), ulLen: 16 };
+        let mut ecb = mechanism(CKM_AES_ECB_ENCRYPT_DATA);
+        (ecb.pParameter, ecb.ulParameterLen) = ((&raw mut data).cast(), size_of_val(&data) as CK_ULONG);
+        let rv = match way {
+            "derived" => call!(module, C_DeriveKey, session, &mut ecb, under, first, count, &mut key),
+            "generated" => {
+                call!(module, C_GenerateKey, session, &mut mechanism(CKM_AES_KEY_GEN), first, count, &mut key)
+            }
+            _ => {
+                let from = &wrapped[usize::from(way == "unwrapped, private")];
+                let (from, len) = (from.as_ptr().cast_mut(), from.len() as CK_ULONG);
+                call!(module, C_UnwrapKey, session, key_wrap, under, from, len, first, count, &mut key)
+            }
+        };
+        (rv, key)
+    };
+    let (secret, private) = ([STORAGE, KEY, AES].concat(), [STORAGE, KEY, EC_PRIVATE].concat());
+    let of_aes = [number(CKA_CLASS, CKO_SECRET_KEY), number(CKA_KEY_TYPE, CKK_AES)];
+    let of_ec = [number(CKA_CLASS, CKO_PRIVATE_KEY), number(CKA_KEY_TYPE, CKK_EC)];
+    let sized = with(of_aes.to_vec(), &[number(CKA_VALUE_LEN, 16)]);
+    for (way, base, table) in [
+        ("unwrapped", of_aes.to_vec(), &secret),
+        ("unwrapped, private", of_ec.to_vec(), &private),
+        ("derived", sized.clone(), &secret),
+        ("generated", sized, &secret),
+    ] {
+        let (is_unwrapped, mut wrong) = (way.starts_with("unwrapped"), Vec::new());
+        for row in table.iter().copied() {
+            let about = format!("{way}, attribute {:#x}", row.0);
+            let (rv, key) = bring(way, &with(base.clone(), &[sample(row)]));
+            let expected = match row.0 {
+                CKA_CLASS if way == "unwrapped" || way == "unwrapped, private" => CKR_ATTRIBUTE_VALUE_INVALID,
+                CKA_CLASS => CKR_TEMPLATE_INCONSISTENT,
+                CKA_KEY_TYPE if way == "generated" => CKR_TEMPLATE_INCONSISTENT,
+                CKA_KEY_TYPE => CKR_ATTRIBUTE_VALUE_INVALID,
+                // As the texts on key wrap have it, and against footnote 6: it says how long the key is to be.
+                CKA_VALUE_LEN if is_unwrapped => CKR_WRAPPED_KEY_LEN_RANGE,
+                // The parameter's data make no key so long.
+                CKA_VALUE_LEN if way == "derived" => CKR_MECHANISM_PARAM_INVALID,
+                CKA_CHECK_VALUE => CKR_ATTRIBUTE_VALUE_INVALID,
+                CKA_EC_PARAMS if is_unwrapped => CKR_ATTRIBUTE_READ_ONLY,
+                CKA_PUBLIC_KEY_INFO => CKR_ATTRIBUTE_VALUE_INVALID,
+                _ if says(row, "4") || says(row, "10") => CKR_ATTRIBUTE_READ_ONLY,
+                _ => CKR_OK,
+            };
+            if rv != expected {
+                wrong.push(format!("{about}: {rv:#x}, not {expected:#x}"));
+            }
+            if rv == CKR_OK {
+                if module.get(session, key, row.0).as_ref() != Ok(&sample(row).1) {
+                    wrong.push(format!("{about}: read"));
+                }
+                let _ = call!(module, C_DestroyObject, session, key);
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        let (rv, key) = bring(way, &base);
+        assert_eq!(rv, CKR_OK, "{way}");
+        // Of every attribute there is a value, and nobody but the token says where the key came from.
+        for (attribute, note, _) in table.iter().filter(|row| !says(**row, "o") && !says(**row, "7")) {
+            assert!(module.get(session, key, *attribute).is_ok(), "{way}, attribute {attribute:#x} {note}");
+        }
+        let generated = way == "generated";
+        assert_eq!(module.is(session, key, CKA_LOCAL), generated, "{way}");
+        let made = if generated { CKM_AES_KEY_GEN } else { CK_UNAVAILABLE_INFORMATION };
+        assert_eq!(module.get(session, key, CKA_KEY_GEN_MECHANISM).unwrap(), made.to_ne_bytes(), "{way}");
+        let foreign = EC_PUBLIC.iter().chain(TRUST).filter(|row| table.iter().all(|own| own.0 != row.0));
+        for row in foreign {
+            let (rv, _) = bring(way, &with(base.clone(), &[sample(*row)]));
+            assert_eq!(rv, CKR_TEMPLATE_INCONSISTENT, "{way}, attribute {:#x} of another class", row.0);
+        }
+        let unknown = bytes(CKA_VENDOR_DEFINED | 0x1234, b"x");
+        assert_eq!(bring(way, &with(base.clone(), &[unknown])).0, CKR_ATTRIBUTE_TYPE_INVALID, "{way}");
+        let mut twice = base.clone();
+        twice.extend([bytes(CKA_LABEL, b"a"), bytes(CKA_LABEL, b"a")]);
+        assert_eq!(bring(way, &twice).0, CKR_OK, "{way}: the same twice");
+        twice.push(bytes(CKA_LABEL, b"b"));
+        assert_eq!(bring(way, &twice).0, CKR_TEMPLATE_INCONSISTENT, "{way}: two values");
+    }
+    module.finalise();
+}
+
 #[test]
 fn templates_in_templates_come_back_as_they_were_given() {
     if !alone("templates_in_templates_come_back_as_they_were_given") {

@@ -282,7 +282,7 @@ fn keys_and_parameters_that_do_not_fit_start_nothing() {
         (encrypt(&none(CKM_AES_ECB), generic), CKR_KEY_TYPE_INCONSISTENT),
         (encrypt(&none(CKM_AES_ECB), public), CKR_KEY_TYPE_INCONSISTENT),
         (encrypt(&none(CKM_RSA_PKCS), aes), CKR_KEY_TYPE_INCONSISTENT),
-        (encrypt(&none(CKM_AES_ECB), private), CKR_KEY_FUNCTION_NOT_PERMITTED),
+        (encrypt(&none(CKM_AES_ECB), private), CKR_KEY_TYPE_INCONSISTENT),
         (encrypt(&none(CKM_AES_ECB), mute), CKR_KEY_FUNCTION_NOT_PERMITTED),
         (encrypt(&none(CKM_AES_ECB), 0), CKR_KEY_HANDLE_INVALID),
         (encrypt(&none(CKM_SHA256_HMAC), generic), CKR_MECHANISM_INVALID),

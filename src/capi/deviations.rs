@@ -11,6 +11,11 @@ pub const DEVIATIONS: &[(&str, &str)] = &[
         "C_OpenSession",
         "A session may be read-write on a token that cannot be written: its changes fail, not its opening.",
     ),
+    (
+        "C_UnwrapKey",
+        "`CKM_RSA_PKCS` never says that the padding is wrong: what is not padded right becomes a key that nobody knows, always the same, of a length that the template allows.",
+    ),
+    ("C_DecapsulateKey", "`CKM_RSA_PKCS` as with `C_UnwrapKey`."),
     ("C_SeedRandom", "Always `CKR_RANDOM_SEED_NOT_SUPPORTED`: the generator seeds itself."),
     (
         "C_GenerateKeyPair",

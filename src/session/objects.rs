@@ -31,10 +31,16 @@ impl Session {
         if private && !self.slot.sees_private()? {
             return Err(Cause::UserNotLoggedIn.into());
         }
-        if on_token && !self.read_write {
-            return Err(Cause::SessionReadOnly.into());
+        if on_token { self.check_read_write() } else { Ok(()) }
+    }
+
+    /// Checks that this session may write to the token. That nobody may comes first (section 5.1.6).
+    pub(super) fn check_read_write(&self) -> Result<()> {
+        match self.read_write {
+            true => Ok(()),
+            false if self.slot.token.is_read_only() => Err(Cause::StoreReadOnly.into()),
+            false => Err(Cause::SessionReadOnly.into()),
         }
-        Ok(())
     }
 
     pub(super) fn is_officer(&self) -> bool {
@@ -113,18 +119,23 @@ impl Session {
 
     /// `C_CopyObject`.
     pub fn copy_object(&self, handle: CK_OBJECT_HANDLE, given: &[Given<'_>]) -> Result<CK_OBJECT_HANDLE> {
+        let mut object = self.object_now(handle)?;
         let template = Template::parse(given)?;
         for _ in 0..CHANGES {
-            let object = self.object_now(handle)?;
             let attributes = object::copied(&object.record.attributes, &template, self.is_officer())?;
             self.check_writable(attributes.is(CKA_TOKEN), attributes.is(CKA_PRIVATE))?;
             let epoch = self.slot.handles.epoch();
             let copy = copying(&object, || self.slot.token.copy(&object.record, object.held(), attributes))?;
             // A copy of what the object no longer is could do what was just forbidden.
-            if self.object_now(handle).is_ok_and(|now| now.record.version == object.record.version) {
-                return self.handle_of_object(object.copied(copy), epoch);
+            match self.object_now(handle) {
+                Ok(now) if now.record.version == object.record.version => {
+                    return self.handle_of_object(object.copied(copy), epoch);
+                }
+                now => {
+                    self.slot.token.discard(&copy)?;
+                    object = now?;
+                }
             }
-            self.slot.token.discard(&copy)?;
         }
         Err(Cause::StoreConflict.into())
     }

@@ -11,6 +11,7 @@ mod ed25519;
 mod kdf;
 mod kem;
 mod mac;
+mod ml_dsa;
 mod parse;
 mod process;
 mod rsa_oracle;

@@ -414,6 +414,7 @@ pub(crate) const TABLE: &[(&str, &[&str])] = &[
             "CKR_CURVE_NOT_SUPPORTED",
             "CKR_KEY_SIZE_RANGE",
             "CKR_MECHANISM_INVALID",
+            "CKR_PARAMETER_SET_NOT_SUPPORTED",
             "CKR_SESSION_HANDLE_INVALID",
             "CKR_SESSION_READ_ONLY",
             "CKR_TEMPLATE_INCOMPLETE",

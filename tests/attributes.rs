@@ -1,8 +1,8 @@
 //! The attribute matrix: every attribute of each class, created, generated, set, copied and read, as the tables
 //! of the specification have it.
 //!
-//! The footnotes are copied from PKCS#11 3.2, sections 4.4 to 4.12, 6.1, 6.3, 6.8, 6.10 and 6.67, by hand. `c` marks what
-//! section 4.4 lets a copy change. Deviations, where the specification leaves it to the token:
+//! The footnotes are copied from PKCS#11 3.2, sections 4.4 to 4.12, 6.1, 6.3, 6.8, 6.10 and 6.67, by hand. `c` marks
+//! what section 4.4 lets a copy change. Deviations, where the specification leaves it to the token:
 //!
 //! - `d`: may be modified, though no footnote says so (values of data objects, levels of trust).
 //! - `o`: optional; it may be absent.

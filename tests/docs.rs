@@ -78,8 +78,8 @@ fn has(peer: &str, row: &Mechanism) -> &'static str {
 fn mechanisms() {
     let mut text = String::from(
         "# Mechanisms\n\nThis page is made of the module's own table. Sizes are in the units of the specification: bits \
-         for RSA and elliptic\ncurves, bytes for secret keys and for the public keys of ML-KEM and ML-DSA. Beside it stand SoftHSM 2.6.1 (S) and kryoptic 1.5.4 \
-         with all its features (K).\n\n| mechanism | operations | keys | S | K |\n| --- | --- | --- | --- | --- |\n",
+         for RSA and elliptic\ncurves, bytes for secret keys and for the public keys of ML-KEM and ML-DSA.\n\
+         Beside it stand SoftHSM 2.6.1 (S) and kryoptic 1.5.4 with all its features (K).\n\n| mechanism | operations | keys | S | K |\n| --- | --- | --- | --- | --- |\n",
     );
     for row in MECHANISMS {
         let info = row.info();

@@ -18,7 +18,7 @@ pub const DEVIATIONS: &[(&str, &str)] = &[
     ),
     (
         "C_SignInit",
-        "ML-DSA signatures are hedged: `CKH_DETERMINISTIC_REQUIRED` is `CKR_MECHANISM_PARAM_INVALID`. `CKM_HASH_ML_DSA` takes every hash of the module but SHA-1. Signing needs up to 120 KiB of the thread's stack.",
+        "ML-DSA signatures are hedged: `CKH_DETERMINISTIC_REQUIRED` is `CKR_MECHANISM_PARAM_INVALID`. `CKM_HASH_ML_DSA` takes every hash of the module but SHA-1. Signing needs up to 120 KiB of the thread's stack. What the specification signs in one part alone may come in several.",
     ),
     ("C_GenerateKey", "One KMS `GenerateDataKey`, for keys of sessions as well; at most 1024 bytes."),
     (

@@ -30,7 +30,8 @@ pub(super) enum Algorithm {
 /// A peeled key, borrowed from the DER.
 pub(super) struct Peeled<'a> {
     pub(super) algorithm: Algorithm,
-    /// `RSAPrivateKey`, `ECPrivateKey`, an OCTET STRING that holds the seed or the scalar, or the choice of ML-KEM and ML-DSA.
+    /// `RSAPrivateKey`, `ECPrivateKey`, an OCTET STRING that holds the seed or the scalar, or the choice of ML-KEM and
+    /// ML-DSA.
     pub(super) key: &'a [u8],
     /// What a key of version 2 gives as its public key: the content of the BIT STRING of its SPKI.
     pub(super) public: Option<&'a [u8]>,

@@ -42,7 +42,8 @@ pub(super) enum Inner {
 impl PrivateKey {
     /// From PKCS#8, version 1 or 2, DER, with nothing after it. RSA of 1024 to 8192 bits, EC on a named curve of
     /// ours, Ed25519, X25519, ML-KEM and ML-DSA by their seeds, expanded, or both. All is checked: that the numbers
-    /// belong together, that a public key inside is the right one, that what the key signs verifies. [`Cause::SealKeyMalformed`] if anything is wrong.
+    /// belong together, that a public key inside is the right one, that what the key signs verifies.
+    /// [`Cause::SealKeyMalformed`] if anything is wrong.
     pub fn from_pkcs8(der: &[u8]) -> Result<Self> {
         let _wiped = WipedAfter::<LOAD>;
         let peeled = pkcs8::peel(der)?;

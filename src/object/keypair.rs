@@ -220,7 +220,8 @@ pub(super) fn significant(number: &[u8]) -> &[u8] {
     &number[start..]
 }
 
-/// The parameter set that a key names, and what goes with it. `ParameterSetNotSupported` if there is none of this number.
+/// The parameter set that a key names, and what goes with it. `ParameterSetNotSupported` if there is none of this
+/// number.
 pub(super) fn parameter_set<Set: Copy, With: Copy>(
     sets: ParameterSets<Set, With>,
     object: &Attributes,

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs by name what is missing for one purpose, on Debian and its like:
 #
-#     scripts/setup.sh build | demo | test
+#     scripts/setup.sh build | demo | test | hosts
 #
 # It asks each thing for itself, not the package manager, so that what came by another way counts too.
 # When nothing is missing it does nothing and needs neither root nor network.
@@ -29,11 +29,16 @@ python3-venv      python3 -c "import ensurepip, venv"
 libengine-pkcs11-openssl test -e "$(openssl version -e 2>/dev/null | cut -d\" -f2)/pkcs11.so"
 '
 
+hosts='
+libengine-pkcs11-openssl test -e "$(openssl version -e 2>/dev/null | cut -d\" -f2)/pkcs11.so"
+'
+
 case "${1:-}" in
 build) wanted=$build ;;
 demo) wanted=$build$demo ;;
 test) wanted=$build$demo$test ;;
-*) echo "usage: $0 build | demo | test" >&2; exit 2 ;;
+hosts) wanted=$build$demo$hosts ;;
+*) echo "usage: $0 build | demo | test | hosts" >&2; exit 2 ;;
 esac
 
 missing=$(printf '%s' "$wanted" | while read -r package probe; do
@@ -62,7 +67,8 @@ fi
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 apt() {
-    $as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 "$@" >"$log" 2>&1
+    # RUNLEVEL: what is installed for tests is not to start as a service.
+    $as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 "$@" >"$log" 2>&1
 }
 
 echo "setup: installing $missing"

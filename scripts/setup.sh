@@ -31,6 +31,8 @@ libengine-pkcs11-openssl test -e "$(openssl version -e 2>/dev/null | cut -d\" -f
 
 hosts='
 libengine-pkcs11-openssl test -e "$(openssl version -e 2>/dev/null | cut -d\" -f2)/pkcs11.so"
+openssh-client    command -v ssh
+openssh-server    test -e /usr/sbin/sshd
 '
 
 case "${1:-}" in

@@ -31,6 +31,10 @@ libengine-pkcs11-openssl test -e "$(openssl version -e 2>/dev/null | cut -d\" -f
 
 hosts='
 libengine-pkcs11-openssl test -e "$(openssl version -e 2>/dev/null | cut -d\" -f2)/pkcs11.so"
+gnupg-pkcs11-scd  command -v gnupg-pkcs11-scd
+gpg               command -v gpg
+gpg-agent         command -v gpg-agent
+gpgsm             command -v gpgsm
 openssh-client    command -v ssh
 openssh-server    test -e /usr/sbin/sshd
 '

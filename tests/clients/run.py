@@ -20,6 +20,7 @@ SUITES = (
 )
 # One for each page of docs/hosts, in hosts/; `hosts` means them all.
 HOSTS = (
+    "gnupg",
     "openssh",
     "openssl",
 )

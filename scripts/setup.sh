@@ -35,8 +35,12 @@ gnupg-pkcs11-scd  command -v gnupg-pkcs11-scd
 gpg               command -v gpg
 gpg-agent         command -v gpg-agent
 gpgsm             command -v gpgsm
+libnss3-tools     command -v certutil
 openssh-client    command -v ssh
 openssh-server    test -e /usr/sbin/sshd
+osslsigncode      command -v osslsigncode
+pesign            command -v pesign
+sbsigntool        command -v sbsign
 '
 
 case "${1:-}" in

@@ -23,6 +23,9 @@ HOSTS = (
     "gnupg",
     "openssh",
     "openssl",
+    "osslsigncode",
+    "pesign",
+    "sbsigntool",
 )
 # What a suite gets to know: its name, the profile, the module's path, a directory to put its tokens in.
 Suite = collections.namedtuple("Suite", "name profile module parent")

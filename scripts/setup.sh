@@ -35,12 +35,22 @@ gnupg-pkcs11-scd  command -v gnupg-pkcs11-scd
 gpg               command -v gpg
 gpg-agent         command -v gpg-agent
 gpgsm             command -v gpgsm
+hostapd           test -e /usr/sbin/hostapd
+iproute2          test -e /usr/sbin/ip -o -e /sbin/ip
 libnss3-tools     command -v certutil
+libstrongswan-extra-plugins test -e /usr/lib/ipsec/plugins/libstrongswan-pkcs11.so
+libstrongswan-standard-plugins test -e /usr/lib/ipsec/plugins/libstrongswan-openssl.so
 openssh-client    command -v ssh
 openssh-server    test -e /usr/sbin/sshd
+openvpn           test -e /usr/sbin/openvpn
 osslsigncode      command -v osslsigncode
+p11-kit-modules   test -e /usr/share/p11-kit/modules/p11-kit-trust.module
 pesign            command -v pesign
 sbsigntool        command -v sbsign
+strongswan-charon test -e /usr/lib/ipsec/charon
+strongswan-pki    command -v pki
+strongswan-swanctl test -e /usr/sbin/swanctl
+wpasupplicant     test -e /usr/sbin/wpa_supplicant -o -e /sbin/wpa_supplicant
 '
 
 case "${1:-}" in

@@ -23,9 +23,12 @@ HOSTS = (
     "gnupg",
     "openssh",
     "openssl",
+    "openvpn",
     "osslsigncode",
     "pesign",
     "sbsigntool",
+    "strongswan",
+    "wpa_supplicant",
 )
 # What a suite gets to know: its name, the profile, the module's path, a directory to put its tokens in.
 Suite = collections.namedtuple("Suite", "name profile module parent")

@@ -31,6 +31,7 @@ libengine-pkcs11-openssl test -e "$(openssl version -e 2>/dev/null | cut -d\" -f
 
 hosts='
 libengine-pkcs11-openssl test -e "$(openssl version -e 2>/dev/null | cut -d\" -f2)/pkcs11.so"
+cryptsetup-bin    test -e /usr/sbin/cryptsetup
 gnupg-pkcs11-scd  command -v gnupg-pkcs11-scd
 gpg               command -v gpg
 gpg-agent         command -v gpg-agent
@@ -50,6 +51,7 @@ sbsigntool        command -v sbsign
 strongswan-charon test -e /usr/lib/ipsec/charon
 strongswan-pki    command -v pki
 strongswan-swanctl test -e /usr/sbin/swanctl
+systemd           command -v systemd-cryptenroll
 wpasupplicant     test -e /usr/sbin/wpa_supplicant -o -e /sbin/wpa_supplicant
 '
 

@@ -28,6 +28,7 @@ HOSTS = (
     "pesign",
     "sbsigntool",
     "strongswan",
+    "systemd-cryptenroll",
     "wpa_supplicant",
 )
 # What a suite gets to know: its name, the profile, the module's path, a directory to put its tokens in.

@@ -38,6 +38,9 @@ gpg-agent         command -v gpg-agent
 gpgsm             command -v gpgsm
 hostapd           test -e /usr/sbin/hostapd
 iproute2          test -e /usr/sbin/ip -o -e /sbin/ip
+knot              test -e /usr/sbin/keymgr
+knot-dnssecutils  command -v kzonesign
+ldnsutils         command -v ldns-verify-zone
 libnss3-tools     command -v certutil
 libstrongswan-extra-plugins test -e /usr/lib/ipsec/plugins/libstrongswan-pkcs11.so
 libstrongswan-standard-plugins test -e /usr/lib/ipsec/plugins/libstrongswan-openssl.so

@@ -21,6 +21,7 @@ SUITES = (
 # One for each page of docs/hosts, in hosts/; `hosts` means them all.
 HOSTS = (
     "gnupg",
+    "knot",
     "openssh",
     "openssl",
     "openvpn",

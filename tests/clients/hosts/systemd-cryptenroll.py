@@ -20,6 +20,10 @@ def run(suite, report):
             contains = ["Successfully decrypted key with security token", "^Command successful"]
             page.recipe(machine, t, "Unlock", contains=contains)
             t.same("KMS calls", machine.calls(), {"Decrypt": 1})
+        with report.test("a list of tokens shows hardware only") as t:
+            # Other modules, which may have tokens of their own.
+            machine.check_call("find", "/usr/share/p11-kit/modules", "-name", "*.module", "!", "-name", "datakey*", "-delete")
+            t.run(machine.inside("systemd-cryptenroll", "--pkcs11-token-uri=list"), contains="No suitable PKCS#11 tokens found")
         with report.test("a wrong PIN does not unlock") as t:
             words = ["cryptsetup", "open", "--test-passphrase", "--token-only", "data.img"]
             t.run(machine.inside(*words), stdin=b"000000", code="bad", contains="PIN for token .web. is incorrect")

@@ -30,7 +30,15 @@ libengine-pkcs11-openssl test -e "$(openssl version -e 2>/dev/null | cut -d\" -f
 '
 
 hosts='
+apache2           command -v apache2
+gnutls-bin        command -v gnutls-serv
 libengine-pkcs11-openssl test -e "$(openssl version -e 2>/dev/null | cut -d\" -f2)/pkcs11.so"
+nginx-light       command -v nginx
+openssh-client    command -v ssh-keygen
+p11-kit           command -v p11-kit
+p11-kit-modules   ls /usr/lib/*/pkcs11/p11-kit-client.so
+python3           command -v python3
+util-linux        command -v nsenter
 '
 
 case "${1:-}" in

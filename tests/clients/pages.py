@@ -55,10 +55,7 @@ class Page:
             if language == "sh":
                 commands.append(text)
             else:
-                draft = machine.path("draft")
-                with open(draft, "w", encoding="utf-8") as file:
-                    file.write(text)
-                machine.check_call("install", "-D", "-m", "644", draft, name if name.startswith("/") else machine.here(name))
+                machine.put(name, text)
                 t.note(f"[wrote {name}]\n{text}")
         script = machine.path("recipe.sh")
         with open(script, "w", encoding="utf-8") as file:

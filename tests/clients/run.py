@@ -20,13 +20,18 @@ SUITES = (
 )
 # One for each page of docs/hosts, in hosts/; `hosts` means them all.
 HOSTS = (
+    "apache",
     "gnupg",
+    "gnutls",
     "knot",
+    "nginx",
     "openssh",
     "openssl",
     "openvpn",
     "osslsigncode",
+    "p11-kit",
     "pesign",
+    "pkcs11-spy",
     "sbsigntool",
     "strongswan",
     "systemd-cryptenroll",

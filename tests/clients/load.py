@@ -2,8 +2,8 @@
 
 Each connection asks again and again, and is replaced by a new one, with a whole new handshake, after some requests. It prints JSON:
 `requests` answered, `handshakes`, `failures` (with what happened in `what`), `reopened` (a connection at rest that the server closed
-just when the next request was on its way, which a client must answer by asking again: RFC 9110, 9.2.2), and for each `X-Worker` that
-answered the handshakes it made in `workers`.
+just when the next request was on its way, which a client must answer by asking again: RFC 9110, 9.2.2), the seconds of the `slowest` request, with
+its handshake where it needed one, and for each `X-Worker` that answered the handshakes it made in `workers`.
 """
 
 import collections
@@ -12,6 +12,7 @@ import socket
 import ssl
 import sys
 import threading
+import time
 
 REQUEST = b"GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n"
 REQUESTS_PER_CONNECTION = 25
@@ -28,6 +29,7 @@ class Load:
         self.port, self.context = port, ssl.create_default_context(cafile=ca_file)
         self.count = collections.Counter()
         self.workers, self.what = collections.Counter(), collections.Counter()
+        self.slowest = 0.0
         self.lock, self.stop = threading.Lock(), threading.Event()
 
     def run(self):
@@ -41,9 +43,11 @@ class Load:
                 self.stop.wait(0.01)
 
     def connection(self):
+        begun = time.monotonic()
         with socket.create_connection(("127.0.0.1", self.port), 20) as plain:
             with self.context.wrap_socket(plain, server_hostname="localhost") as tls:
                 for number in range(REQUESTS_PER_CONNECTION):
+                    begun = begun if number == 0 else time.monotonic()
                     try:
                         worker, last = answer(tls)
                     except Closed:
@@ -54,6 +58,7 @@ class Load:
                     if number == 0:
                         self.add(handshakes=1, worker=worker)
                     self.add(requests=1)
+                    self.slowest = max(self.slowest, time.monotonic() - begun)
                     if last or self.stop.is_set():
                         return
 
@@ -109,7 +114,7 @@ def main():
         load.count["failures"] += 1
         load.what["a request without an end"] += 1
     counts = {name: load.count[name] for name in ("requests", "handshakes", "failures", "reopened")}
-    print(json.dumps({**counts, "workers": load.workers, "what": load.what}), flush=True)
+    print(json.dumps({**counts, "slowest": load.slowest, "workers": load.workers, "what": load.what}), flush=True)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,10 @@ WATCHED = """
 LogFormat "%P %>s" watched
 GlobalLog /var/log/apache2/watched.log watched
 StartServers 2
+<IfModule mpm_prefork_module>
 MinSpareServers 2
 MaxSpareServers 8
+</IfModule>
 """
 
 

@@ -19,7 +19,7 @@ def run(suite, report):
             return
         with report.test("GnuTLS is there") as t:
             page.found(t, machine.inside("p11tool", "--version"), r"p11tool (\S+)")
-        machine.generate(t, "EC:prime256v1", "01", "tls")
+            machine.generate(t, "EC:prime256v1", "01", "tls")
         for section, contains in CHECKS.items():
             with page.test(section) as t:
                 machine.forget_calls()

@@ -5,7 +5,7 @@ import signal
 import time
 
 from harness import Skip
-from hosts.web import children, load, open_files, until
+from hosts.web import CLIENTS, CONNECTIONS, children, load, open_files, until
 from machine import ready_machine
 from pages import Page
 
@@ -132,6 +132,7 @@ def upgrade(machine, pid_file):
 
 def crashes(machine, report):
     with report.test("a worker that is killed under load is replaced, and only what it was doing is lost") as t:
+        reload(master(machine))  # else some workers have opened the key already
         machine.forget_calls()
         with load(machine, t, PORT, CERTIFICATE) as counted:
             for _ in range(3):
@@ -140,8 +141,8 @@ def crashes(machine, report):
                 os.kill(min(before), signal.SIGKILL)
                 until("a new worker", lambda old=before: children(master(machine)) - old)
             time.sleep(0.7)
-        # What was under way on a killed worker's connections is lost, and no more.
-        t.true(f"failures: {counted.failures} {counted.what}", counted.failures <= 3 * 6)
+        # At most one request was under way on each connection.
+        t.true(f"failures: {counted.failures} {counted.what}", counted.failures <= 3 * CLIENTS * CONNECTIONS)
         t.same("KMS calls, one for each worker", machine.calls(), {"Decrypt": len(counted.workers)})
     with report.test("SIGQUIT ends master and workers") as t:
         pid = master(machine)

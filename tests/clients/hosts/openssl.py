@@ -22,7 +22,7 @@ def run(suite, report):
             return
         with report.test("OpenSSL is there") as t:
             page.found(t, machine.inside("openssl", "version"), r"OpenSSL (\S+)")
-        machine.generate(t, "EC:prime256v1", "01", "tls")
+            machine.generate(t, "EC:prime256v1", "01", "tls")
         for section, contains in CHECKS.items():
             with page.test(section) as t:
                 page.recipe(machine, t, section, contains=contains, seconds=120)

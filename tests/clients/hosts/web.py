@@ -19,17 +19,18 @@ class Counted:
     requests = handshakes = failures = reopened = 0
 
     def __init__(self):
-        self.workers, self.what = set(), []
+        self.workers, self.what, self.slowest, self.seconds = set(), [], 0.0, 0.0
 
     def add(self, one):
         for name in ("requests", "handshakes", "failures", "reopened"):
             setattr(self, name, getattr(self, name) + one[name])
         self.workers |= set(one["workers"])
         self.what += one["what"]
+        self.slowest = max(self.slowest, one["slowest"])
 
     def __str__(self):
-        return (f"{self.requests} requests on {self.handshakes} connections to {len(self.workers)} workers, "
-                f"{self.failures} failures, {self.reopened} idle connections closed")
+        return (f"{self.requests} requests in {self.seconds:.1f} s on {self.handshakes} connections to {len(self.workers)} workers, "
+                f"{self.failures} failures, {self.reopened} idle connections closed, slowest {self.slowest * 1000:.0f} ms")
 
 
 @contextlib.contextmanager
@@ -40,8 +41,10 @@ def load(machine, t, port, ca_file, seconds=30):
     try:
         for _ in range(CLIENTS):
             clients.append(subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True))
+        begun = time.monotonic()
         time.sleep(0.5)
         yield counted
+        counted.seconds = time.monotonic() - begun
         for client in clients:
             client.stdin.close()
         for client in clients:

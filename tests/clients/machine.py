@@ -111,6 +111,9 @@ class Machine:
         """Writes the system's configuration file: one token, on a KMS endpoint that is on loopback."""
         lines = ["[[token]]", f'label = "{LABEL}"', 'kms_key_id = "alias/datakey-pkcs11"', 'region = "eu-central-1"']
         lines += [f'endpoint_url = "{self.kms_url}"', f'login = "{self.login}"', settings]
+        if "timeouts" not in settings:
+            # On a busy machine the embedded KMS takes its time for an RSA key.
+            lines.append('timeouts = { attempt = "10s", total = "30s", generate_attempt = "60s", generate_total = "100s" }')
         self.put("/etc/datakey-pkcs11/datakey-pkcs11.toml", "\n".join(lines) + "\n")
 
     def _start(self, words):

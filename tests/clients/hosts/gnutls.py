@@ -22,6 +22,6 @@ def run(suite, report):
         for section, contains in CHECKS.items():
             with page.test(section) as t:
                 machine.forget_calls()
-                page.recipe(machine, t, section, contains=contains, lacks="rror:|failed")
+                page.recipe(machine, t, section, contains=contains, lacks="rror:|failed", seconds=150)
                 t.note(f"KMS calls: {machine.calls()}")
         page.finish()

@@ -2,8 +2,8 @@
 
 Each connection asks again and again, and is replaced by a new one, with a whole new handshake, after some requests. It prints JSON:
 `requests` answered, `handshakes`, `failures` (with what happened in `what`), `reopened` (a connection at rest that the server closed
-just when the next request was on its way, which a client must answer by asking again: RFC 9110, 9.2.2), the seconds of the `slowest` request, with
-its handshake where it needed one, and for each `X-Worker` that answered the handshakes it made in `workers`.
+just when the next request was on its way, which a client must answer by asking again: RFC 9110, 9.2.2), the seconds of the `slowest`
+request, with its handshake where it needed one, and for each `X-Worker` that answered the handshakes it made in `workers`.
 """
 
 import collections

@@ -22,6 +22,7 @@ TREES = ("etc", "usr", "var", "run")
 MODULE = "/usr/lib/pkcs11/libdatakey_pkcs11.so"
 LABEL, PIN, SO_PIN = "web", "123456", "12345678"
 
+# Programs that run inside.
 LOOPBACK_UP = """
 import fcntl, socket, struct
 probe = socket.socket()
@@ -73,24 +74,27 @@ class Machine:
         return self
 
     def __exit__(self, *_):
-        self.end_daemons()
-        self._closing.close()
+        try:
+            self.end_daemons()
+        finally:
+            self._closing.close()
 
     def _enter(self):
+        if os.geteuid() != 0:
+            # In a user namespace too, what belongs to the real root cannot be written to.
+            raise Skip("only root can have the system's folders to itself")
         for tree in TREES:
             os.makedirs(self.path("up", tree))
             os.makedirs(self.path("work", tree))
             shutil.copystat(f"/{tree}", self.path("up", tree))
         unshare = ["unshare", "--mount", "--propagation", "private", *(["--net"] if self.network else [])]
-        if os.geteuid() != 0:
-            unshare += ["--user", "--map-root-user"]
         words = [*unshare, "sh", "-c", HOLD.format(trees=" ".join(TREES)), "hold", self.root]
         self._holder = self._start(words)
         if self._holder.stdout.readline().strip() != b"ready":
             raise Skip("overlay mounts in a mount namespace of one's own are not permitted here")
         if self.network:
             self.check_call("python3", "-c", LOOPBACK_UP)
-        tool = os.environ.get("TOOL", os.path.join(ROOT, "target", "debug", "datakey-pkcs11"))
+        tool = os.path.abspath(os.environ.get("TOOL", os.path.join(ROOT, "target", "debug", "datakey-pkcs11")))
         self._kms = self._start(self.inside(tool, "embedded-kms", "--keys", self.path("kms.json"), "--control"))
         self.kms_url = self._kms.stdout.readline().decode().strip()
         if not self.kms_url:
@@ -109,6 +113,9 @@ class Machine:
         """Writes the system's configuration file: one token, on a KMS endpoint that is on loopback."""
         lines = ["[[token]]", f'label = "{LABEL}"', 'kms_key_id = "alias/datakey-pkcs11"', 'region = "eu-central-1"']
         lines += [f'endpoint_url = "{self.kms_url}"', f'login = "{self.login}"', settings]
+        if "timeouts" not in settings:
+            # On a busy machine the embedded KMS takes its time for an RSA key.
+            lines.append('timeouts = { attempt = "10s", total = "30s", generate_attempt = "60s", generate_total = "100s" }')
         self.put("/etc/datakey-pkcs11/datakey-pkcs11.toml", "\n".join(lines) + "\n")
 
     def _start(self, words):

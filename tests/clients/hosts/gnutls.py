@@ -7,8 +7,7 @@ CHECKS = {
     "Keys": ("Label: tls", "Label: ca", "ok$"),
     "Request and certificate": "Verified. The certificate is trusted",
     "Certificates on the token": ("Label: tls", "Label: ca", "subject=CN = web.example", "issuer=CN = Web CA"),
-    "TLS server and client": ("Handshake was completed", "The certificate is trusted", "Peer's certificate is trusted|Status: The certificate is trusted",
-                              "HTTP/1.0 200 OK"),
+    "TLS server and client": ("Handshake was completed", "Status: The certificate is trusted", "HTTP/1.0 200 OK"),
 }
 
 
@@ -23,6 +22,6 @@ def run(suite, report):
         for section, contains in CHECKS.items():
             with page.test(section) as t:
                 machine.forget_calls()
-                page.recipe(machine, t, section, contains=contains, lacks="rror:|failed")
+                page.recipe(machine, t, section, contains=contains, lacks="rror:|failed", seconds=150)
                 t.note(f"KMS calls: {machine.calls()}")
         page.finish()

@@ -35,7 +35,8 @@ def run(suite, report):
             page.recipe(machine, t, "Proxy", contains=("Private Key Object; EC", "verify OK", "^ecdsa-sha2-nistp256 "))
         beyond(machine, report)
         with page.test("Through a socket") as t:
-            page.recipe(machine, t, "Through a socket", contains=("RSA-PKCS-OAEP: ", "^1 errors$", re.escape(ZERO_BYTES[1][1])), seconds=120)
+            said = ("RSA-PKCS-OAEP: ", "^1 errors$", re.escape(ZERO_BYTES[1][1]))
+            page.recipe(machine, t, "Through a socket", contains=said, seconds=120)
         with page.test("In a process of its own") as t:
             page.recipe(machine, t, "In a process of its own", contains="ok$")
         with page.test("For some programs only") as t:
@@ -52,7 +53,8 @@ def beyond(machine, report):
         selftest.keys(machine, t)
         selftest.compare(machine, t, PROXY)
     with report.test("pkcs11-tool --test --login says the same through the socket") as t:
-        server = machine.inside("p11-kit", "server", "--foreground", "--provider", machine.module, "-n", SOCKET, f"pkcs11:token={machine.label}")
+        words = ("--foreground", "--provider", machine.module, "-n", SOCKET, f"pkcs11:token={machine.label}")
+        server = machine.inside("p11-kit", "server", *words)
         there = lambda: machine.succeeds("test", "-S", SOCKET)
         # p11-kit 0.24 answers SIGTERM with 255.
         with t.background(server, ready=there, codes=(0, 255, -signal.SIGTERM)):

@@ -19,7 +19,7 @@ def run(suite, report):
     with ready_machine(suite, report, network=True) as machine:
         if machine is None:
             return
-        with_pins(machine, page, report, Server(machine))
+        with_pins(machine, page, report)
     with ready_machine(suite, report, login="none", network=True) as machine:
         if machine is None:
             return
@@ -37,9 +37,10 @@ def run(suite, report):
     page.finish()
 
 
-def with_pins(machine, page, report, server):
+def with_pins(machine, page, report):
     with page.test("A key to log in with") as t:
         page.found(t, machine.inside("ssh", "-V"), r"OpenSSH_([^ ,]+)")
+        server = Server(machine)
         page.recipe(machine, t, "A key to log in with", contains="Key pair generated")
         for each in KEYS:
             machine.generate(t, *each)

@@ -11,7 +11,7 @@ ASKED = ("Smartcard PIN: ", PIN)
 CHARON = "/usr/lib/ipsec/charon"
 # The peer's `charon`, and the page's, which leaves it the standard ports.
 PEER = "charon {\n load_modular = yes\n plugins {\n include /etc/strongswan.d/charon/*.conf\n }\n}\n"
-# What else the plugin can have a token do. Not `use_dh`: 5.9.8 then passes a pointer to the peer's public value after that is gone.
+# What else the plugin can have a token do. Not `use_dh`: 5.9.8 then points to the peer's public value after that is gone.
 EVERYTHING = """
 libstrongswan {
     plugins {

@@ -31,10 +31,10 @@ def run(suite, report):
             page.found(t, machine.inside("wpa_supplicant", "-v"), r"wpa_supplicant v(\S+)")
             Authority(machine, t).issue(t, "radius", "extendedKeyUsage=serverAuth")
             page.recipe(machine, t, "Key and certificate", contains="Key pair generated")
-        # A cable: two Ethernet devices, each the other's end.
-        machine.check_call("ip", "link", "add", "name", PORT, "type", "veth", "peer", "name", SWITCH)
-        for each in (PORT, SWITCH):
-            machine.check_call("ip", "link", "set", each, "up")
+        with report.test("a cable: two Ethernet devices, each the other's end") as t:
+            t.run(machine.inside("ip", "link", "add", "name", PORT, "type", "veth", "peer", "name", SWITCH))
+            for each in (PORT, SWITCH):
+                t.run(machine.inside("ip", "link", "set", each, "up"))
         write(machine.here("users"), "* TLS\n")
         write(machine.here("hostapd.conf"), HOSTAPD)
         for section in ("Wired network", "Module by its path"):

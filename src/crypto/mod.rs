@@ -44,7 +44,7 @@ pub use key::Key;
 pub use mac::{Mac, MacAlgorithm};
 pub use ml_kem::MlKemSet;
 pub use private::PrivateKey;
-pub use public::{PublicKey, PublicParts};
+pub use public::{PublicKey, PublicParts, RSA_BITS};
 pub use secret::Secret;
 pub use secret_key::SecretKey;
 pub(crate) use stack::WipedAfter;

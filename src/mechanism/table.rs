@@ -4,7 +4,7 @@
 //! documents all read it. A new mechanism is a row here; a new family is a row in `FAMILIES` and the
 //! code that computes it.
 
-use crate::crypto::Hash;
+use crate::crypto::{Hash, RSA_BITS};
 use cryptoki_sys::*;
 
 /// What kind of computation a mechanism is.
@@ -186,8 +186,10 @@ const CRYPTS: CK_FLAGS = CKF_ENCRYPT | CKF_DECRYPT;
 const ENCAPSULATES: CK_FLAGS = CKF_ENCAPSULATE | CKF_DECAPSULATE;
 const WRAPS: CK_FLAGS = CKF_WRAP | CKF_UNWRAP;
 const CURVES: CK_FLAGS = CKF_EC_F_P | CKF_EC_OID | CKF_EC_NAMEDCURVE | CKF_EC_UNCOMPRESS | CKF_EC_COMPRESS;
-/// Key pairs are made in three sizes; public keys of these are imported as well.
-const RSA: (CK_ULONG, CK_ULONG) = (2048, 4096);
+/// What KMS makes.
+const RSA_KEY_PAIR_GEN: (CK_ULONG, CK_ULONG) = (2048, 4096);
+/// Keys of other sizes can be imported.
+const RSA: (CK_ULONG, CK_ULONG) = (*RSA_BITS.start() as CK_ULONG, *RSA_BITS.end() as CK_ULONG);
 const EC: (CK_ULONG, CK_ULONG) = (256, 521);
 const EDWARDS: (CK_ULONG, CK_ULONG) = (255, 255);
 const AES: (CK_ULONG, CK_ULONG) = (16, 32);
@@ -237,7 +239,7 @@ const fn family(
 
 /// What all mechanisms of a family share. Sizes are in bits for key pairs and generic secrets, in bytes for others.
 static FAMILIES: &[FamilyRow] = &[
-    family(Family::RsaKeyPairGen, &[CKK_RSA], Needs::Nothing, CKF_GENERATE_KEY_PAIR, RSA),
+    family(Family::RsaKeyPairGen, &[CKK_RSA], Needs::Nothing, CKF_GENERATE_KEY_PAIR, RSA_KEY_PAIR_GEN),
     family(Family::EcKeyPairGen, &[CKK_EC], Needs::Nothing, CKF_GENERATE_KEY_PAIR | CURVES, EC),
     family(
         Family::EdwardsKeyPairGen,

@@ -1,5 +1,6 @@
 /* A host that forks while its threads are busy in the module. Usage: fork MODULE HOW FORKS PIN
- * HOW is what other threads do: sign, login (and out, again and again) or restart (C_Initialize to C_Finalize);
+ * HOW is what other threads do: sign, login (and out, again and again), restart (C_Initialize to C_Finalize), or
+ * draw (random numbers, without a rest, in threads that stay and in threads that end at once);
  * or "spawn": they sign, and each child is not forked but spawned, as a program that lists its descriptors.
  * Says what it finds on standard output, each line in one piece: "r HEX" of each signature, "n HEX" of each
  * random number, "child PID" for each descendant that ended well, "bad …" for what must not be, "done COUNT". */
@@ -188,6 +189,20 @@ static int ended_well(pid_t pid)
     return bad("a child's end", status);
 }
 
+/* What the child of a host that draws does: it draws, and ends as programs do, with all destructors. */
+static int drawing_child(void)
+{
+    byte_t number[32];
+    ulong_t session;
+    alarm(20);
+    if (bad("C_Initialize", initialize(0)) || bad("C_OpenSession", open_session(0, &session)) ||
+        bad("C_GenerateRandom", CALL3("C_GenerateRandom", session, number, sizeof number)))
+        return 1;
+    say_bytes('n', number);
+    say("child %d\n", (int)getpid());
+    exit(0);
+}
+
 static int descend(int number, int depth)
 {
     pid_t pid = fork();
@@ -261,6 +276,31 @@ static void *restarts(void *unused)
     return unused;
 }
 
+static void *draws_once(void *session)
+{
+    byte_t number[32];
+    if (bad("C_GenerateRandom", CALL3("C_GenerateRandom", *(ulong_t *)session, number, sizeof number)))
+        exit(1);
+    rounds++;
+    return session;
+}
+
+static void *draws(void *in_threads)
+{
+    ulong_t session;
+    if (bad("C_OpenSession", open_session(0, &session)))
+        exit(1);
+    while (!stop) {
+        pthread_t thread;
+        if (!in_threads)
+            draws_once(&session);
+        else if (bad("pthread_create", pthread_create(&thread, 0, draws_once, &session)) ||
+                 bad("pthread_join", pthread_join(thread, 0)))
+            exit(1);
+    }
+    return in_threads;
+}
+
 int main(int argc, char **argv)
 {
     pthread_t threads[THREADS];
@@ -272,8 +312,11 @@ int main(int argc, char **argv)
         return 2;
     const char *how = argv[2];
     int forks = atoi(argv[3]), spawns = strcmp(how, "spawn") == 0;
-    void *(*work)(void *) = strcmp(how, "login") == 0 ? logs_in : strcmp(how, "restart") == 0 ? restarts : signs;
-    int busy = work == signs ? THREADS : 1;
+    void *(*work)(void *) = strcmp(how, "login") == 0     ? logs_in
+                            : strcmp(how, "restart") == 0 ? restarts
+                            : strcmp(how, "draw") == 0    ? draws
+                                                          : signs;
+    int busy = work == signs || work == draws ? THREADS : 1;
     pin = argv[4];
     load(argv[1]);
     if (work != restarts) {
@@ -283,17 +326,17 @@ int main(int argc, char **argv)
             return 1;
     }
     for (int i = 0; i < busy; i++)
-        if (bad("pthread_create", pthread_create(&threads[i], 0, work, 0)))
+        if (bad("pthread_create", pthread_create(&threads[i], 0, work, i % 2 ? threads : 0)))
             return 1;
     for (int i = 0; i < forks; i++) {
         pid_t *place = &children[i % AT_ONCE];
         if (*place && ended_well(*place))
             return 1;
         /* At all moments of what the threads do. */
-        usleep(i * 7919 % 5000);
+        usleep(i * 7919 % (work == draws ? 500 : 5000));
         *place = spawns ? spawn(i) : fork();
         if (*place == 0)
-            _exit(child(i, 0));
+            _exit(work == draws ? drawing_child() : child(i, 0));
         if (bad("fork", *place < 0))
             return 1;
     }

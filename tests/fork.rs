@@ -205,9 +205,19 @@ fn children_of_a_host_that_initialises_and_finalises() {
 }
 
 #[test]
-fn spawned_programs_inherit_nothing() {
+fn children_of_a_thread_that_calls_nothing_else() {
     for network in [false, true] {
-        let report = Place::new(network, "pin").run("spawn", 100);
+        let place = Place::new(network, "pin");
+        let report = place.run("sign-elsewhere", 60);
+        assert_eq!(report.children.len(), descendants(60));
+        place.assert_own_connections(&report);
+    }
+}
+
+#[test]
+fn spawned_programs_inherit_nothing() {
+    for (network, how) in [(false, "spawn"), (true, "spawn"), (true, "spawn-elsewhere")] {
+        let report = Place::new(network, "pin").run(how, 100);
         assert_eq!(report.children.len(), 100);
     }
 }

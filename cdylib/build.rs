@@ -7,6 +7,13 @@ fn main() {
     println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
     // The host's symbols never take the place of ours.
     println!("cargo:rustc-cdylib-link-arg=-Wl,-Bsymbolic");
+    // See `src/locks.rs`.
+    for taken in ["rwlock_rdlock", "rwlock_tryrdlock", "rwlock_wrlock", "rwlock_trywrlock", "rwlock_unlock"] {
+        println!("cargo:rustc-cdylib-link-arg=-Wl,--wrap=pthread_{taken}");
+    }
+    for taken in ["mutex_lock", "mutex_trylock", "mutex_unlock"] {
+        println!("cargo:rustc-cdylib-link-arg=-Wl,--wrap=pthread_{taken}");
+    }
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=glibc.c");
     if std::env::var("CARGO_CFG_TARGET_ENV").is_ok_and(|libc| libc == "gnu") {

@@ -60,6 +60,7 @@ check emulators tests/emulators/install.sh
 check module make --no-print-directory module
 suite cargo_summary cargo-test cargo test --locked --workspace --no-fail-fast
 suite clients_summary clients tests/clients/run.sh
+suite clients_summary hosts make --no-print-directory test-hosts
 suite clients_summary clients-over-the-wire tests/clients/emulator.sh tool_admin tool_sign tool_objects tool_selftest
 check deny scripts/deny.sh
 

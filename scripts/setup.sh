@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs by name what is missing for one purpose, on Debian and its like:
 #
-#     scripts/setup.sh build | demo | test | aarch64
+#     scripts/setup.sh build | demo | test | hosts | aarch64
 #
 # It asks each thing for itself, not the package manager, so that what came by another way counts too.
 # When nothing is missing it does nothing and needs neither root nor network.
@@ -37,12 +37,17 @@ libc6-dev-arm64-cross test -e /usr/aarch64-linux-gnu/include/stdio.h
 qemu-user         command -v qemu-aarch64
 '
 
+hosts='
+libengine-pkcs11-openssl test -e "$(openssl version -e 2>/dev/null | cut -d\" -f2)/pkcs11.so"
+'
+
 case "${1:-}" in
 build) wanted=$build ;;
 demo) wanted=$build$demo ;;
 test) wanted=$build$demo$test ;;
+hosts) wanted=$build$demo$hosts ;;
 aarch64) wanted=$build$aarch64 ;;
-*) echo "usage: $0 build | demo | test | aarch64" >&2; exit 2 ;;
+*) echo "usage: $0 build | demo | test | hosts | aarch64" >&2; exit 2 ;;
 esac
 
 # Whether programs find a library, with no file of it for compilers.
@@ -76,7 +81,8 @@ fi
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 apt() {
-    $as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 "$@" >"$log" 2>&1
+    # RUNLEVEL: what is installed for tests is not to start as a service.
+    $as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 "$@" >"$log" 2>&1
 }
 
 echo "setup: installing $missing"

@@ -87,7 +87,6 @@ causes! {
     OperationNotInitialized   CKR_OPERATION_NOT_INITIALIZED        0 "no operation of this kind is active in the session";
     ParameterSetNotSupported  CKR_PARAMETER_SET_NOT_SUPPORTED      0 "the parameter set is unknown";
     PinIncorrect              CKR_PIN_INCORRECT                    0 "the PIN is wrong";
-    PinInvalid                CKR_PIN_INVALID                      0 "the PIN has characters that are not UTF-8";
     PinLenRange               CKR_PIN_LEN_RANGE                    0 "the PIN is too short or too long";
     PinLocked                 CKR_PIN_LOCKED                       0 "the PIN is locked after too many wrong tries";
     RandomSeedNotSupported    CKR_RANDOM_SEED_NOT_SUPPORTED        0 "the random generator takes no seed";

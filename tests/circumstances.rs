@@ -310,12 +310,13 @@ fn without_locked_memory_it_works_and_says_so() {
 }
 
 /// With every size of what address space is left: an error or success, and success when there is more again. The
-/// thread has used the module before: glibc and AWS-LC end the process when they have no memory for what each
-/// thread has of its own.
+/// thread has used the module before, and there is no other: glibc and AWS-LC end the process when they have no
+/// memory for what each thread has of its own.
 #[test]
 fn too_little_memory_is_an_error_and_no_more() {
-    const USE: [&str; 4] = ["initialise", "open", "use p256 1", "finalise"];
-    const MORE: [&str; 7] = ["initialise", "open", "use p256 1", "list", "generate p256 2", "random", "finalise"];
+    const USE: [&str; 4] = ["initialise no-threads", "open", "use p256 1", "finalise"];
+    const MORE: [&str; 7] =
+        ["initialise no-threads", "open", "use p256 1", "list", "generate p256 2", "random", "finalise"];
     let keys = tempfile::tempdir().unwrap();
     let server = serve(keys.path());
     let place = Place::at(&server.url(), embedded::DEFAULT_ALIAS, "login = \"none\"\n[log]\nlevel = \"off\"");

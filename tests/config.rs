@@ -300,9 +300,9 @@ fn the_shipped_example_is_read_as_it_is_and_with_every_line_switched_on() {
         let shown = on.iter().any(|k| k == key) || ["label", "kms", "kms_key_id", "endpoint_url"].contains(key);
         assert!(shown, "the example does not show {key} of {table}");
     }
-    // What the example shows for cache, timeouts, login, generate and PIN tries are the defaults.
+    // What the example shows for cache, PINs, timeouts, login and generate are the defaults.
     let token = &config.tokens[0];
-    assert_eq!(token.cache, Default::default());
+    assert_eq!((token.cache, token.pin_hash), (Default::default(), Default::default()));
     assert_eq!(token.kms.timeouts, Default::default());
     assert_eq!((token.login, token.generate, token.max_pin_attempts), (Default::default(), Default::default(), 10));
 }

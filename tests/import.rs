@@ -38,6 +38,11 @@ fn pairs(json: &[u8]) -> BTreeMap<String, String> {
     serde_json::from_slice(json).unwrap()
 }
 
+/// The same for KMS.
+fn sealed_under(json: &[u8]) -> EncryptionContext {
+    pairs(json).into_iter().fold(EncryptionContext::default(), |context, (key, value)| context.with(key, value))
+}
+
 fn private(key_type: CK_KEY_TYPE, blob: &[u8], context: &[u8]) -> Vec<Attr> {
     vec![
         number(CKA_CLASS, CKO_PRIVATE_KEY),
@@ -59,7 +64,7 @@ fn a_data_key_pair_of_another_client_is_taken_over() {
     let session = module.enter();
     let kms = other_client(&place);
     let json = br#"{"department":"payments","purpose":"old \"keys\""}"#;
-    let context = EncryptionContext::from_pairs(pairs(json));
+    let context = sealed_under(json);
     for (spec, key_type, kind) in [
         (KeyPairSpec::EccNistP256, CKK_EC, Kind::P256),
         (KeyPairSpec::EccNistEdwards25519, CKK_EC_EDWARDS, Kind::Ed25519),
@@ -117,7 +122,7 @@ fn a_sealed_key_is_told_of_and_opens_elsewhere() {
     assert_eq!(pairs(&context)["app"], "web");
     assert_eq!(pairs(&context)["datakey-pkcs11:object"].as_bytes(), get(CKA_UNIQUE_ID).unwrap());
     // What is told opens the key, for those whom KMS lets.
-    let opened = other_client(&place).decrypt(&blob, &EncryptionContext::from_pairs(pairs(&context))).unwrap();
+    let opened = other_client(&place).decrypt(&blob, &sealed_under(&context)).unwrap();
     assert!(opened.plaintext.len() > 100);
     for attribute in [CKA_DATAKEY_CIPHERTEXT_BLOB, CKA_DATAKEY_SPEC] {
         assert_eq!(module.get(session, public, attribute), Err(CKR_ATTRIBUTE_TYPE_INVALID));
@@ -140,7 +145,7 @@ fn a_data_key_of_another_client_becomes_a_secret_key() {
     let module = Module::start(&place.configuration());
     module.make_token(true);
     let session = module.enter();
-    let context = EncryptionContext::from_pairs(pairs(br#"{"a":"b"}"#));
+    let context = sealed_under(br#"{"a":"b"}"#);
     let secret = datakey::crypto::Secret::new(vec![9; 32]);
     let sealed = other_client(&place).encrypt(&secret, &context).unwrap().sealed;
     let template = [
@@ -168,4 +173,40 @@ fn a_data_key_of_another_client_becomes_a_secret_key() {
     }
     assert_eq!(module.creating(session, &with(template, &[number(CKA_VALUE_LEN, 17)])), CKR_ATTRIBUTE_VALUE_INVALID);
     module.finalise();
+}
+
+#[test]
+fn what_was_sealed_under_other_pairs_stays_usable_and_is_told_of() {
+    if !alone("what_was_sealed_under_other_pairs_stays_usable_and_is_told_of") {
+        return;
+    }
+    for login in ["pin", "none"] {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let more = "login = \"LOGIN\"\nencryption_context = { app = \"web\" }\n[log]\ntarget = \"file:LOG\"";
+        let more = more.replace("LOGIN", login).replace("LOG", &log.display().to_string());
+        let place = Place::embedded(&more);
+        let module = Module::start(&place.configuration());
+        module.make_token(login == "pin");
+        let use_key = |made: bool| {
+            let session = module.enter();
+            let key =
+                if made { module.private_key(session, b"1") } else { module.generate(session, Kind::P256, b"1").1 };
+            module.sign(session, key, CKM_ECDSA_SHA256, b"data").unwrap();
+            module.finalise();
+            module.initialise();
+        };
+        let told = || std::fs::read_to_string(&log).unwrap_or_default().matches("sealed under other pairs").count();
+        use_key(false);
+        use_key(true);
+        assert_eq!(told(), 0);
+        let text = std::fs::read_to_string(place.configuration()).unwrap();
+        std::fs::write(place.configuration(), text.replace("\"web\"", "\"api\"")).unwrap();
+        module.finalise();
+        module.initialise();
+        use_key(true);
+        // The key, and in a token without PINs the token key.
+        assert_eq!(told(), if login == "pin" { 1 } else { 2 });
+        module.finalise();
+    }
 }

@@ -1,6 +1,6 @@
 //! No private key stays in the process's memory after logout, at the end of its time, or after
 //! `C_Finalize`; while it is there, it lies only in the protected pool. Read from outside, in all readable
-//! memory of a host process, for every kind of key, over a network connection and with the embedded KMS.
+//! memory of a host process, for every kind of key, over a network connection, over TLS and with the embedded KMS.
 
 mod host;
 mod hosts;
@@ -20,6 +20,7 @@ struct Token {
     folder: tempfile::TempDir,
     program: PathBuf,
     proxy: Proxy,
+    tls: Proxy,
     login: &'static str,
     needles: Needles,
     _server: Server,
@@ -29,6 +30,7 @@ struct Token {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Kms {
     Network,
+    Tls,
     Embedded,
 }
 
@@ -38,7 +40,8 @@ impl Token {
         let (folder, program) = (tempfile::tempdir().unwrap(), compile("host"));
         let server = serve(([127, 0, 0, 1], 0).into(), &folder.path().join("kms.json"), false).unwrap();
         let proxy = Proxy::to(server.address());
-        let mut token = Self { folder, program, proxy, login, needles: Needles::default(), _server: server };
+        let tls = Proxy::with_tls(server.address(), folder.path());
+        let mut token = Self { folder, program, proxy, tls, login, needles: Needles::default(), _server: server };
         let configuration = token.configuration(kms, "");
         match login {
             "pin" => Host::make_token(&token.program, &configuration),
@@ -90,10 +93,8 @@ impl Token {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let folder = self.folder.path();
         let kms = match kms {
-            Kms::Network => format!(
-                "kms_key_id = \"alias/datakey-pkcs11\"\nregion = \"us-east-1\"\nendpoint_url = \"{}\"",
-                self.proxy.url()
-            ),
+            Kms::Network => self.proxy.configuration(),
+            Kms::Tls => self.tls.configuration(),
             Kms::Embedded => format!("kms = \"embedded:{}\"", folder.join("kms.json").display()),
         };
         let (store, login) = (folder.join("token.db"), self.login);
@@ -193,6 +194,12 @@ fn nothing_is_left_after_a_life_with_the_network() {
     life(Kms::Network);
 }
 
+/// TLS has buffers and keys of its own.
+#[test]
+fn nothing_is_left_after_a_life_with_tls() {
+    life(Kms::Tls);
+}
+
 #[test]
 fn nothing_is_left_after_a_life_with_the_embedded_kms() {
     life(Kms::Embedded);
@@ -205,7 +212,7 @@ fn nothing_is_left_of_a_token_without_pins() {
     maker.ok("finalise");
     token.assert_nothing(maker.pid(), "after C_GenerateKeyPair and C_Finalize");
 
-    for kms in [Kms::Network, Kms::Embedded] {
+    for kms in [Kms::Network, Kms::Tls, Kms::Embedded] {
         let mut host = token.host(&token.configuration(kms, ""));
         use_keys(&mut host);
         token.assert_protected(&host);

@@ -29,11 +29,13 @@ const TABLES: &[(&str, &[&str])] = &[
             "store",
             "login",
             "max_pin_attempts",
+            "pin_hash",
             "generate",
             "cache",
         ],
     ),
     (TIMEOUTS, &["attempt", "total", "generate_attempt", "generate_total"]),
+    (PIN_HASH, &["memory", "passes"]),
     (CACHE, &["max_age", "max_uses", "max_keys"]),
     (LOG, &["level", "target", "audit"]),
 ];
@@ -41,6 +43,7 @@ const TABLES: &[(&str, &[&str])] = &[
 pub(super) const TOP: &str = "the top level";
 pub(super) const TOKEN: &str = "[[token]]";
 pub(super) const TIMEOUTS: &str = "timeouts";
+pub(super) const PIN_HASH: &str = "pin_hash";
 pub(super) const CACHE: &str = "cache";
 pub(super) const LOG: &str = "[log]";
 

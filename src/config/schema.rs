@@ -35,6 +35,8 @@ pub struct TokenConfig {
     pub cache: CacheConfig,
     /// How many wrong PINs lock a PIN; 0 never locks.
     pub max_pin_attempts: u32,
+    /// What guessing a PIN costs that is set from now on.
+    pub pin_hash: PinHash,
 }
 
 /// How many wrong PINs lock a PIN unless the configuration says otherwise. OpenSSH alone tries one PIN five times
@@ -59,6 +61,41 @@ pub enum GenerateMode {
     WithPlaintext,
     /// `GenerateDataKeyPairWithoutPlaintext`: the private key is never in this process.
     WithoutPlaintext,
+}
+
+/// `pin_hash = { … }`: Argon2id for PINs that are set from now on. Those that are set keep what they were set with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PinHash {
+    /// Memory in KiB.
+    pub memory_kib: u32,
+    /// Passes over the memory.
+    pub passes: u32,
+}
+
+impl Default for PinHash {
+    /// 19 MiB, 2 passes, which OWASP recommends (RFC 9106 names more).
+    ///
+    /// A PIN guards a store whose keys only KMS can open, so it need not withstand a farm alone; but every login
+    /// pays, and so does every process of a pre-forking server.
+    fn default() -> Self {
+        Self { memory_kib: 19 * 1024, passes: 2 }
+    }
+}
+
+impl PinHash {
+    /// The least memory in KiB that a configuration may ask for.
+    pub const LEAST_MEMORY_KIB: u32 = 1024;
+    /// The most, also for a record of the store: it is data, and must not exhaust the host.
+    pub const MOST_MEMORY_KIB: u32 = 256 * 1024;
+    /// The most passes, likewise: a login must end.
+    pub const MOST_PASSES: u32 = 10;
+    /// Memory times passes, in KiB, of the cheapest setting that OWASP recommends: 7 MiB, 5 passes.
+    const OWASP: u32 = 35 * 1024;
+
+    /// Whether all settings that OWASP recommends cost more.
+    pub fn is_cheap(self) -> bool {
+        self.memory_kib.saturating_mul(self.passes) < Self::OWASP
+    }
 }
 
 /// `cache = { … }`: unwrapped keys.

@@ -55,6 +55,7 @@ fn a_minimal_token_gets_every_default() {
         generate: GenerateMode::WithPlaintext,
         cache: CacheConfig::default(),
         max_pin_attempts: 10,
+        pin_hash: PinHash { memory_kib: 19 * 1024, passes: 2 },
     };
     assert_eq!(token, expected);
 }
@@ -88,6 +89,7 @@ fn every_key_is_read() {
         store = "sqlite:/srv/web.db"
         login = "none"
         max_pin_attempts = 0
+        pin_hash = { memory = "9216K", passes = 4 }
         generate = "without-plaintext"
         cache = { max_age = 0, max_uses = 1, max_keys = 0x10 }
         "#,
@@ -119,6 +121,7 @@ fn every_key_is_read() {
     assert_eq!(token.store, StoreLocation::Sqlite("/srv/web.db".into()));
     assert_eq!(token.login, LoginMode::None);
     assert_eq!(token.max_pin_attempts, 0);
+    assert_eq!(token.pin_hash, PinHash { memory_kib: 9216, passes: 4 });
     assert_eq!(token.generate, GenerateMode::WithoutPlaintext);
     assert_eq!(token.cache, CacheConfig { max_age: Duration::ZERO, max_uses: 1, max_keys: 16 });
     let shown = format!("{config:?}");
@@ -430,5 +433,30 @@ fn no_key_stands_twice_in_the_list_and_every_one_is_read() {
         };
         let message = refuse(&text).detail().to_owned();
         assert!(message.contains(&format!("`{key}`")), "{table} {key}: {message}");
+    }
+}
+
+#[test]
+fn the_price_of_a_pin_has_bounds_and_a_cheap_one_is_noted() {
+    for (text, expected, noted) in [
+        ("memory = \"64M\"", PinHash { memory_kib: 65536, passes: 2 }, false),
+        ("passes = 1", PinHash { memory_kib: 19456, passes: 1 }, true),
+        ("memory = \"7M\", passes = 5", PinHash { memory_kib: 7168, passes: 5 }, false),
+        ("memory = \"1M\", passes = 1", PinHash { memory_kib: 1024, passes: 1 }, true),
+        ("memory = \"262144K\", passes = 10", PinHash { memory_kib: 262_144, passes: 10 }, false),
+    ] {
+        let config = read(&token(&format!("pin_hash = {{ {text} }}")));
+        assert_eq!(config.tokens[0].pin_hash, expected);
+        assert_eq!(config.notes.iter().any(|note| note.contains("pin_hash")), noted, "{text}: {:?}", config.notes);
+    }
+    for wrong in
+        ["\"1023K\"", "\"257M\"", "\"19\"", "\"M\"", "\"-1M\"", "\"19 M\"", "\"19m\"", "\"4194304M\"", "19", "\"\""]
+    {
+        let error = refuse(&token(&format!("pin_hash = {{ memory = {wrong} }}")));
+        assert!(error.detail().contains("a size from \"1M\" to \"256M\""), "{error}");
+    }
+    for wrong in ["0", "11", "\"2\"", "-1"] {
+        let error = refuse(&token(&format!("pin_hash = {{ passes = {wrong} }}")));
+        assert!(error.detail().contains("an integer from 1 to 10"), "{error}");
     }
 }

@@ -1,8 +1,8 @@
 //! One `[[token]]`.
 
-use super::reader::{CACHE, Field, Section, TIMEOUTS, invalid};
+use super::reader::{CACHE, Field, PIN_HASH, Section, TIMEOUTS, invalid};
 use super::values::{
-    absolute_path, duration, file_name, is_clear_text, is_region, kms_arn_region, path, positive_duration, url,
+    absolute_path, duration, file_name, is_clear_text, is_region, kib, kms_arn_region, path, positive_duration, url,
 };
 use super::*;
 use crate::error::Result;
@@ -41,6 +41,7 @@ pub(super) fn token(section: &Section<'_>, directory: Option<&Path>, notes: &mut
         max_pin_attempts: section
             .read("max_pin_attempts", |f| f.integer(0, 1_000_000))?
             .map_or(DEFAULT_MAX_PIN_ATTEMPTS, |n| u32::try_from(n).unwrap_or(u32::MAX)),
+        pin_hash: section.read("pin_hash", |f| pin_hash(f, notes))?.unwrap_or_default(),
         label,
     })
 }
@@ -231,6 +232,22 @@ fn deadlines(table: &Section<'_>, names: (&str, &str), default: (Duration, Durat
     }
     let total = total.unwrap_or_else(|| default.1.max(attempt.unwrap_or_default()));
     Ok((attempt.unwrap_or_else(|| default.0.min(total)), total))
+}
+
+fn pin_hash(field: &Field<'_>, notes: &mut Vec<String>) -> Result<PinHash> {
+    let table = field.table(PIN_HASH, "a table, such as { memory = \"19M\", passes = 2 }")?;
+    let default = PinHash::default();
+    let memory = |f: &Field<'_>| kib(f, PinHash::LEAST_MEMORY_KIB, PinHash::MOST_MEMORY_KIB);
+    let hash = PinHash {
+        memory_kib: table.read("memory", memory)?.unwrap_or(default.memory_kib),
+        passes: table
+            .read("passes", |f| f.integer(1, PinHash::MOST_PASSES.into()))?
+            .map_or(default.passes, |n| u32::try_from(n).unwrap_or(PinHash::MOST_PASSES)),
+    };
+    if hash.is_cheap() {
+        notes.push("pin_hash is cheaper than OWASP recommends: only for PINs that nobody can guess".to_owned());
+    }
+    Ok(hash)
 }
 
 fn cache(field: &Field<'_>) -> Result<CacheConfig> {

@@ -40,6 +40,19 @@ fn parse_duration(text: &str) -> Option<Duration> {
     number.parse::<u64>().ok()?.checked_mul(*length).map(Duration::from_millis)
 }
 
+/// A size of memory in KiB, `"512K"` or `"19M"`, from `least` to `most` KiB.
+pub(super) fn kib(field: &Field<'_>, least: u32, most: u32) -> Result<u32> {
+    let accepted = format!("a size from \"{}M\" to \"{}M\", such as \"19M\" or \"9216K\"", least / 1024, most / 1024);
+    let text = field.string(&accepted)?;
+    let parse = |number: &str, unit: u32| number.parse::<u32>().ok()?.checked_mul(unit);
+    let size = match (text.strip_suffix('K'), text.strip_suffix('M')) {
+        (Some(number), _) => parse(number, 1),
+        (_, Some(number)) => parse(number, 1024),
+        _ => None,
+    };
+    size.filter(|size| (least..=most).contains(size)).ok_or_else(|| field.wrong(&accepted))
+}
+
 /// An absolute path to a file. `~` is refused instead of expanded: whose home it is depends on who runs
 /// the host, and a token must not be in two places.
 pub(super) fn absolute_path(field: &Field<'_>, text: &str) -> Result<PathBuf> {

@@ -3,6 +3,7 @@
 
 use super::Secret;
 use super::stack::{LOAD, WipedAfter};
+use crate::config::PinHash;
 use crate::error::{Cause, Result};
 use crate::host::scratch::Scratch;
 use argon2::{Algorithm, Argon2, Block, Params, Version};
@@ -18,21 +19,6 @@ pub struct Cost {
     pub lanes: u32,
 }
 
-impl Default for Cost {
-    /// 19 MiB, 2 passes, 1 lane: OWASP's least recommended setting, some 20 ms on a server core.
-    ///
-    /// A PIN guards a store whose keys only KMS can open, so it need not withstand a farm alone; but
-    /// every login pays, and so does every process of a pre-forking server.
-    fn default() -> Self {
-        Self { memory_kib: 19 * 1024, iterations: 2, lanes: 1 }
-    }
-}
-
-/// The most memory that a stored cost may demand: a record is data, and must not exhaust the host.
-const MOST_MEMORY_KIB: u32 = 256 * 1024;
-/// The most passes, likewise: a login must end.
-const MOST_ITERATIONS: u32 = 10;
-
 /// A key of 32 bytes from `pin` and `salt`. A cost outside Argon2's limits, or over 256 MiB or 10 passes, is
 /// [`Cause::RecordCorrupt`], as costs come from records; [`Cause::HostMemory`] if there is not enough memory.
 pub fn derive(pin: &[u8], salt: &[u8; 16], cost: Cost) -> Result<Secret> {
@@ -45,7 +31,7 @@ pub fn derive(pin: &[u8], salt: &[u8; 16], cost: Cost) -> Result<Secret> {
 #[inline(never)]
 fn derive_below(pin: &[u8], salt: &[u8; 16], cost: Cost) -> Result<Secret> {
     let mut key = Secret::zeroed(32);
-    if cost.memory_kib > MOST_MEMORY_KIB || cost.iterations > MOST_ITERATIONS {
+    if cost.memory_kib > PinHash::MOST_MEMORY_KIB || cost.iterations > PinHash::MOST_PASSES {
         return Err(Cause::RecordCorrupt.with("Argon2 over 256 MiB or 10 passes"));
     }
     let params = Params::new(cost.memory_kib, cost.iterations, cost.lanes, Some(key.len()))

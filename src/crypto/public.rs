@@ -61,7 +61,7 @@ pub enum PublicParts {
 }
 
 /// The sizes of RSA keys that are used at all; KMS makes 2048, 3072 and 4096.
-pub(super) const RSA_BITS: std::ops::RangeInclusive<u32> = 1024..=8192;
+pub const RSA_BITS: std::ops::RangeInclusive<u32> = 1024..=8192;
 
 impl PublicKey {
     /// From a `SubjectPublicKeyInfo`, in the one form in which [`PublicKey::spki_der`] gives it again: an EC point

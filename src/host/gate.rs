@@ -22,9 +22,10 @@ static DIRTY: AtomicBool = AtomicBool::new(false);
 static INSTALLED: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
-    /// How many times this thread is inside. Constant initialiser and no destructor: usable at any time
-    /// in a thread's life, also around a fork.
+    /// How many times this thread is inside, and the generation in which it came in. Constant initialisers
+    /// and no destructors: usable at any time in a thread's life, also around a fork.
     static DEPTH: Cell<u32> = const { Cell::new(0) };
+    static SINCE: Cell<u64> = const { Cell::new(0) };
 }
 
 static HANDLERS: fork::Handlers = fork::Handlers { prepare, parent, child };
@@ -46,43 +47,50 @@ pub fn was_dirty() -> bool {
 /// Runs `work` so that no fork happens meanwhile. It must be short and must not sleep or wait for
 /// anything but the disk.
 pub fn inside<T>(work: impl FnOnce() -> T) -> T {
-    let _inside = Inside::enter();
+    struct Inside;
+    impl Drop for Inside {
+        fn drop(&mut self) {
+            leave();
+        }
+    }
+    enter();
+    let _inside = Inside;
     work()
 }
 
-struct Inside {
-    generation: u64,
-}
-
-impl Inside {
-    fn enter() -> Self {
-        let nested = DEPTH.get() > 0;
-        DEPTH.set(DEPTH.get() + 1);
-        let mut since = None;
-        let mut state = GATE.load(Ordering::Relaxed);
-        loop {
-            // A fork that stays under way for long waits for a lock of somebody else's, which the caller
-            // of this thread may hold. Going in then costs the child its store, not the host its life.
-            if state >= FORK && !nested && since.get_or_insert_with(Instant::now).elapsed() < PATIENCE {
-                thread::sleep(Duration::from_micros(50));
-                state = GATE.load(Ordering::Relaxed);
-                continue;
-            }
-            match GATE.compare_exchange_weak(state, state + 1, Ordering::SeqCst, Ordering::Relaxed) {
-                Ok(_) => return Self { generation: fork::generation() },
-                Err(now) => state = now,
-            }
+/// Goes in; the same thread leaves with [`leave`], as often as it came. For what is taken in one call and
+/// given back in another, as locks of the C library are; all else is done [`inside`].
+pub fn enter() {
+    let depth = DEPTH.get();
+    DEPTH.set(depth.saturating_add(1));
+    if depth > 0 {
+        return;
+    }
+    let mut since = None;
+    let mut state = GATE.load(Ordering::Relaxed);
+    loop {
+        // A fork that stays under way for long waits for a lock of somebody else's, which the caller
+        // of this thread may hold. Going in then costs the child its store, not the host its life.
+        if state >= FORK && since.get_or_insert_with(Instant::now).elapsed() < PATIENCE {
+            thread::sleep(Duration::from_micros(50));
+            state = GATE.load(Ordering::Relaxed);
+            continue;
+        }
+        match GATE.compare_exchange_weak(state, state + 1, Ordering::SeqCst, Ordering::Relaxed) {
+            Ok(_) => break,
+            Err(now) => state = now,
         }
     }
+    SINCE.set(fork::generation());
 }
 
-impl Drop for Inside {
-    fn drop(&mut self) {
-        DEPTH.set(DEPTH.get().saturating_sub(1));
-        // A fork from a signal handler inside: the child's count was reset, so there is nothing to leave.
-        if self.generation == fork::generation() {
-            GATE.fetch_sub(1, Ordering::SeqCst);
-        }
+/// Comes out, if this thread is inside.
+pub fn leave() {
+    let depth = DEPTH.get();
+    DEPTH.set(depth.saturating_sub(1));
+    // A fork from a signal handler inside: the child's count was reset, so there is nothing to leave.
+    if depth == 1 && SINCE.get() == fork::generation() {
+        GATE.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -22,6 +22,7 @@ mod sink;
 
 use crate::config::{LogLevel, LogTarget};
 use crate::error::{Cause, Result};
+use crate::host::gate;
 use line::Line;
 pub use line::MAX_LINE;
 use sink::Sink;
@@ -48,10 +49,13 @@ static INSTALLED: AtomicBool = AtomicBool::new(false);
 /// # Errors
 /// `ConfigInvalid` if the file cannot be opened; the log then goes to standard error.
 pub fn configure(level: LogLevel, target: &LogTarget) -> Result<()> {
-    // Not a `Once`: a fork in the middle of one would stop the child here.
-    if !INSTALLED.swap(true, Ordering::SeqCst) {
-        drop(tracing::subscriber::set_global_default(Log));
-    }
+    // Not a `Once`: a fork in the middle of one would stop the child here. And inside: subscribers are
+    // listed behind a lock.
+    gate::inside(|| {
+        if !INSTALLED.swap(true, Ordering::SeqCst) {
+            drop(tracing::subscriber::set_global_default(Log));
+        }
+    });
     LEVEL.store(level as u8, Ordering::Relaxed);
     let (kind, opened) = match target {
         LogTarget::Stderr => (STDERR, Ok(())),

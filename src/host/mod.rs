@@ -7,6 +7,7 @@ pub mod allocator;
 mod ended;
 pub mod fork;
 pub mod gate;
+pub mod hidden;
 pub mod lock;
 pub mod log;
 pub mod ownership;

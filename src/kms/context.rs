@@ -48,11 +48,6 @@ impl EncryptionContext {
         Ok(Self(user.clone()))
     }
 
-    /// The context with these pairs exactly, as they were kept beside a sealed key.
-    pub fn from_pairs(pairs: BTreeMap<String, String>) -> Self {
-        Self(pairs)
-    }
-
     /// The context with one more pair; a pair of the same key is replaced.
     #[must_use]
     pub fn with(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {

@@ -1,5 +1,7 @@
 //! The client against faults: in the process, over a port, and against what is no KMS at all.
 
+mod surroundings;
+
 use super::embedded::{self, FaultKind, Server};
 use super::*;
 use crate::config::{KmsBackend, KmsConfig, Timeouts};

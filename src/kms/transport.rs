@@ -21,8 +21,10 @@ use aws_smithy_types::body::SdkBody;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http_body_util::Limited;
-use rustls::RootCertStore;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use std::ffi::OsString;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -206,12 +208,23 @@ impl Inner {
     }
 }
 
-/// Makes a connector and drops it: with the first of them come things of the whole process, with the
-/// system's `roots` some more.
-pub(super) fn make_one(roots: bool) -> Result<()> {
-    let context = if roots { Roots::native()? } else { Roots::None }.context()?;
+/// Makes a connector and drops it: with the first of them come things of the whole process. With `tls` what the
+/// first handshake sets up, with `native_roots` the system's root certificates.
+pub(super) fn make_one(tls: bool, native_roots: bool) -> Result<()> {
+    let context = if native_roots { Roots::native()? } else { Roots::None }.context()?;
     let builder: ConnectorBuilder = Connector::builder();
     drop(builder.tls_provider(Provider::rustls(CryptoMode::AwsLc)).tls_context(context).build());
+    if tls {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let refused = |error: rustls::Error| Cause::KmsSetup.with(format!("no TLS: {error}"));
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(refused)?
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth();
+        let nobody = ServerName::IpAddress(Ipv4Addr::LOCALHOST.into());
+        drop(ClientConnection::new(Arc::new(config), nobody).map_err(refused)?);
+    }
     Ok(())
 }
 

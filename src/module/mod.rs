@@ -10,6 +10,7 @@ use crate::kms::HostRules;
 use crate::session::{Sessions, Slot};
 use crate::token::Token;
 use cryptoki_sys::CK_SLOT_ID;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 
 /// What lies between `C_Initialize` and `C_Finalize`.
@@ -62,20 +63,29 @@ pub fn initialise(threads_allowed: bool) -> Result<()> {
     if read(&process.module).is_some() {
         return Err(Cause::AlreadyInitialized.into());
     }
-    // Rust's own way to report a panic writes past the log. This copy of Rust's library is the module's
-    // alone, so no other's panics are concerned.
-    #[cfg(not(test))]
-    std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!("a defect of this module at {place}; please report it");
-    }));
     host::fork::watch();
     host::gate::install();
+    report_panics();
     let module = Module::from_configuration(threads_allowed).inspect_err(|error| {
         log::init_failure(&format!("C_Initialize: {}: {error}", error.cause().ckr_name()));
     })?;
     *write(&process.module) = Some(Arc::new(module));
     Ok(())
+}
+
+/// Rust's own way to report a panic writes past the log. This copy of Rust's library is the module's
+/// alone, so no other's panics are concerned.
+fn report_panics() {
+    static DONE: AtomicBool = AtomicBool::new(false);
+    // Once in a process and its children, and inside: the hook stands behind a lock that a fork could catch taken.
+    host::gate::inside(|| {
+        if !cfg!(test) && !DONE.swap(true, Ordering::SeqCst) {
+            std::panic::set_hook(Box::new(|panic| {
+                let place = panic.location().map(ToString::to_string).unwrap_or_default();
+                tracing::error!("a defect of this module at {place}; please report it");
+            }));
+        }
+    });
 }
 
 /// `C_Finalize`: secrets are wiped, calls that wait end soon. Calls under way in other threads keep

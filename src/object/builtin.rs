@@ -7,7 +7,7 @@ use crate::crypto::Hash;
 use crate::mechanism::MECHANISMS;
 use crate::store::{Attributes, ObjectId, ObjectRecord};
 use cryptoki_sys::*;
-use once_cell::sync::Lazy;
+use once_cell::race::OnceBox;
 
 /// The profiles whose test cases pass (PKCS#11 Profiles 3.2), with their names.
 const PROFILES: &[(CK_PROFILE_ID, &str)] = &[
@@ -17,11 +17,16 @@ const PROFILES: &[(CK_PROFILE_ID, &str)] = &[
     (CKP_PUBLIC_CERTIFICATES_TOKEN, "Public Certificates Token"),
 ];
 
-static ALL: Lazy<Vec<ObjectRecord>> = Lazy::new(|| {
-    let profiles = PROFILES.iter().map(|(id, name)| object(CKO_PROFILE, CKA_PROFILE_ID, *id, name));
-    let mechanisms = MECHANISMS.iter().map(|row| object(CKO_MECHANISM, CKA_MECHANISM_TYPE, row.id, row.name));
-    profiles.chain(mechanisms).collect()
-});
+/// They are made twice where two threads need them first at once: to wait for another thread is what a
+/// forked child could do for ever.
+fn all() -> &'static [ObjectRecord] {
+    static ALL: OnceBox<Vec<ObjectRecord>> = OnceBox::new();
+    ALL.get_or_init(|| {
+        let profiles = PROFILES.iter().map(|(id, name)| object(CKO_PROFILE, CKA_PROFILE_ID, *id, name));
+        let mechanisms = MECHANISMS.iter().map(|row| object(CKO_MECHANISM, CKA_MECHANISM_TYPE, row.id, row.name));
+        Box::new(profiles.chain(mechanisms).collect())
+    })
+}
 
 fn object(class: CK_OBJECT_CLASS, attribute: CK_ATTRIBUTE_TYPE, value: CK_ULONG, label: &str) -> ObjectRecord {
     let id = identity(class, value);
@@ -51,7 +56,7 @@ fn identity(class: CK_OBJECT_CLASS, value: CK_ULONG) -> ObjectId {
 
 /// The object with this identity.
 pub fn get(id: &ObjectId) -> Option<&'static ObjectRecord> {
-    ALL.iter().find(|object| object.id == *id)
+    all().iter().find(|object| object.id == *id)
 }
 
 /// The objects that have all these attributes, among them the class.
@@ -60,7 +65,7 @@ pub fn find(equal: &[(CK_ATTRIBUTE_TYPE, Vec<u8>)]) -> impl Iterator<Item = Obje
     let has = move |object: &&ObjectRecord| {
         asked && equal.iter().all(|(attribute, value)| object.attributes.get(attribute) == Some(value))
     };
-    ALL.iter().filter(has).map(|object| object.id)
+    all().iter().filter(has).map(|object| object.id)
 }
 
 #[cfg(test)]
@@ -70,8 +75,8 @@ mod tests {
 
     #[test]
     fn each_has_an_identity_of_its_own_that_stays() {
-        let ids: std::collections::HashSet<_> = ALL.iter().map(|object| object.id).collect();
-        assert_eq!(ids.len(), ALL.len());
+        let ids: std::collections::HashSet<_> = all().iter().map(|object| object.id).collect();
+        assert_eq!(ids.len(), all().len());
         let baseline = identity(CKO_PROFILE, CKP_BASELINE_PROVIDER);
         assert_eq!(get(&baseline).unwrap().attributes.bytes(CKA_LABEL), b"Baseline Provider");
         let class = |class| vec![(CKA_CLASS, ulong(class))];

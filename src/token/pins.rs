@@ -6,7 +6,7 @@
 
 use super::seal::stored_pairs;
 use super::{Token, TokenKey};
-use crate::config::LoginMode;
+use crate::config::{LoginMode, PinHash};
 use crate::crypto::{Hash, Secret, SecretKey, password, random, seal_box};
 use crate::error::{Cause, Error, Result};
 use crate::host::lock::{lock, read, write};
@@ -84,13 +84,13 @@ impl Token {
         match self.config.login {
             LoginMode::Pin => {
                 check_length(so_pin)?;
-                record.so_pin = Some(wrap(new_key()?.expose(), &record.serial, User::So, so_pin)?);
+                record.so_pin = Some(self.wrap(new_key()?.expose(), &record.serial, User::So, so_pin)?);
             }
             LoginMode::None => {
                 // The SO PIN of such a token guards against a mistaken C_InitToken and opens nothing.
                 if !so_pin.is_empty() {
                     check_length(so_pin)?;
-                    record.so_pin = Some(wrap(new_key()?.expose(), &record.serial, User::So, so_pin)?);
+                    record.so_pin = Some(self.wrap(new_key()?.expose(), &record.serial, User::So, so_pin)?);
                 }
                 let context = token_key_context(&record.serial, &self.config.kms.encryption_context)?;
                 let made = self.kms.generate_data_key(DataKeySize::AES_256, &context)?;
@@ -169,7 +169,7 @@ impl Token {
             return Err(Cause::FunctionNotSupported.with("a token with login = \"none\" has no user PIN"));
         }
         let key = self.token_key(&record)?;
-        let wrapped = wrap(key.key.expose()?, &record.serial, User::User, pin)?;
+        let wrapped = self.wrap(key.key.expose()?, &record.serial, User::User, pin)?;
         self.change_record(|record| {
             if record.serial != key.serial {
                 return Err(Cause::UserNotLoggedIn.with("the token was initialised anew"));
@@ -188,8 +188,8 @@ impl Token {
         let key = self.check_pin(user, old)?;
         check_length(new)?;
         let wrapped = match key {
-            Some(key) => wrap(key.key.expose()?, &record.serial, user, new)?,
-            None => wrap(new_key()?.expose(), &record.serial, user, new)?,
+            Some(key) => self.wrap(key.key.expose()?, &record.serial, user, new)?,
+            None => self.wrap(new_key()?.expose(), &record.serial, user, new)?,
         };
         let unchanged = pin_of(&record, user).map(|pin| pin.salt);
         self.change_record(|record| {
@@ -202,6 +202,23 @@ impl Token {
                 User::User => record.user_pin = Some(wrapped.clone()),
             }
             Ok(())
+        })
+    }
+
+    /// The token key as it is kept under a PIN, at the configured price.
+    fn wrap(&self, key: &[u8], serial: &str, user: User, pin: &[u8]) -> Result<PinRecord> {
+        let PinHash { memory_kib, passes } = self.config.pin_hash;
+        let cost = password::Cost { memory_kib, iterations: passes, lanes: 1 };
+        let mut salt = [0; 16];
+        random::fill(&mut salt)?;
+        let pin_key = password::derive(pin, &salt, cost)?;
+        Ok(PinRecord {
+            salt,
+            memory_kib: cost.memory_kib,
+            iterations: cost.iterations,
+            lanes: cost.lanes,
+            wrapped_token_key: seal_box::seal(pin_key.expose(), &bound_to(serial, user), key)?,
+            failed_attempts: 0,
         })
     }
 
@@ -233,6 +250,7 @@ impl Token {
             return Err(Cause::SealBroken.with("the token key: an unknown version of the encryption context"));
         }
         let user = stored_pairs(sealed)?;
+        self.compare_pairs("token key", sealed);
         let opened = self.kms.decrypt(&sealed.blob, &token_key_context(&record.serial, &user)?)?;
         if opened.plaintext.len() != 32 {
             return Err(Cause::SealKeyMalformed.with("the token key"));
@@ -327,21 +345,6 @@ fn bound_to(serial: &str, user: User) -> Vec<u8> {
         User::User => b"user",
     };
     [b"datakey-pkcs11 token key v1\0", serial.as_bytes(), b"\0", role].concat()
-}
-
-fn wrap(key: &[u8], serial: &str, user: User, pin: &[u8]) -> Result<PinRecord> {
-    let cost = password::Cost::default();
-    let mut salt = [0; 16];
-    random::fill(&mut salt)?;
-    let pin_key = password::derive(pin, &salt, cost)?;
-    Ok(PinRecord {
-        salt,
-        memory_kib: cost.memory_kib,
-        iterations: cost.iterations,
-        lanes: cost.lanes,
-        wrapped_token_key: seal_box::seal(pin_key.expose(), &bound_to(serial, user), key)?,
-        failed_attempts: 0,
-    })
 }
 
 /// The token key, or `None` for a wrong PIN.

@@ -91,6 +91,7 @@ impl Token {
         let record = self.initialised()?;
         let sealed = object.sealed.as_ref().ok_or_else(|| Cause::RecordCorrupt.with("a key without its blob"))?;
         let context = stored_context(&record, object, sealed)?;
+        self.compare_pairs(&object.id.to_string(), sealed);
         let blob = self.token_key(&record)?.open(object.id.as_bytes(), &sealed.blob)?;
         match sealed.form {
             SealForm::Kms => {
@@ -106,6 +107,17 @@ impl Token {
                 let plaintext = seal_box::open(opened.plaintext.expose(), object.id.as_bytes(), body);
                 Ok((plaintext.map_err(|_| Cause::SealBroken.with("the envelope"))?, opened.request_id))
             }
+        }
+    }
+
+    /// Says so where a key was sealed under other pairs of the user's than the configuration has. It stays usable: a
+    /// change of the configuration locks no key away. But it may also have been put there by somebody whom IAM lets
+    /// use those other pairs only.
+    pub(super) fn compare_pairs(&self, object: &str, sealed: &SealedKey) {
+        let configured = self.config.kms.encryption_context.iter();
+        let differs = !sealed.user_context.iter().map(|(key, value)| (key, value)).eq(configured);
+        if differs {
+            tracing::warn!(object, "it is sealed under other pairs than those of encryption_context");
         }
     }
 }

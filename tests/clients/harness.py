@@ -208,6 +208,7 @@ class Report:
         self.passed = self.failed = 0
         self.skipped, self.lacking, self.differing = [], [], []
         self.suite = self.env = self.cwd = None
+        self.pages = []  # of docs/hosts, those that this run is about
 
     def begin(self, suite, env, cwd):
         self.suite, self.env, self.cwd = suite, env, cwd

@@ -9,6 +9,7 @@ import signal
 import sys
 import tempfile
 
+import pages
 import tokens
 from harness import Report
 
@@ -17,6 +18,8 @@ SUITES = (
     "tool_admin", "tool_sign", "tool_objects", "tool_selftest", "openssl_engine", "tls_engine", "p11kit", "java", "openssh",
     "cryptoki_crate", "python_pkcs11", "pykcs11",
 )
+# One for each page of docs/hosts, in hosts/; `hosts` means them all.
+HOSTS = ("openssl",)
 # What a suite gets to know: its name, the profile, the module's path, a directory to put its tokens in.
 Suite = collections.namedtuple("Suite", "name profile module parent")
 
@@ -24,10 +27,14 @@ Suite = collections.namedtuple("Suite", "name profile module parent")
 def main():
     parser = argparse.ArgumentParser(prog="run.sh", description="real PKCS#11 clients against the module")
     parser.add_argument("suites", nargs="*", metavar="suite", help="default: all of " + " ".join(SUITES))
-    names = parser.parse_args().suites or SUITES
-    for name in names:
-        if name not in SUITES:
-            parser.error(f"no suite {name}; there are {', '.join(SUITES)}")
+    parser.add_argument("--write-table", action="store_true", help="write what the hosts can into docs/hosts/README.md")
+    arguments = parser.parse_args()
+    known = [*SUITES, *(f"hosts.{name}" for name in HOSTS)]
+    names = []
+    for name in arguments.suites or SUITES:
+        if name != "hosts" and name not in known:
+            parser.error(f"no suite {name}; there are {', '.join(known)}, and hosts for all of these")
+        names += [name] if name != "hosts" else known[len(SUITES):]
     profile = os.environ.get("PROFILE", "embedded")
     if profile not in ("softhsm", "embedded", "emulator"):
         parser.error("PROFILE is softhsm, embedded or emulator")
@@ -45,6 +52,8 @@ def main():
     try:
         for name in names:
             importlib.import_module(name).run(Suite(name, profile, module, parent), report)
+        if {page.name for page in report.pages} == set(HOSTS):
+            pages.check_table(report, arguments.write_table)
     finally:
         shutil.rmtree(parent, ignore_errors=True)
     return 0 if report.finish() else 1

@@ -1,5 +1,6 @@
 /* A host that forks while its threads are busy in the module. Usage: fork MODULE HOW FORKS PIN
- * HOW is what other threads do: sign, login (and out, again and again) or restart (C_Initialize to C_Finalize);
+ * HOW is what other threads do: sign, login (and out, again and again), restart (C_Initialize to C_Finalize), or
+ * draw (random numbers, without a rest, in threads that stay and in threads that end at once);
  * or "spawn": they sign, and each child is not forked but spawned, as a program that lists its descriptors.
  * With "-elsewhere" after it, the forks are not the main thread's but those of a thread that calls nothing else.
  * Says what it finds on standard output, each line in one piece: "r HEX" of each signature, "n HEX" of each
@@ -189,6 +190,20 @@ static int ended_well(pid_t pid)
     return bad("a child's end", status);
 }
 
+/* What the child of a host that draws does: it draws, and ends as programs do, with all destructors. */
+static int drawing_child(void)
+{
+    byte_t number[32];
+    ulong_t session;
+    alarm(20);
+    if (bad("C_Initialize", initialize(0)) || bad("C_OpenSession", open_session(0, &session)) ||
+        bad("C_GenerateRandom", CALL3("C_GenerateRandom", session, number, sizeof number)))
+        return 1;
+    say_bytes('n', number);
+    say("child %d\n", (int)getpid());
+    exit(0);
+}
+
 static int descend(int number, int depth)
 {
     pid_t pid = fork();
@@ -262,7 +277,32 @@ static void *restarts(void *unused)
     return unused;
 }
 
-struct forks { int count, spawns; };
+static void *draws_once(void *session)
+{
+    byte_t number[32];
+    if (bad("C_GenerateRandom", CALL3("C_GenerateRandom", *(ulong_t *)session, number, sizeof number)))
+        exit(1);
+    rounds++;
+    return session;
+}
+
+static void *draws(void *in_threads)
+{
+    ulong_t session;
+    if (bad("C_OpenSession", open_session(0, &session)))
+        exit(1);
+    while (!stop) {
+        pthread_t thread;
+        if (!in_threads)
+            draws_once(&session);
+        else if (bad("pthread_create", pthread_create(&thread, 0, draws_once, &session)) ||
+                 bad("pthread_join", pthread_join(thread, 0)))
+            exit(1);
+    }
+    return in_threads;
+}
+
+struct forks { int count, spawns, draws; };
 
 /* Forks at all moments of what the threads do, a few children at a time; NULL if all went well. */
 static void *fork_all(void *given)
@@ -273,10 +313,10 @@ static void *fork_all(void *given)
         pid_t *place = &children[i % AT_ONCE];
         if (*place && ended_well(*place))
             return given;
-        usleep(i * 7919 % 5000);
+        usleep(i * 7919 % (forks->draws ? 500 : 5000));
         *place = forks->spawns ? spawn(i) : fork();
         if (*place == 0)
-            _exit(child(i, 0));
+            _exit(forks->draws ? drawing_child() : child(i, 0));
         if (bad("fork", *place < 0))
             return given;
     }
@@ -295,10 +335,13 @@ int main(int argc, char **argv)
     if (argc != 5)
         return 2;
     const char *how = argv[2];
-    struct forks forks = {atoi(argv[3]), strncmp(how, "spawn", 5) == 0};
-    void *(*work)(void *) = strcmp(how, "login") == 0 ? logs_in : strcmp(how, "restart") == 0 ? restarts : signs;
+    struct forks forks = {atoi(argv[3]), strncmp(how, "spawn", 5) == 0, strcmp(how, "draw") == 0};
+    void *(*work)(void *) = strcmp(how, "login") == 0     ? logs_in
+                            : strcmp(how, "restart") == 0 ? restarts
+                            : strcmp(how, "draw") == 0    ? draws
+                                                          : signs;
     void *went_wrong;
-    int busy = work == signs ? THREADS : 1;
+    int busy = work == signs || work == draws ? THREADS : 1;
     pin = argv[4];
     load(argv[1]);
     if (work != restarts) {
@@ -308,7 +351,7 @@ int main(int argc, char **argv)
             return 1;
     }
     for (int i = 0; i < busy; i++)
-        if (bad("pthread_create", pthread_create(&threads[i], 0, work, 0)))
+        if (bad("pthread_create", pthread_create(&threads[i], 0, work, i % 2 ? threads : 0)))
             return 1;
     if (strstr(how, "-elsewhere")) {
         pthread_t elsewhere;

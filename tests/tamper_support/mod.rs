@@ -193,7 +193,9 @@ fn token_key(token: &TokenRecord, kms: &Kms) -> Secret {
 /// What the token key of a token without PINs is sealed under.
 pub(crate) fn token_key_context(serial: &str, pairs: &BTreeMap<String, String>) -> EncryptionContext {
     let policy = base64::engine::general_purpose::STANDARD.encode(Hash::Sha256.digest(b"login=none"));
-    EncryptionContext::from_pairs(pairs.clone())
+    pairs
+        .iter()
+        .fold(EncryptionContext::default(), |context, (key, value)| context.with(key, value))
         .with("datakey-pkcs11:v", "1")
         .with("datakey-pkcs11:token", serial)
         .with("datakey-pkcs11:object", "token-key")

@@ -2,41 +2,11 @@
 //!
 //! AWS-LC looks for four functions by weak, unprefixed names, and for `sdallocx`: a host that exports
 //! such names would be called for every block of ours. Defined here, and hidden, they are found in this
-//! library and nowhere else, and nothing of them shows outside it. Rust marks every `no_mangle`
-//! function of a library for export, so the names are labels in assembly that jump to Rust.
+//! library and nowhere else, and nothing of them shows outside it.
 
+use crate::host::hidden::hidden;
 use crate::host::protected::raw;
-use std::arch::global_asm;
 use std::os::raw::{c_int, c_void};
-
-#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-macro_rules! jump {
-    () => {
-        "jmp"
-    };
-}
-#[cfg(target_arch = "aarch64")]
-macro_rules! jump {
-    () => {
-        "b"
-    };
-}
-
-macro_rules! hidden {
-    ($($name:literal => $target:ident;)*) => {
-        $(global_asm!(
-            ".pushsection .text",
-            concat!(".globl ", $name),
-            concat!(".hidden ", $name),
-            concat!(".type ", $name, ", %function"),
-            concat!($name, ":"),
-            concat!(jump!(), " {target}"),
-            concat!(".size ", $name, ", . - ", $name),
-            ".popsection",
-            target = sym $target,
-        );)*
-    };
-}
 
 hidden! {
     "OPENSSL_memory_alloc" => alloc;

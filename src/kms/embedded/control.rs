@@ -1,9 +1,10 @@
 //! What tests do to the embedded KMS: order faults, count calls.
 
 use super::exception;
-use parking_lot::Mutex;
+use crate::host::lock::lock;
 use serde::Deserialize;
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Mutex;
 use std::time::Duration;
 
 /// Something that goes wrong with the next request, or with the next one of an operation.
@@ -68,7 +69,7 @@ pub struct Control {
 impl Control {
     /// Puts a fault at the end of the queue. Each is used once; a request takes the first that fits it.
     pub fn inject(&self, fault: Fault) {
-        self.faults.lock().push_back(fault);
+        lock(&self.faults).push_back(fault);
     }
 
     /// The same for any operation.
@@ -83,33 +84,33 @@ impl Control {
 
     /// Forgets the faults that are left, and says how many there were.
     pub fn clear_faults(&self) -> usize {
-        std::mem::take(&mut *self.faults.lock()).len()
+        std::mem::take(&mut *lock(&self.faults)).len()
     }
 
     /// How often each operation was called, faults included.
     pub fn calls(&self) -> BTreeMap<String, u64> {
-        self.calls.lock().clone()
+        lock(&self.calls).clone()
     }
 
     /// How often one operation was called.
     pub fn calls_of(&self, operation: &str) -> u64 {
-        self.calls.lock().get(operation).copied().unwrap_or(0)
+        lock(&self.calls).get(operation).copied().unwrap_or(0)
     }
 
     /// How many calls there were.
     pub fn total_calls(&self) -> u64 {
-        self.calls.lock().values().sum()
+        lock(&self.calls).values().sum()
     }
 
     /// Counts from zero again.
     pub fn reset_calls(&self) {
-        self.calls.lock().clear();
+        lock(&self.calls).clear();
     }
 
     /// Counts a request and says what becomes of it.
     pub(super) fn begin(&self, operation: &str) -> Plan {
-        *self.calls.lock().entry(operation.to_owned()).or_default() += 1;
-        let mut faults = self.faults.lock();
+        *lock(&self.calls).entry(operation.to_owned()).or_default() += 1;
+        let mut faults = lock(&self.faults);
         let fits = |fault: &Fault| fault.operation.as_deref().is_none_or(|wanted| wanted == operation);
         let Some(fault) = faults.iter().position(fits).and_then(|index| faults.remove(index)) else {
             return Plan::Answer;

@@ -7,14 +7,14 @@
 use super::exception::Exception;
 use super::keys::{Keys, VERSION};
 use super::{Broken, Trouble};
+use crate::host::lock::lock;
 use crate::host::ownership::{self, Writers};
-use parking_lot::Mutex;
 use std::fmt::Display;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
@@ -72,7 +72,7 @@ impl KeyFile {
         match fs::metadata(&self.path) {
             Ok(file) => {
                 let stamp = Stamp::of(&file);
-                if let Some((known, keys)) = &*self.read.lock()
+                if let Some((known, keys)) = &*lock(&self.read)
                     && *known == stamp
                 {
                     return Ok(Arc::clone(keys));
@@ -115,7 +115,7 @@ impl KeyFile {
             return Err(self.broken(format!("it is of version {}, not {VERSION}", keys.version)));
         }
         let keys = Arc::new(keys);
-        *self.read.lock() = Some((stamp, Arc::clone(&keys)));
+        *lock(&self.read) = Some((stamp, Arc::clone(&keys)));
         Ok(keys)
     }
 

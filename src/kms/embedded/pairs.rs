@@ -1,6 +1,7 @@
 //! Data key pairs, in the formats of KMS: SPKI and PKCS#8, DER.
 
 use super::exception::Exception;
+use crate::host::gate;
 use crate::kms::KeyPairSpec;
 use ed25519_dalek::pkcs8::KeypairBytes;
 use rsa::Generate;
@@ -9,11 +10,14 @@ use zeroize::Zeroizing;
 
 /// A fresh key pair: public key as SPKI, private key as PKCS#8.
 pub(super) fn generate(spec: KeyPairSpec) -> Result<(Vec<u8>, Zeroizing<Vec<u8>>), Exception> {
+    // Inside the gate: the first of a curve makes its tables for the whole process.
     macro_rules! curve {
-        ($curve:ident) => {{
-            let private = $curve::SecretKey::try_generate().map_err(failed)?;
-            encode(&private.public_key(), &private)
-        }};
+        ($curve:ident) => {
+            gate::inside(|| {
+                let private = $curve::SecretKey::try_generate().map_err(failed)?;
+                encode(&private.public_key(), &private)
+            })
+        };
     }
     // The private key is in the seed form, 64 bytes, as KMS gives it.
     macro_rules! kem {

@@ -5,18 +5,18 @@
 use super::control::{Fault, Plan};
 use super::in_process::request_id;
 use super::{Answer, Control, Embedded, operation};
+use crate::host::lock::lock;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
-use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 /// Requests are a few kilobytes.
@@ -92,7 +92,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         let Some(acceptor) = self.acceptor.take() else { return };
         self.shared.stopping.store(true, Ordering::SeqCst);
-        for stream in self.shared.connections.lock().values() {
+        for stream in lock(&self.shared.connections).values() {
             let _ = stream.shutdown(Shutdown::Both);
         }
         // Wakes the acceptor, which then sees that it is to stop.
@@ -120,7 +120,7 @@ impl Shared {
 
     fn converse(self: Arc<Self>, stream: TcpStream) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        self.connections.lock().insert(id, stream.try_clone()?);
+        lock(&self.connections).insert(id, stream.try_clone()?);
         let _remove = Remove(&self, id);
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
@@ -191,7 +191,7 @@ struct Remove<'a>(&'a Shared, u64);
 
 impl Drop for Remove<'_> {
     fn drop(&mut self) {
-        self.0.connections.lock().remove(&self.1);
+        lock(&self.0.connections).remove(&self.1);
     }
 }
 

@@ -11,12 +11,24 @@ pub const DEVIATIONS: &[(&str, &str)] = &[
         "C_OpenSession",
         "A session may be read-write on a token that cannot be written: its changes fail, not its opening.",
     ),
+    (
+        "C_UnwrapKey",
+        "`CKM_RSA_PKCS` never says that the padding is wrong: what is not padded right becomes a key that nobody knows, always the same, of a length that the template allows.",
+    ),
+    ("C_DecapsulateKey", "`CKM_RSA_PKCS` as with `C_UnwrapKey`."),
     ("C_SeedRandom", "Always `CKR_RANDOM_SEED_NOT_SUPPORTED`: the generator seeds itself."),
     (
         "C_GenerateKeyPair",
-        "One KMS `GenerateDataKeyPair`. RSA keys have 2048, 3072 or 4096 bits and the exponent 65537: KMS makes no others.",
+        "One KMS `GenerateDataKeyPair`. RSA keys have 2048, 3072 or 4096 bits and the exponent 65537: KMS makes no others. ML-DSA and X25519 key pairs, which KMS does not make, are made here: one on the token costs one KMS `Encrypt`, one of a session none; with `generate = \"without-plaintext\"` they are `CKR_MECHANISM_INVALID`.",
     ),
-    ("C_GenerateKey", "One KMS `GenerateDataKey`, for keys of sessions as well; at most 1024 bytes."),
+    (
+        "C_SignInit",
+        "ML-DSA signatures are hedged: `CKH_DETERMINISTIC_REQUIRED` is `CKR_MECHANISM_PARAM_INVALID`. `CKM_HASH_ML_DSA` takes every hash of the module but SHA-1. Signing needs up to 120 KiB of the thread's stack. What the specification signs in one part alone may come in several.",
+    ),
+    (
+        "C_GenerateKey",
+        "One KMS `GenerateDataKey`, for keys of sessions as well; at most 1024 bytes. ChaCha20 keys need no `CKA_VALUE_LEN`. `CKM_PKCS5_PBKD2` computes here (on the token, one KMS `Encrypt`) and takes `CK_PKCS5_PBKD2_PARAMS2`; iterations times blocks of output beyond 2^24, and password or salt over 65535 bytes, are `CKR_MECHANISM_PARAM_INVALID`. Its keys have no `CKA_CHECK_VALUE` unless the template gives it.",
+    ),
     (
         "C_CreateObject",
         "A private or secret key on the token costs one KMS `Encrypt`, or `GenerateDataKey` for an envelope if it is longer than 4096 bytes. An attribute of another class is `CKR_TEMPLATE_INCONSISTENT`.",
@@ -44,8 +56,12 @@ pub const DEVIATIONS: &[(&str, &str)] = &[
     ("C_GetOperationState", "SHA-1 and SHA-2 digests can be saved; anything else is `CKR_STATE_UNSAVEABLE`."),
     ("C_GetSessionValidationFlags", "Always 0: nothing here is validated."),
     (
+        "C_EncryptInit",
+        "`CKM_CHACHA20` takes a counter of 32 bits beside each nonce, one of 64 beside nonces of 64 and 192 bits. `CKM_CHACHA20_POLY1305` takes nonces of 96 and 192 bits, in messages as well; its `ulNonceLen` may be in bits, as specified, or in bytes, as in use.",
+    ),
+    (
         "C_MessageEncryptInit",
-        "`CKM_AES_GCM` and `CKM_AES_CCM`. `CKG_GENERATE_COUNTER` and `CKG_GENERATE_COUNTER_XOR` are for keys of a session that KMS did not make, whose copies count together; a sealed key answers `CKR_MECHANISM_PARAM_INVALID`.",
+        "`CKM_AES_GCM`, `CKM_AES_CCM` and `CKM_CHACHA20_POLY1305`. `CKG_GENERATE_COUNTER` and `CKG_GENERATE_COUNTER_XOR` are for keys of a session that KMS did not make, whose copies count together; a sealed key answers `CKR_MECHANISM_PARAM_INVALID`.",
     ),
     ("C_GetFunctionStatus", "Always `CKR_FUNCTION_NOT_PARALLEL`, as the specification demands."),
     ("C_CancelFunction", "Always `CKR_FUNCTION_NOT_PARALLEL`, as the specification demands."),

@@ -1,6 +1,7 @@
 //! What a forked child gets: random numbers of its own, and no key.
 
-use crate::crypto::{Aes, AesMode, AesStream, Direction, Hash, Mac, MacAlgorithm, PrivateKey, SecretKey, random};
+use crate::crypto::{Aes, AesMode, ChaCha20, ChaCha20Mode, ChaCha20Nonce, Direction, Hash, Mac, MacAlgorithm};
+use crate::crypto::{PrivateKey, SecretKey, Symmetric, SymmetricStream, random};
 use crate::error::Cause;
 use ed25519_dalek::pkcs8::EncodePrivateKey;
 
@@ -49,7 +50,8 @@ fn a_child_can_neither_use_nor_harm_its_parents_keys() {
     let ec = p256::SecretKey::from_slice(&[7; 32]).unwrap().to_pkcs8_der().unwrap();
     let x25519 = [&b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x6e\x04\x22\x04\x20"[..], &[7; 32]].concat();
     let ml_kem = ml_kem::ml_kem_512::DecapsulationKey::from_seed([7; 64].into()).to_pkcs8_der().unwrap();
-    for der in [ml_kem.as_bytes(), ed25519.as_bytes(), rsa.as_bytes(), ec.as_bytes(), &x25519] {
+    let ml_dsa = ml_dsa::SigningKey::<ml_dsa::MlDsa44>::from_seed(&[7; 32].into()).to_pkcs8_der().unwrap();
+    for der in [ml_kem.as_bytes(), ml_dsa.as_bytes(), ed25519.as_bytes(), rsa.as_bytes(), ec.as_bytes(), &x25519] {
         let key = PrivateKey::from_pkcs8(der).unwrap();
         let digest = Hash::Sha256.digest(b"message");
         let sign = |key: &PrivateKey| match key.kind() {
@@ -57,6 +59,7 @@ fn a_child_can_neither_use_nor_harm_its_parents_keys() {
             crate::crypto::KeyKind::Ec(_) => key.ecdsa_sign(&digest),
             crate::crypto::KeyKind::Ed25519 => key.ed25519_sign(crate::crypto::EdVariant::Pure, &digest),
             crate::crypto::KeyKind::MlKem(_) => key.decapsulate(&[7; 768]).map(|secret| secret.expose().to_vec()),
+            crate::crypto::KeyKind::MlDsa(_) => key.ml_dsa_sign(&[7; 64]),
             crate::crypto::KeyKind::X25519 => key.ecdh(&[9; 32]).map(|secret| secret.expose().to_vec()),
         };
         let status = in_child(|| {
@@ -88,12 +91,17 @@ fn a_child_gets_no_secret_key() {
 #[test]
 fn a_child_can_neither_go_on_with_nor_harm_its_parents_operations() {
     let key = SecretKey::new(&[7; 32]).unwrap();
-    let start = |mode| Aes::new(mode, Direction::Encrypt).unwrap().start(&key).unwrap();
+    let start = |mode| Symmetric::Aes(Aes::new(mode, Direction::Encrypt).unwrap()).start(&key).unwrap();
+    let chacha20 = |mode| Symmetric::ChaCha20(ChaCha20::new(mode, Direction::Encrypt).unwrap()).start(&key).unwrap();
+    let (short, long) = (ChaCha20Nonce::Ietf([1; 12]), ChaCha20Nonce::Extended([1; 24]));
     let mut streams = [
         start(AesMode::Ecb),
         start(AesMode::Cts { iv: [1; 16] }),
         start(AesMode::Gcm { iv: vec![1; 100], aad: vec![2; 5], tag_len: 16 }),
         start(AesMode::KeyWrap { iv: AesMode::KEY_WRAP_IV }),
+        chacha20(ChaCha20Mode::Stream { counter_bits: 32, counter: 0, nonce: short }),
+        chacha20(ChaCha20Mode::Stream { counter_bits: 64, counter: 0, nonce: long }),
+        chacha20(ChaCha20Mode::Poly1305 { nonce: long, aad: vec![2; 5] }),
     ];
     let algorithms =
         [MacAlgorithm::Hmac(Hash::Sha256), MacAlgorithm::AesCmac, MacAlgorithm::AesGmac { iv: vec![1; 100] }];
@@ -104,7 +112,7 @@ fn a_child_can_neither_go_on_with_nor_harm_its_parents_operations() {
         for stream in &mut streams {
             // SAFETY: the child's copy is not used after this.
             let stream = unsafe { std::ptr::read(&raw const *stream) };
-            refused &= AesStream::run(stream, &[0; 48]).is_err_and(inherited);
+            refused &= SymmetricStream::run(stream, &[0; 48]).is_err_and(inherited);
         }
         for mac in &mut macs {
             refused &= mac.update(b"data").is_err_and(inherited);

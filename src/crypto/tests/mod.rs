@@ -4,6 +4,7 @@
 mod aes_modes;
 mod aes_streams;
 mod agree;
+mod chacha20;
 mod components;
 mod digest_state;
 mod ec;
@@ -11,6 +12,7 @@ mod ed25519;
 mod kdf;
 mod kem;
 mod mac;
+mod ml_dsa;
 mod parse;
 mod process;
 mod rsa_oracle;

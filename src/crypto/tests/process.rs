@@ -5,8 +5,8 @@
 
 use super::super::sp800_108::{self, Field, NumberFormat};
 use super::super::{
-    Aes, AesMode, Direction, EdVariant, Hash, KeyKind, Mac, MacAlgorithm, PrivateComponents, PrivateKey, RsaComponents,
-    SecretKey, kdf,
+    Aes, AesMode, ChaCha20, ChaCha20Mode, ChaCha20Nonce, Direction, EdVariant, Hash, KeyKind, Mac, MacAlgorithm,
+    PrivateComponents, PrivateKey, RsaComponents, SecretKey, kdf,
 };
 use super::{random_bytes, unhex};
 use crate::host::protected::live_blocks;
@@ -171,6 +171,23 @@ fn use_secret_key(key: &SecretKey) {
         let wrapped = encrypt.run(&other, bytes).unwrap();
         decrypt.run(&other, wrapped.expose()).unwrap();
     }
+    let (short, long) = (ChaCha20Nonce::Original([1; 8]), ChaCha20Nonce::Extended([1; 24]));
+    for mode in [
+        ChaCha20Mode::Stream { counter_bits: 64, counter: 5, nonce: short },
+        ChaCha20Mode::Stream { counter_bits: 64, counter: 5, nonce: long },
+        ChaCha20Mode::Poly1305 { nonce: ChaCha20Nonce::Ietf([1; 12]), aad: vec![2; 20] },
+        ChaCha20Mode::Poly1305 { nonce: long, aad: vec![] },
+    ] {
+        let [encrypt, decrypt] =
+            [Direction::Encrypt, Direction::Decrypt].map(|d| ChaCha20::new(mode.clone(), d).unwrap());
+        for data in [&[3; 48][..], &[3; 2000], &[]] {
+            let cipher = encrypt.run(key, data).unwrap();
+            decrypt.run(key, cipher.expose()).unwrap();
+        }
+        let mut parts = encrypt.start(key).unwrap();
+        parts.update(&[3; 100]).unwrap();
+        parts.run(&[3; 7]).unwrap();
+    }
     for algorithm in [MacAlgorithm::AesCmac, MacAlgorithm::AesGmac { iv: vec![1; 12] }] {
         let mut mac = Mac::new(&algorithm, bytes).unwrap();
         mac.update(b"message").unwrap();
@@ -212,6 +229,13 @@ fn use_private_key(key: &PrivateKey) {
                 assert_eq!(key.decapsulate(&ciphertext).unwrap().expose(), secret.expose());
                 ciphertext[0] ^= 1;
                 key.decapsulate(&ciphertext).unwrap();
+            }
+            KeyKind::MlDsa(_) => {
+                let mut mu = public.ml_dsa_mu(b"context").unwrap();
+                mu.update(b"message");
+                key.ml_dsa_sign(&mu.finish()).unwrap();
+                let mu = public.ml_dsa_mu_of_digest(b"", Hash::Sha256, &digest).unwrap();
+                key.ml_dsa_sign(&mu).unwrap();
             }
             KeyKind::Ed25519 => {
                 for variant in [EdVariant::Pure, EdVariant::Ctx(b"context"), EdVariant::Ph(b"")] {
@@ -264,6 +288,18 @@ fn keys_leave_nothing_in_memory() {
         })*};
     }
     kem!(MlKem512 MlKem768 MlKem1024);
+    macro_rules! ml_dsa {
+        ($($parameters:ident)*) => {$({
+            use ml_dsa::pkcs8::EncodePrivateKey;
+            let seed = random_bytes(32);
+            let key = ml_dsa::SigningKey::<ml_dsa::$parameters>::from_seed(seed.as_slice().try_into().unwrap());
+            // Of the expanded key all but the public seed and the digest of the public key: K, s1, s2 and t0.
+            let expanded = key.expanded_key().to_expanded();
+            let secrets = [seed, expanded[32..64].to_vec(), expanded[128..].to_vec()];
+            cases.push(Case::new(key.to_pkcs8_der().unwrap().as_bytes(), &secrets));
+        })*};
+    }
+    ml_dsa!(MlDsa44 MlDsa65 MlDsa87);
     let scalar = random_bytes(32);
     cases.push(Case::new(&[&unhex("302e020100300506032b656e04220420"), &scalar[..]].concat(), &[scalar]));
 

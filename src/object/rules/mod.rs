@@ -13,7 +13,7 @@ use super::vendor::*;
 use cryptoki_sys::*;
 use rule::Change::{Erase, Free, Given, Never as Fixed, Officer, OnceFalse, OnceTrue};
 use rule::Say::{May, Must, Never};
-use rule::Unsaid::{Absent, Computed, Empty, False, True};
+use rule::Unsaid::{Absent, Computed, Empty, False, Number, True};
 use rule::rule;
 use storage::*;
 
@@ -79,6 +79,7 @@ const EC: Good = Good { signs: true, derives: true, ..NOTHING };
 const EDWARDS: Good = Good { signs: true, ..NOTHING };
 const MONTGOMERY: Good = Good { derives: true, ..NOTHING };
 const ML_KEM: Good = Good { encapsulates: true, ..NOTHING };
+const ML_DSA: Good = Good { signs: true, ..NOTHING };
 
 /// The usages of a public key, each true for the key types that allow it.
 const fn public_usages(good: Good) -> [Rule; 6] {
@@ -113,11 +114,13 @@ static EC_PUBLIC_USAGES: [Rule; 6] = public_usages(EC);
 static EDWARDS_PUBLIC_USAGES: [Rule; 6] = public_usages(EDWARDS);
 static MONTGOMERY_PUBLIC_USAGES: [Rule; 6] = public_usages(MONTGOMERY);
 static ML_KEM_PUBLIC_USAGES: [Rule; 6] = public_usages(ML_KEM);
+static ML_DSA_PUBLIC_USAGES: [Rule; 6] = public_usages(ML_DSA);
 static RSA_PRIVATE_USAGES: [Rule; 6] = private_usages(RSA);
 static EC_PRIVATE_USAGES: [Rule; 6] = private_usages(EC);
 static EDWARDS_PRIVATE_USAGES: [Rule; 6] = private_usages(EDWARDS);
 static MONTGOMERY_PRIVATE_USAGES: [Rule; 6] = private_usages(MONTGOMERY);
 static ML_KEM_PRIVATE_USAGES: [Rule; 6] = private_usages(ML_KEM);
+static ML_DSA_PRIVATE_USAGES: [Rule; 6] = private_usages(ML_DSA);
 
 /// RSA public keys (section 6.1.2).
 const RSA_PUBLIC: &[Rule] = &[
@@ -146,12 +149,12 @@ const EC_PUBLIC: &[Rule] =
 const EC_PRIVATE: &[Rule] =
     &[rule(CKA_EC_PARAMS, Must, May, Computed, Fixed).arriving(Never), Rule::secret(CKA_VALUE, Must)];
 
-/// ML-KEM public keys (section 6.68.2).
-const ML_KEM_PUBLIC: &[Rule] =
+/// Public keys of ML-DSA (section 6.67.2) and ML-KEM (section 6.68.2).
+const LATTICE_PUBLIC: &[Rule] =
     &[rule(CKA_PARAMETER_SET, Must, Must, Computed, Fixed), rule(CKA_VALUE, Must, Never, Computed, Fixed)];
 
-/// ML-KEM private keys (section 6.68.3): by seed, by value, or by both.
-const ML_KEM_PRIVATE: &[Rule] = &[
+/// Private keys of ML-DSA (section 6.67.3) and ML-KEM (section 6.68.3): by seed, by value, or by both.
+const LATTICE_PRIVATE: &[Rule] = &[
     rule(CKA_PARAMETER_SET, Must, May, Computed, Fixed).arriving(Never),
     Rule::secret(CKA_SEED, May),
     Rule::secret(CKA_VALUE, May),
@@ -169,37 +172,44 @@ const SECRET: &[Rule] = &[
     rule(CKA_UNWRAP_TEMPLATE, May, May, Empty, Fixed).policy(),
     rule(CKA_DERIVE_TEMPLATE, May, May, Empty, Fixed).policy(),
     rule(CKA_CHECK_VALUE, May, May, Absent, Erase),
-    rule(CKA_VALUE_LEN, Never, Must, Computed, Fixed).arriving(May),
     Rule::secret(CKA_VALUE, Must),
 ];
 
+/// Secret keys of several lengths.
+const ANY_LEN: &[Rule] = &[rule(CKA_VALUE_LEN, Never, Must, Computed, Fixed).arriving(May)];
+
+/// ChaCha20 keys (section 6.58.2), which have one length: no template need say it.
+const CHACHA20_LEN: &[Rule] = &[rule(CKA_VALUE_LEN, Never, May, Number(32), Fixed).arriving(May)];
+
 /// The usages of a secret key, each true for the key types that allow it.
-const fn secret_usages(ciphers: bool, macs: bool, derives: bool) -> [Rule; 7] {
+const fn secret_usages(ciphers: bool, wraps: bool, macs: bool, derives: bool) -> [Rule; 7] {
     [
         rule(CKA_ENCRYPT, May, May, on(ciphers), Free).usage("encrypt"),
         // A key that wrapped sensitive keys must not decrypt them afterwards.
         rule(CKA_DECRYPT, May, May, on(ciphers), OnceFalse).usage("decrypt"),
         rule(CKA_SIGN, May, May, on(macs), Free).usage("sign"),
         rule(CKA_VERIFY, May, May, on(macs), Free).usage("verify"),
-        rule(CKA_WRAP, May, May, on(ciphers), Free).usage("wrap"),
-        rule(CKA_UNWRAP, May, May, on(ciphers), Free).usage("unwrap"),
+        rule(CKA_WRAP, May, May, on(wraps), Free).usage("wrap"),
+        rule(CKA_UNWRAP, May, May, on(wraps), Free).usage("unwrap"),
         rule(CKA_DERIVE, May, May, on(derives), Free).usage("derive"),
     ]
 }
 
-static AES_USAGES: [Rule; 7] = secret_usages(true, true, true);
-static GENERIC_USAGES: [Rule; 7] = secret_usages(false, true, true);
-static HMAC_USAGES: [Rule; 7] = secret_usages(false, true, false);
-static HKDF_USAGES: [Rule; 7] = secret_usages(false, false, true);
+static AES_USAGES: [Rule; 7] = secret_usages(true, true, true, true);
+static CHACHA20_USAGES: [Rule; 7] = secret_usages(true, false, false, false);
+static GENERIC_USAGES: [Rule; 7] = secret_usages(false, false, true, true);
+static HMAC_USAGES: [Rule; 7] = secret_usages(false, false, true, false);
+static HKDF_USAGES: [Rule; 7] = secret_usages(false, false, false, true);
 
 const fn secret_class(kind: CK_KEY_TYPE, groups: &'static [&'static [Rule]]) -> Class {
     Class { class: CKO_SECRET_KEY, kind: Some(kind), groups }
 }
 
-const AES_SECRET: &[&[Rule]] = &[STORAGE, HIDDEN, KEY, SEALED, SECRET, &AES_USAGES];
-const GENERIC_SECRET: &[&[Rule]] = &[STORAGE, HIDDEN, KEY, SEALED, SECRET, &GENERIC_USAGES];
-const HMAC_SECRET: &[&[Rule]] = &[STORAGE, HIDDEN, KEY, SEALED, SECRET, &HMAC_USAGES];
-const HKDF_SECRET: &[&[Rule]] = &[STORAGE, HIDDEN, KEY, SEALED, SECRET, &HKDF_USAGES];
+const AES_SECRET: &[&[Rule]] = &[STORAGE, HIDDEN, KEY, SEALED, SECRET, ANY_LEN, &AES_USAGES];
+const CHACHA20_SECRET: &[&[Rule]] = &[STORAGE, HIDDEN, KEY, SEALED, SECRET, CHACHA20_LEN, &CHACHA20_USAGES];
+const GENERIC_SECRET: &[&[Rule]] = &[STORAGE, HIDDEN, KEY, SEALED, SECRET, ANY_LEN, &GENERIC_USAGES];
+const HMAC_SECRET: &[&[Rule]] = &[STORAGE, HIDDEN, KEY, SEALED, SECRET, ANY_LEN, &HMAC_USAGES];
+const HKDF_SECRET: &[&[Rule]] = &[STORAGE, HIDDEN, KEY, SEALED, SECRET, ANY_LEN, &HKDF_USAGES];
 
 /// A class of objects, down to the kind of key or certificate.
 #[derive(Clone, Copy, Debug)]
@@ -250,7 +260,12 @@ pub static CLASSES: &[Class] = &[
     Class {
         class: CKO_PUBLIC_KEY,
         kind: Some(CKK_ML_KEM),
-        groups: &[STORAGE, OPEN, KEY, PUBLIC, ML_KEM_PUBLIC, &ML_KEM_PUBLIC_USAGES],
+        groups: &[STORAGE, OPEN, KEY, PUBLIC, LATTICE_PUBLIC, &ML_KEM_PUBLIC_USAGES],
+    },
+    Class {
+        class: CKO_PUBLIC_KEY,
+        kind: Some(CKK_ML_DSA),
+        groups: &[STORAGE, OPEN, KEY, PUBLIC, LATTICE_PUBLIC, &ML_DSA_PUBLIC_USAGES],
     },
     Class {
         class: CKO_PRIVATE_KEY,
@@ -275,9 +290,15 @@ pub static CLASSES: &[Class] = &[
     Class {
         class: CKO_PRIVATE_KEY,
         kind: Some(CKK_ML_KEM),
-        groups: &[STORAGE, HIDDEN, KEY, SEALED, PRIVATE, ML_KEM_PRIVATE, &ML_KEM_PRIVATE_USAGES],
+        groups: &[STORAGE, HIDDEN, KEY, SEALED, PRIVATE, LATTICE_PRIVATE, &ML_KEM_PRIVATE_USAGES],
+    },
+    Class {
+        class: CKO_PRIVATE_KEY,
+        kind: Some(CKK_ML_DSA),
+        groups: &[STORAGE, HIDDEN, KEY, SEALED, PRIVATE, LATTICE_PRIVATE, &ML_DSA_PRIVATE_USAGES],
     },
     secret_class(CKK_AES, AES_SECRET),
+    secret_class(CKK_CHACHA20, CHACHA20_SECRET),
     secret_class(CKK_GENERIC_SECRET, GENERIC_SECRET),
     secret_class(CKK_HKDF, HKDF_SECRET),
     secret_class(CKK_SHA_1_HMAC, HMAC_SECRET),

@@ -31,14 +31,37 @@ libengine-pkcs11-openssl test -e "$(openssl version -e 2>/dev/null | cut -d\" -f
 
 hosts='
 apache2           command -v apache2
+cryptsetup-bin    test -e /usr/sbin/cryptsetup
+gnupg-pkcs11-scd  command -v gnupg-pkcs11-scd
 gnutls-bin        command -v gnutls-serv
+gpg               command -v gpg
+gpg-agent         command -v gpg-agent
+gpgsm             command -v gpgsm
+hostapd           test -e /usr/sbin/hostapd
+iproute2          test -e /usr/sbin/ip -o -e /sbin/ip
+knot              test -e /usr/sbin/keymgr
+knot-dnssecutils  command -v kzonesign
+ldnsutils         command -v ldns-verify-zone
 libengine-pkcs11-openssl test -e "$(openssl version -e 2>/dev/null | cut -d\" -f2)/pkcs11.so"
+libnss3-tools     command -v certutil
+libstrongswan-extra-plugins test -e /usr/lib/ipsec/plugins/libstrongswan-pkcs11.so
+libstrongswan-standard-plugins test -e /usr/lib/ipsec/plugins/libstrongswan-openssl.so
 nginx-light       command -v nginx
-openssh-client    command -v ssh-keygen
+openssh-client    command -v ssh
+openssh-server    test -e /usr/sbin/sshd
+openvpn           test -e /usr/sbin/openvpn
+osslsigncode      command -v osslsigncode
 p11-kit           command -v p11-kit
 p11-kit-modules   ls /usr/lib/*/pkcs11/p11-kit-client.so
+pesign            command -v pesign
 python3           command -v python3
+sbsigntool        command -v sbsign
+strongswan-charon test -e /usr/lib/ipsec/charon
+strongswan-pki    command -v pki
+strongswan-swanctl test -e /usr/sbin/swanctl
+systemd           command -v systemd-cryptenroll
 util-linux        command -v nsenter
+wpasupplicant     test -e /usr/sbin/wpa_supplicant -o -e /sbin/wpa_supplicant
 '
 
 case "${1:-}" in

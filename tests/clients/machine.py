@@ -105,6 +105,8 @@ class Machine:
             (os.path.join(ROOT, "packaging", "p11-kit", "datakey-pkcs11.module"), "/usr/share/p11-kit/modules/datakey-pkcs11.module"),
         ):
             self.check_call("install", "-D", "-m", "644", source, target)
+        # Home, for programs that do not ask HOME.
+        self.check_call("sed", "-i", rf"s|^\(root:.*\):[^:]*\(:[^:]*\)$|\1:{self.folder}\2|", "/etc/passwd")
         self.configure(self._settings)
 
     def configure(self, settings=""):
@@ -158,10 +160,10 @@ class Machine:
         subprocess.run(self.inside(*argv), check=True, capture_output=True)
 
     def put(self, path, text, mode="644"):
-        """Makes a file of the machine's; a relative path is in the folder where recipes run."""
+        """Makes a file of the machine's; a relative path is in the folder where recipes run, which is `~` as well."""
         draft = self.path("draft")
         write(draft, text)
-        self.check_call("install", "-D", "-m", mode, draft, os.path.join(self.folder, path))
+        self.check_call("install", "-D", "-m", mode, draft, os.path.join(self.folder, path.removeprefix("~/")))
 
     def read(self, path):
         """The text of a file of the machine's; empty if there is none."""

@@ -1,6 +1,7 @@
 # make            build the module: target/release/libdatakey_pkcs11.so
 # make demo       show it at work, without AWS
 # make test       run every check and test; the last line is "N passed, M failed"
+# make aarch64    build for 64-bit ARM and try it under emulation (not part of make test)
 # make test-hosts run the recipes of docs/hosts, which make test runs too
 # make deny       check licences, sources and vulnerabilities of the dependencies
 # make install    install module, header, p11-kit entry and example configuration (DESTDIR, PREFIX)
@@ -16,7 +17,7 @@ DOCDIR   ?= $(PREFIX)/share/doc/datakey-pkcs11
 TARGET = $(or $(shell $(CARGO) metadata --format-version 1 --no-deps --locked 2>/dev/null | sed 's/.*"target_directory":"\([^"]*\)".*/\1/'),target)
 MODULE = $(TARGET)/release/libdatakey_pkcs11.so
 
-.PHONY: module demo test test-hosts deny install uninstall
+.PHONY: module demo test test-hosts aarch64 deny install uninstall
 
 module:
 	@scripts/setup.sh build
@@ -28,6 +29,9 @@ demo: module
 
 test:
 	@scripts/run-tests.sh
+
+aarch64:
+	@scripts/aarch64.sh
 
 test-hosts: module
 	@scripts/setup.sh hosts

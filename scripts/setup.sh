@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs by name what is missing for one purpose, on Debian and its like:
 #
-#     scripts/setup.sh build | demo | test | hosts
+#     scripts/setup.sh build | demo | test | hosts | aarch64
 #
 # It asks each thing for itself, not the package manager, so that what came by another way counts too.
 # When nothing is missing it does nothing and needs neither root nor network.
@@ -27,6 +27,14 @@ binutils          command -v nm
 python3           command -v python3
 python3-venv      python3 -c "import ensurepip, venv"
 libengine-pkcs11-openssl test -e "$(openssl version -e 2>/dev/null | cut -d\" -f2)/pkcs11.so"
+libssl3           has_library libcrypto.so.3
+libsqlite3-0      has_library libsqlite3.so.0
+libjemalloc2      has_library libjemalloc.so.2
+'
+aarch64='
+gcc-aarch64-linux-gnu command -v aarch64-linux-gnu-gcc
+libc6-dev-arm64-cross test -e /usr/aarch64-linux-gnu/include/stdio.h
+qemu-user         command -v qemu-aarch64
 '
 
 hosts='
@@ -69,11 +77,17 @@ build) wanted=$build ;;
 demo) wanted=$build$demo ;;
 test) wanted=$build$demo$test ;;
 hosts) wanted=$build$demo$hosts ;;
-*) echo "usage: $0 build | demo | test | hosts" >&2; exit 2 ;;
+aarch64) wanted=$build$aarch64 ;;
+*) echo "usage: $0 build | demo | test | hosts | aarch64" >&2; exit 2 ;;
 esac
 
+# Whether programs find a library, with no file of it for compilers.
+has_library() {
+    { ldconfig -p || /sbin/ldconfig -p; } 2>/dev/null | grep -q "$1"
+}
+
 missing=$(printf '%s' "$wanted" | while read -r package probe; do
-    if [ -n "$package" ] && ! sh -c "$probe" >/dev/null 2>&1; then printf '%s ' "$package"; fi
+    if [ -n "$package" ] && ! eval "$probe" </dev/null >/dev/null 2>&1; then printf '%s ' "$package"; fi
 done)
 
 if ! command -v cargo >/dev/null; then

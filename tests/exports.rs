@@ -44,10 +44,38 @@ fn nothing_is_taken_from_the_host_but_the_system_libraries() {
         .map(|line| line.split(['[', ']']).nth(1).unwrap().split(".so").next().unwrap())
         .collect();
     for name in &needed {
-        let known = ["libc", "libm", "libgcc_s"].contains(name) || name.starts_with("ld-linux");
+        // glibc and what comes with it; the first two are in libc itself from 2.34 on.
+        let known = ["libpthread", "libdl", "libc", "libm", "libgcc_s"].contains(name) || name.starts_with("ld-linux");
         assert!(known, "{name} is needed");
     }
     assert!(needed.contains("libc"));
+}
+
+/// The oldest glibc on which it loads, whatever it was linked on. What is newer here wants a line in
+/// `cdylib/glibc.c`.
+#[test]
+fn it_needs_no_glibc_newer_than_2_28() {
+    let dynamic = ask("objdump", &["-T"]);
+    let mut needed = BTreeSet::new();
+    for line in dynamic.lines().filter(|line| line.contains("*UND*")) {
+        // "… *UND*  0000000000000000 (GLIBC_2.2.5) name", a weak one too.
+        let mut words = line.rsplit(' ').filter(|word| !word.is_empty());
+        let name = words.next().unwrap();
+        let version = words.next().unwrap().trim_matches(['(', ')']);
+        if let Some(version) = version.strip_prefix("GLIBC_") {
+            let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap());
+            needed.insert(((parts.next().unwrap(), parts.next().unwrap()), name));
+        }
+    }
+    assert!(needed.len() > 80, "{dynamic}");
+    let too_new: Vec<_> = needed.iter().filter(|(version, _)| *version > (2, 28)).collect();
+    assert!(too_new.is_empty(), "{too_new:?}");
+    // And the linker wants no more in sum than its symbols do.
+    let versions = ask("readelf", &["-VW"]);
+    for word in versions.split_whitespace().filter_map(|word| word.strip_prefix("GLIBC_2.")) {
+        let minor: u32 = word.split('.').next().unwrap().parse().unwrap();
+        assert!(minor <= 28, "GLIBC_2.{word} is needed");
+    }
 }
 
 #[test]

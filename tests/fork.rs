@@ -229,9 +229,19 @@ fn children_of_a_host_that_initialises_and_finalises() {
 }
 
 #[test]
-fn spawned_programs_inherit_nothing() {
+fn children_of_a_thread_that_calls_nothing_else() {
     for way in [Way::Embedded, Way::Network] {
-        let report = Place::new(way, "pin").run("spawn", 100);
+        let place = Place::new(way, "pin");
+        let report = place.run("sign-elsewhere", 60);
+        assert_eq!(report.children.len(), descendants(60));
+        place.assert_own_connections(&report);
+    }
+}
+
+#[test]
+fn spawned_programs_inherit_nothing() {
+    for (way, how) in [(Way::Embedded, "spawn"), (Way::Network, "spawn"), (Way::Network, "spawn-elsewhere")] {
+        let report = Place::new(way, "pin").run(how, 100);
         assert_eq!(report.children.len(), 100);
     }
 }

@@ -6,11 +6,10 @@ mod hosts;
 use cryptoki_sys::*;
 use datakey::kms::embedded::{self, FaultKind};
 use host::{Kind, Module, Place, alone, call, ok};
-use hosts::{Host, SO_PIN, command, compile};
+use hosts::{Host, SO_PIN, command, compile, run};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::ptr::null_mut;
@@ -35,12 +34,7 @@ fn embedded() -> Place {
 
 /// Runs the odd host in one of its modes. What it said, line by line.
 fn odd(program: &Path, place: &Place, arguments: &[&str]) -> Vec<String> {
-    let output = command(program, &place.configuration()).args(arguments).output().unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let signal = output.status.signal();
-    assert!(output.status.success(), "{arguments:?} ended with {} ({signal:?}):\n{said}{errors}", output.status);
-    said.lines().map(str::to_owned).collect()
+    run(command(program, &place.configuration()).args(arguments))
 }
 
 #[test]
@@ -278,43 +272,4 @@ fn finalize_may_come_while_threads_sign() {
         ok!(module, C_Finalize, null_mut());
     });
     assert!(signed.into_inner() > 500, "the threads hardly ever signed");
-}
-
-/// Anonymous memory of this process that is in use, in KiB.
-fn resident() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
-}
-
-#[test]
-fn lives_leave_no_memory_behind() {
-    if !alone("lives_leave_no_memory_behind") {
-        return;
-    }
-    let keys = tempfile::tempdir().unwrap();
-    let server = embedded::serve(([127, 0, 0, 1], 0).into(), &keys.path().join("keys.json"), true).unwrap();
-    let place = Place::at(&server.url(), embedded::DEFAULT_ALIAS, "login = \"none\"");
-    let module = Module::start(&place.configuration());
-    module.make_token(false);
-    let session = module.open(true);
-    module.generate(session, Kind::P256, b"1");
-    module.finalise();
-    // A life with all that there is: sessions, searches, a KMS client with its connection, a cached key.
-    let live = |lives: u32| {
-        for _ in 0..lives {
-            module.initialise();
-            let session = module.open(false);
-            let key = module.private_key(session, b"1");
-            module.sign(session, key, CKM_ECDSA_SHA256, b"data").unwrap();
-            module.finalise();
-        }
-    };
-    live(200);
-    let before = resident();
-    live(1000);
-    let grown = resident().saturating_sub(before);
-    // The allocator's own unrest; a life that left a kilobyte would be a thousand of them.
-    assert!(grown < 700, "1000 lives left {grown} KiB behind");
-    println!("1000 lives left {grown} KiB behind");
 }

@@ -6,7 +6,7 @@ use cryptoki_sys::*;
 use host::{Kind, Module, Place, SO_PIN, USER_PIN, alone, attr, call, mechanism, ok};
 use std::ptr::null_mut;
 use std::sync::Barrier;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 unsafe extern "C" fn create(_: *mut *mut std::ffi::c_void) -> CK_RV {
     CKR_OK
@@ -92,46 +92,6 @@ fn of_racing_initializations_one_wins_and_none_sees_half_of_it() {
         assert_eq!(results.iter().filter(|rv| **rv == CKR_CRYPTOKI_ALREADY_INITIALIZED).count(), 15);
         ok!(module, C_Finalize, null_mut());
     }
-}
-
-fn count(folder: &str) -> usize {
-    std::fs::read_dir(folder).unwrap().count()
-}
-
-#[test]
-fn a_thousand_lives_leave_no_descriptor_and_no_thread() {
-    if !alone("a_thousand_lives_leave_no_descriptor_and_no_thread") {
-        return;
-    }
-    let place = Place::embedded("");
-    let module = Module::start(&place.configuration());
-    module.make_token(true);
-    let session = module.open(true);
-    module.login(session);
-    module.generate(session, Kind::P256, b"1");
-    ok!(module, C_Finalize, null_mut());
-    let life = |uses_key: bool| {
-        module.initialise();
-        let session = module.open(false);
-        if uses_key {
-            module.login(session);
-            let key = module.private_key(session, b"1");
-            module.sign(session, key, CKM_ECDSA_SHA256, b"data").unwrap();
-        } else {
-            assert_eq!(module.find(session, &[]).len(), 1);
-        }
-        ok!(module, C_Finalize, null_mut());
-    };
-    (0..5).for_each(|_| life(true));
-    let before = count("/proc/self/fd");
-    (0..1000).for_each(|index| life(index % 50 == 0));
-    // The thread that wipes old keys ends by itself, soon.
-    let started = Instant::now();
-    while count("/proc/self/task") > 2 && started.elapsed() < Duration::from_secs(10) {
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    assert!(count("/proc/self/fd") <= before, "{} descriptors, {before} before", count("/proc/self/fd"));
-    assert!(count("/proc/self/task") <= 2, "{} threads", count("/proc/self/task"));
 }
 
 #[test]

@@ -5,6 +5,8 @@ use super::token::store_path;
 use super::{Config, KmsBackend, LogTarget};
 use crate::error::Result;
 use std::collections::HashMap;
+use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Refuses two tokens with one label or one store, and a file that is to be two things. `lines` are
@@ -39,15 +41,41 @@ pub(super) fn nothing_twice(config: &Config, lines: &[usize]) -> Result<()> {
     Ok(())
 }
 
-fn claim(files: &mut HashMap<PathBuf, String>, path: &Path, line: usize, owner: String) -> Result<()> {
+fn claim(files: &mut HashMap<Place, String>, path: &Path, line: usize, owner: String) -> Result<()> {
     match files.insert(place(path), owner) {
         None => Ok(()),
         Some(other) => Err(invalid(line, format!("{} is already {other}", path.display()))),
     }
 }
 
-/// One name for one file, however it is written.
-fn place(path: &Path) -> PathBuf {
-    let in_directory = || Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?));
-    path.canonicalize().ok().or_else(in_directory).unwrap_or_else(|| path.components().collect())
+/// One file, however its name is written.
+#[derive(PartialEq, Eq, Hash)]
+enum Place {
+    /// It is there.
+    File {
+        device: u64,
+        inode: u64,
+    },
+    /// Its directory is there.
+    Name {
+        device: u64,
+        inode: u64,
+        name: OsString,
+    },
+    Path(PathBuf),
+}
+
+/// Not by the path without symbolic links: the standard library has libc allocate that and frees it itself,
+/// which are two allocators in a host that has one of its own and loads this module with `RTLD_DEEPBIND`.
+fn place(path: &Path) -> Place {
+    if let Ok(file) = path.metadata() {
+        return Place::File { device: file.dev(), inode: file.ino() };
+    }
+    let directory = path.parent().and_then(|directory| directory.metadata().ok());
+    match (directory, path.file_name()) {
+        (Some(directory), Some(name)) => {
+            Place::Name { device: directory.dev(), inode: directory.ino(), name: name.to_owned() }
+        }
+        _ => Place::Path(path.components().collect()),
+    }
 }

@@ -1,32 +1,34 @@
 //! The system's allocator, but what is freed is wiped.
 
 use super::protected::wipe;
-use std::alloc::{GlobalAlloc, Layout, System};
+use super::reserve;
+use std::alloc::{GlobalAlloc, Layout};
 
 /// The system allocator that overwrites memory before it frees it.
 ///
 /// The AWS SDK, serde and the HTTP stack copy a response's plaintext into buffers that nobody wipes;
-/// installed as `#[global_allocator]` by the module, this leaves none of them behind.
+/// installed as `#[global_allocator]` by the module, this leaves none of them behind. And where the system has
+/// no more memory, it has a little ([`reserve`]).
 pub struct WipingAllocator;
 
-// SAFETY: every block comes from and goes back to `System` under the same layout; the wipe touches
-// only the block's own bytes.
+// SAFETY: every block comes from `System` or the reserve and goes back there under the same layout; the wipe
+// touches only the block's own bytes.
 unsafe impl GlobalAlloc for WipingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's.
-        unsafe { System.alloc(layout) }
+        unsafe { reserve::alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's.
-        unsafe { System.alloc_zeroed(layout) }
+        unsafe { reserve::alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         // SAFETY: the caller's; the block has `layout.size()` bytes.
         unsafe {
             wipe(block, layout.size());
-            System.dealloc(block, layout);
+            reserve::dealloc(block, layout);
         }
     }
 
@@ -34,7 +36,7 @@ unsafe impl GlobalAlloc for WipingAllocator {
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         // SAFETY: the caller gives a size that is valid with this alignment; both blocks hold the copied bytes.
         unsafe {
-            let new = System.alloc(Layout::from_size_align_unchecked(new_size, layout.align()));
+            let new = self.alloc(Layout::from_size_align_unchecked(new_size, layout.align()));
             if !new.is_null() {
                 std::ptr::copy_nonoverlapping(block, new, layout.size().min(new_size));
                 self.dealloc(block, layout);

@@ -12,10 +12,12 @@ pub mod lock;
 pub mod log;
 pub mod ownership;
 pub mod protected;
+mod reserve;
 pub mod scratch;
 pub mod signals;
 
 pub use ended::has_ended;
+pub use reserve::is_scarce;
 
 /// Whether the process runs with more privilege than its caller (set-user-id, capabilities), so that
 /// environment and user files must not be believed.

@@ -300,6 +300,8 @@ impl Drop for KeyScope {
 /// `malloc` and its family for a C library whose memory must be wiped when freed.
 pub mod raw {
     use super::{HEADER, Header, IN_HEAP, IN_POOL, SCOPE, pool, wipe};
+    use crate::host::reserve;
+    use std::alloc::Layout;
     use std::ptr;
 
     /// `len` bytes, aligned to 16, or null. From the pool while a [`KeyScope`](super::KeyScope) is
@@ -309,11 +311,18 @@ pub mod raw {
         if SCOPE.try_with(|scope| scope.get() != 0).unwrap_or(false) { pool().take(len) } else { from_heap(len) }
     }
 
+    /// A block and the header before it.
+    fn layout(len: usize) -> Option<Layout> {
+        Layout::from_size_align(len.checked_add(HEADER)?, 16).ok()
+    }
+
+    /// From the reserve where the system has none: AWS-LC ends the process when it has no memory for its random
+    /// numbers.
     fn from_heap(len: usize) -> *mut u8 {
-        let Some(total) = len.checked_add(HEADER) else { return ptr::null_mut() };
-        // SAFETY: malloc gives null or `total` bytes aligned for anything, header included.
+        let Some(layout) = layout(len) else { return ptr::null_mut() };
+        // SAFETY: the layout has a header's length at least.
         unsafe {
-            let header = libc::malloc(total).cast::<Header>();
+            let header = reserve::alloc(layout).cast::<Header>();
             if header.is_null() {
                 return ptr::null_mut();
             }
@@ -330,12 +339,12 @@ pub mod raw {
         // SAFETY: the caller's; a header stands before the block.
         unsafe {
             let header = block.sub(HEADER).cast::<Header>();
-            match (*header).tag {
-                IN_HEAP => {
-                    wipe(header.cast(), (*header).len + HEADER);
-                    libc::free(header.cast());
+            match ((*header).tag, layout((*header).len)) {
+                (IN_HEAP, Some(layout)) => {
+                    wipe(header.cast(), layout.size());
+                    reserve::dealloc(header.cast(), layout);
                 }
-                IN_POOL => pool().give(header),
+                (IN_POOL, _) => pool().give(header),
                 _ => {}
             }
         }

@@ -116,7 +116,8 @@ impl Kms {
             let session = call::within(deadline, name, self.session()).await??;
             call::until_answered(name, limits, deadline, &session, send).await
         };
-        warm::once(self.uses_tls())?;
+        let tls = self.uses_tls();
+        warm::once(tls, tls && setup::wants_native_roots(&self.config, self.rules))?;
         let driver = self.driver()?;
         driver.block_on(call::unless(self.cancelled.subscribe(), work), self.rules.threads_allowed)?
     }

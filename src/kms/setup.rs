@@ -30,6 +30,7 @@ use aws_smithy_async::rt::sleep::TokioSleep;
 use aws_smithy_async::time::SystemTimeSource;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_runtime_api::client::http::HttpClient;
+use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -282,11 +283,20 @@ fn check_endpoint(url: &str) -> Result<()> {
     if sound { Ok(()) } else { Err(Cause::KmsSetup.with(format!("endpoint_url {url:?} is no http or https URL"))) }
 }
 
+/// Whether it is the system's root certificates that are believed, as they are found for all programs.
+pub(super) fn wants_native_roots(config: &KmsConfig, rules: HostRules) -> bool {
+    config.ca_bundle.is_none() && !rules.secure_mode && named_bundle().is_none()
+}
+
+fn named_bundle() -> Option<OsString> {
+    std::env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty())
+}
+
 fn roots(config: &KmsConfig, rules: HostRules) -> Result<Roots> {
     match &config.ca_bundle {
         Some(path) => Roots::bundle(path),
         None if rules.secure_mode => Roots::system(),
-        None => match std::env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty()) {
+        None => match named_bundle() {
             Some(path) => {
                 tracing::info!(
                     "AWS_CA_BUNDLE replaces the system's root certificates by {}",
@@ -294,6 +304,7 @@ fn roots(config: &KmsConfig, rules: HostRules) -> Result<Roots> {
                 );
                 Roots::bundle(Path::new(&path))
             }
+            // Looked for where a connection is made that needs them (`warm.rs`).
             None => Ok(Roots::Native),
         },
     }

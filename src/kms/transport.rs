@@ -6,7 +6,7 @@
 
 use super::dns::Resolver;
 use super::errors::chain;
-use crate::error::{Cause, Result};
+use crate::error::{Cause, Error, Result};
 use crate::host::lock::lock;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
@@ -23,6 +23,7 @@ use base64::engine::general_purpose::STANDARD;
 use http_body_util::Limited;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use std::ffi::OsString;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -43,6 +44,9 @@ const SYSTEM_ROOTS: &[&str] = &[
     "/etc/ssl/ca-bundle.pem",
     "/etc/ssl/cert.pem",
 ];
+
+/// Where they keep them one by one.
+const SYSTEM_ROOT_FOLDERS: &[&str] = &["/etc/ssl/certs", "/etc/pki/tls/certs"];
 
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const END: &str = "-----END CERTIFICATE-----";
@@ -85,13 +89,23 @@ impl Roots {
         Ok(Self::Pem(usable.into_bytes()))
     }
 
+    /// The system's, where there are any. The SDK looks for them once in a process and goes on without any if
+    /// it finds none: not in a root directory that lacks them, or before they are installed.
+    pub(super) fn native() -> Result<Self> {
+        let named = |name| std::env::var_os(name).is_some_and(|path: OsString| Path::new(&path).exists());
+        let is_there = |path: &&str| Path::new(path).exists();
+        let holds_any = |path: &&str| std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
+        let found = named("SSL_CERT_FILE")
+            || named("SSL_CERT_DIR")
+            || SYSTEM_ROOTS.iter().any(is_there)
+            || SYSTEM_ROOT_FOLDERS.iter().any(holds_any);
+        if found { Ok(Self::Native) } else { Err(no_roots()) }
+    }
+
     /// The system's bundle, whatever the environment says.
     pub(super) fn system() -> Result<Self> {
         let found = SYSTEM_ROOTS.iter().find(|path| Path::new(path).exists());
-        found.map_or_else(
-            || Err(Cause::KmsSetup.with("no root certificates found; set ca_bundle")),
-            |path| Self::bundle(Path::new(path)),
-        )
+        found.map_or_else(|| Err(no_roots()), |path| Self::bundle(Path::new(path)))
     }
 
     /// What TLS needs to believe these and no others.
@@ -104,6 +118,10 @@ impl Roots {
         let context = TlsContext::builder().with_trust_store(store).build();
         context.map_err(|error| Cause::KmsSetup.with(format!("no TLS: {}", chain(&error))))
     }
+}
+
+fn no_roots() -> Error {
+    Cause::KmsSetup.with("no root certificates found; set ca_bundle")
 }
 
 /// An HTTP client for the SDK. Clones share connections.
@@ -190,10 +208,10 @@ impl Inner {
     }
 }
 
-/// Makes a connector and drops it: with the first of them come things of the whole process. With `tls` some
-/// more: the system's roots, and what the first handshake sets up.
-pub(super) fn make_one(tls: bool) -> Result<()> {
-    let context = if tls { Roots::Native } else { Roots::None }.context()?;
+/// Makes a connector and drops it: with the first of them come things of the whole process. With `tls` what the
+/// first handshake sets up, with `native_roots` the system's root certificates.
+pub(super) fn make_one(tls: bool, native_roots: bool) -> Result<()> {
+    let context = if native_roots { Roots::native()? } else { Roots::None }.context()?;
     let builder: ConnectorBuilder = Connector::builder();
     drop(builder.tls_provider(Provider::rustls(CryptoMode::AwsLc)).tls_context(context).build());
     if tls {

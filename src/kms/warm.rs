@@ -23,12 +23,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 static DONE: AtomicBool = AtomicBool::new(false);
 static TLS_DONE: AtomicBool = AtomicBool::new(false);
+static ROOTS_DONE: AtomicBool = AtomicBool::new(false);
 static ALONE: Mutex<()> = Mutex::new(());
 
 /// Makes it, unless it is made: some milliseconds, once. With `tls`, also what the first TLS connection
-/// makes, the system's root certificates above all.
-pub(super) fn once(tls: bool) -> Result<()> {
-    let is_done = || DONE.load(Ordering::Acquire) && (!tls || TLS_DONE.load(Ordering::Acquire));
+/// makes; with `native_roots` the system's root certificates, and an error where there are none.
+pub(super) fn once(tls: bool, native_roots: bool) -> Result<()> {
+    let done = |wanted: bool, flag: &AtomicBool| !wanted || flag.load(Ordering::Acquire);
+    let is_done = || done(true, &DONE) && done(tls, &TLS_DONE) && done(native_roots, &ROOTS_DONE);
     if is_done() {
         return Ok(());
     }
@@ -48,12 +50,13 @@ pub(super) fn once(tls: bool) -> Result<()> {
                 drop(setup::stand_in_role(Nobody).await.provide_credentials().await);
                 drop(client.decrypt().ciphertext_blob(vec![0].into()).key_id("none").send().await);
                 drop(client.generate_data_key_pair().key_id("none").send().await);
-                transport::make_one(tls)
+                transport::make_one(tls, native_roots)
             },
             false,
         )??;
         DONE.store(true, Ordering::Release);
         TLS_DONE.fetch_or(tls, Ordering::AcqRel);
+        ROOTS_DONE.fetch_or(native_roots, Ordering::AcqRel);
         Ok(())
     })
 }

@@ -35,10 +35,13 @@ struct Process {
 }
 
 /// The module; `NotInitialized` before `C_Initialize`, after `C_Finalize`, in a forked child, and when
-/// the library's own end has come.
+/// the library's own end has come; `HostMemory` where there is none to begin a call with.
 pub fn current() -> Result<Arc<Module>> {
     if host::has_ended() {
         return Err(Cause::NotInitialized.into());
+    }
+    if host::is_scarce() {
+        return Err(Cause::HostMemory.into());
     }
     let module = read(&PROCESS.get().module);
     module.clone().ok_or_else(|| Cause::NotInitialized.into())
@@ -51,6 +54,9 @@ pub fn current() -> Result<Arc<Module>> {
 pub fn initialise(threads_allowed: bool) -> Result<()> {
     if host::has_ended() {
         return Err(Cause::NotInitialized.into());
+    }
+    if host::is_scarce() {
+        return Err(Cause::HostMemory.into());
     }
     let process = PROCESS.get();
     let _alone = lock(&process.starting);

@@ -2,6 +2,7 @@
  * HOW is what other threads do: sign, login (and out, again and again), restart (C_Initialize to C_Finalize), or
  * draw (random numbers, without a rest, in threads that stay and in threads that end at once);
  * or "spawn": they sign, and each child is not forked but spawned, as a program that lists its descriptors.
+ * With "-elsewhere" after it, the forks are not the main thread's but those of a thread that calls nothing else.
  * Says what it finds on standard output, each line in one piece: "r HEX" of each signature, "n HEX" of each
  * random number, "child PID" for each descendant that ended well, "bad …" for what must not be, "done COUNT". */
 #define _GNU_SOURCE
@@ -301,21 +302,45 @@ static void *draws(void *in_threads)
     return in_threads;
 }
 
+struct forks { int count, spawns, draws; };
+
+/* Forks at all moments of what the threads do, a few children at a time; NULL if all went well. */
+static void *fork_all(void *given)
+{
+    struct forks *forks = given;
+    pid_t children[AT_ONCE] = {0};
+    for (int i = 0; i < forks->count; i++) {
+        pid_t *place = &children[i % AT_ONCE];
+        if (*place && ended_well(*place))
+            return given;
+        usleep(i * 7919 % (forks->draws ? 500 : 5000));
+        *place = forks->spawns ? spawn(i) : fork();
+        if (*place == 0)
+            _exit(forks->draws ? drawing_child() : child(i, 0));
+        if (bad("fork", *place < 0))
+            return given;
+    }
+    for (int i = 0; i < AT_ONCE; i++)
+        if (children[i] && ended_well(children[i]))
+            return given;
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     pthread_t threads[THREADS];
-    pid_t children[AT_ONCE] = {0};
     ulong_t session, key;
     if (argc == 2 && strcmp(argv[1], "spawned") == 0)
         return spawned();
     if (argc != 5)
         return 2;
     const char *how = argv[2];
-    int forks = atoi(argv[3]), spawns = strcmp(how, "spawn") == 0;
+    struct forks forks = {atoi(argv[3]), strncmp(how, "spawn", 5) == 0, strcmp(how, "draw") == 0};
     void *(*work)(void *) = strcmp(how, "login") == 0     ? logs_in
                             : strcmp(how, "restart") == 0 ? restarts
                             : strcmp(how, "draw") == 0    ? draws
                                                           : signs;
+    void *went_wrong;
     int busy = work == signs || work == draws ? THREADS : 1;
     pin = argv[4];
     load(argv[1]);
@@ -328,21 +353,16 @@ int main(int argc, char **argv)
     for (int i = 0; i < busy; i++)
         if (bad("pthread_create", pthread_create(&threads[i], 0, work, i % 2 ? threads : 0)))
             return 1;
-    for (int i = 0; i < forks; i++) {
-        pid_t *place = &children[i % AT_ONCE];
-        if (*place && ended_well(*place))
+    if (strstr(how, "-elsewhere")) {
+        pthread_t elsewhere;
+        if (bad("pthread_create", pthread_create(&elsewhere, 0, fork_all, &forks)) ||
+            pthread_join(elsewhere, &went_wrong))
             return 1;
-        /* At all moments of what the threads do. */
-        usleep(i * 7919 % (work == draws ? 500 : 5000));
-        *place = spawns ? spawn(i) : fork();
-        if (*place == 0)
-            _exit(work == draws ? drawing_child() : child(i, 0));
-        if (bad("fork", *place < 0))
-            return 1;
+    } else {
+        went_wrong = fork_all(&forks);
     }
-    for (int i = 0; i < AT_ONCE; i++)
-        if (children[i] && ended_well(children[i]))
-            return 1;
+    if (went_wrong)
+        return 1;
     ulong_t before = rounds;
     /* The parent goes on as if nothing had been. */
     for (int i = 0; i < 100 && rounds < before + 10; i++)

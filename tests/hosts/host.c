@@ -2,8 +2,11 @@
  * wiped at once, so that a PIN in its memory is the module's doing. Usage: host MODULE */
 #define _GNU_SOURCE
 #include "p11.h"
+#include <errno.h>
+#include <grp.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 static ulong_t session;
@@ -120,6 +123,85 @@ static ulong_t fork_child(void)
     return child > 0 ? OK : 1;
 }
 
+/* The slots with a token in them. */
+static ulong_t slots(void)
+{
+    ulong_t count = 0, rv = CALL3("C_GetSlotList", 1, 0, &count);
+    printf("%lu", count);
+    return rv;
+}
+
+/* The label of the token in the first slot. */
+static ulong_t label(void)
+{
+    /* It begins a CK_TOKEN_INFO, which has some 200 bytes. */
+    char info[512] = {0};
+    ulong_t rv = CALL2("C_GetTokenInfo", 0, info);
+    printf("%.32s", info);
+    return rv;
+}
+
+/* Why the session's last failure was not the host's fault. */
+static ulong_t device_error(void)
+{
+    struct { ulong_t slot, state, flags, error; } info = {0};
+    ulong_t rv = CALL2("C_GetSessionInfo", session, &info);
+    printf("%#lx", info.error);
+    return rv;
+}
+
+/* Whole lives, one after the other. */
+static ulong_t lives(const char *count, const char *pin)
+{
+    ulong_t rv = OK;
+    for (int i = atoi(count); rv == OK && i > 0; i--)
+        if ((rv = initialize(0)) == OK && (rv = open_session(RW_SESSION, &session)) == OK &&
+            (rv = *pin ? CALL4("C_Login", session, USER, pin, strlen(pin)) : OK) == OK &&
+            (rv = use("p256", "1")) == OK)
+            rv = CALL1("C_Finalize", 0);
+    return rv;
+}
+
+/* What a host does to itself; an errno. */
+static ulong_t enter(const char *root)
+{
+    return chroot(root) || chdir("/") ? errno : 0;
+}
+
+static ulong_t become(const char *name)
+{
+    int user = atoi(name);
+    return setgroups(0, 0) || setresgid(user, user, user) || setresuid(user, user, user) ? errno : 0;
+}
+
+/* Has the stack grow as far as it may be needed: growing takes address space, and where there is none left no
+ * library can go on. */
+static void grow_stack(void)
+{
+    volatile char deep[1 << 20];
+    for (size_t i = 0; i < sizeof deep; i += 4096)
+        deep[sizeof deep - 1 - i] = 0;
+}
+
+/* Of address space: so many KiB more than there is. */
+static ulong_t limit(const char *what, const char *value)
+{
+    int resource = strcmp(what, "memlock") == 0 ? RLIMIT_MEMLOCK : RLIMIT_AS;
+    struct rlimit new;
+    ulong_t pages = 0;
+    getrlimit(resource, &new);
+    new.rlim_cur = strtoul(value, 0, 10);
+    if (resource == RLIMIT_AS) {
+        grow_stack();
+        FILE *file = fopen("/proc/self/statm", "r");
+        if (!file || fscanf(file, "%lu", &pages) != 1)
+            return 1;
+        fclose(file);
+        new.rlim_cur = strcmp(value, "none") ? new.rlim_cur * 1024 + pages * getpagesize() : new.rlim_max;
+    }
+    return setrlimit(resource, &new) ? errno : 0;
+}
+
 static ulong_t pin(const char *function, ulong_t first, const char *pin)
 {
     return CALL4(function, session, first, pin, strlen(pin));
@@ -162,6 +244,20 @@ static ulong_t obey(char **word)
         return random_numbers();
     if (!strcmp(what, "fork"))
         return fork_child();
+    if (!strcmp(what, "slots"))
+        return slots();
+    if (!strcmp(what, "label"))
+        return label();
+    if (!strcmp(what, "device-error"))
+        return device_error();
+    if (!strcmp(what, "lives"))
+        return lives(one, two);
+    if (!strcmp(what, "chroot"))
+        return enter(one);
+    if (!strcmp(what, "become"))
+        return become(one);
+    if (!strcmp(what, "limit"))
+        return limit(one, two);
     fprintf(stderr, "no command %s\n", what);
     exit(2);
 }

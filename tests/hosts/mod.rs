@@ -5,6 +5,8 @@
 pub(crate) mod keys;
 pub(crate) mod proxy;
 pub(crate) mod scan;
+pub(crate) mod tls;
+pub(crate) mod world;
 
 use crate::host::library;
 use std::io::{BufRead, BufReader, Write};
@@ -48,6 +50,16 @@ pub(crate) fn command(program: &Path, configuration: &Path) -> Command {
     command
 }
 
+/// Runs a host that does one thing and ends. What it said, line by line.
+pub(crate) fn run(command: &mut Command) -> Vec<String> {
+    let output = command.output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{command:?} ended with {}:\n{said}{errors}", output.status);
+    assert!(!errors.contains("cannot be preloaded"), "{errors}");
+    said.lines().map(str::to_owned).collect()
+}
+
 /// `host.c`, which does what it is told.
 pub(crate) struct Host {
     child: Child,
@@ -59,8 +71,12 @@ pub(crate) struct Host {
 impl Host {
     /// Starts a host with the module loaded and not initialised.
     pub(crate) fn start(program: &Path, configuration: &Path) -> Self {
-        let mut child =
-            command(program, configuration).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+        Self::spawn(command(program, configuration))
+    }
+
+    /// The same, from a command that has something of its own.
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
         let commands = child.stdin.take();
         let answers = BufReader::new(child.stdout.take().unwrap());
         Self { child, commands, answers }

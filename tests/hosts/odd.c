@@ -24,11 +24,25 @@ static void must(const char *name, ulong_t rv)
     }
 }
 
+/* Every thread that anything in this process makes goes through here: what a program defines comes before
+ * what libc does. */
+static int threads_made;
+
+int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *given)
+{
+    int (*real)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+    *(void **)&real = dlsym(RTLD_NEXT, "pthread_create");
+    __atomic_fetch_add(&threads_made, 1, __ATOMIC_SEQ_CST);
+    return real(thread, attributes, start, given);
+}
+
+static ulong_t more_flags;
+
 /* Everything up to a key that can be used. */
 static ulong_t begin(void)
 {
     ulong_t rv;
-    if ((rv = initialize(0)) || (rv = open_session(0, &session)) || (rv = find_one(session, PRIVATE_KEY, "1", 1, &key)))
+    if ((rv = initialize(more_flags)) || (rv = open_session(0, &session)) || (rv = find_one(session, PRIVATE_KEY, "1", 1, &key)))
         return rv;
     return key ? OK : 1;
 }
@@ -185,7 +199,8 @@ static void few_descriptors(void)
 /* SIGPIPE has its default effect, and so many microseconds pass between two calls; the signal mask and the handler are the host's before and after. */
 static void signals(void)
 {
-    sigset_t before, after, pending;
+    /* libc fills in no more of them than the kernel has. */
+    sigset_t before = {0}, after = {0}, pending = {0};
     struct sigaction action;
     signal(SIGPIPE, SIG_DFL);
     sigemptyset(&before);
@@ -205,6 +220,26 @@ static void signals(void)
                        action.sa_handler != SIG_DFL);
 }
 
+/* How many threads a life makes; with an argument, in a host that forbids them. */
+static void threads(void)
+{
+    struct mechanism mechanism = {EC_KEY_PAIR_GEN, 0, 0};
+    struct attribute public[] = {{EC_PARAMS, "\6\10\52\206\110\316\75\3\1\7", 10}};
+    ulong_t pair[2];
+    more_flags = *argument ? CANT_CREATE_OS_THREADS : 0;
+    load(module);
+    for (int i = 0; i < 20; i++) {
+        must("begin", begin());
+        must("sign", sign_with(session));
+        must("C_GenerateKeyPair", call("C_GenerateKeyPair", session, P(&mechanism), P(public), 1, 0, 0, P(&pair[0]),
+                                       P(&pair[1])));
+        usleep(i * 1000);
+        must("sign", sign_with(session));
+        must("C_Finalize", CALL1("C_Finalize", 0));
+    }
+    say("threads", threads_made);
+}
+
 static const struct { const char *name; void (*run)(void); } modes[] = {
     {"reload", reload},
     {"end-by-handler", end_by_handler},
@@ -214,6 +249,7 @@ static const struct { const char *name; void (*run)(void); } modes[] = {
     {"closed-descriptors", closed_descriptors},
     {"few-descriptors", few_descriptors},
     {"signals", signals},
+    {"threads", threads},
 };
 
 int main(int argc, char **argv)

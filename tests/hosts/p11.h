@@ -29,21 +29,26 @@ enum {
 
 typedef ulong_t (*function_t)(ulong_t, ulong_t, ulong_t, ulong_t, ulong_t, ulong_t, ulong_t, ulong_t);
 
-static struct { const char *name; function_t function; } functions[] = {
-#define F(name) {#name, 0}
-    F(C_CloseSession), F(C_Decrypt), F(C_DecryptInit), F(C_DestroyObject), F(C_Encrypt), F(C_EncryptInit),
-    F(C_Finalize), F(C_FindObjects), F(C_FindObjectsFinal), F(C_FindObjectsInit), F(C_GenerateKeyPair),
-    F(C_GenerateRandom), F(C_GetAttributeValue), F(C_GetFunctionList), F(C_GetInterface), F(C_GetInterfaceList),
-    F(C_InitPIN), F(C_InitToken), F(C_Initialize), F(C_Login), F(C_Logout), F(C_OpenSession), F(C_SetPIN), F(C_Sign),
-    F(C_SignInit), F(C_Verify), F(C_VerifyInit),
-#undef F
+static const char *const names[] = {
+    "C_CloseSession", "C_CopyObject", "C_Decrypt", "C_DecryptInit", "C_DeriveKey", "C_DestroyObject", "C_Encrypt",
+    "C_EncryptInit", "C_Finalize", "C_FindObjects", "C_FindObjectsFinal", "C_FindObjectsInit", "C_GenerateKeyPair",
+    "C_GenerateRandom", "C_GetAttributeValue", "C_GetFunctionList", "C_GetInfo", "C_GetInterface",
+    "C_GetInterfaceList", "C_GetMechanismList", "C_GetOperationState", "C_GetSessionInfo", "C_GetSlotInfo",
+    "C_GetSlotList", "C_GetTokenInfo", "C_InitPIN", "C_InitToken", "C_Initialize", "C_Login", "C_Logout",
+    "C_OpenSession", "C_SetPIN", "C_Sign", "C_SignFinal", "C_SignInit", "C_SignUpdate", "C_Verify", "C_VerifyInit",
+    "C_WaitForSlotEvent",
 };
+enum { NAMES = sizeof names / sizeof *names, COPIES = 2 };
+
+/* Of each copy of the module, and which of them this thread calls. */
+static function_t functions[COPIES][NAMES];
+static __thread int copy __attribute__((unused));
 
 static function_t function(const char *name)
 {
-    for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
-        if (strcmp(functions[i].name, name) == 0)
-            return functions[i].function;
+    for (size_t i = 0; i < NAMES; i++)
+        if (strcmp(names[i], name) == 0)
+            return functions[copy][i];
     fprintf(stderr, "%s is not in the list\n", name);
     abort();
 }
@@ -63,32 +68,40 @@ static ulong_t call(const char *name, ulong_t a, ulong_t b, ulong_t c, ulong_t d
 #define CALL5(name, a, b, c, d, e) \
     call(name, (ulong_t)(a), (ulong_t)(b), (ulong_t)(c), (ulong_t)(d), (ulong_t)(e), 0, 0, 0)
 
-static void load(const char *path)
+static inline void *load_with(const char *path, int flags)
 {
-    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    for (size_t i = 0; library && i < sizeof functions / sizeof *functions; i++)
-        if (!(*(void **)&functions[i].function = dlsym(library, functions[i].name)))
-            library = 0;
-    if (!library) {
+    void *library = dlopen(path, flags);
+    for (size_t i = 0; library && i < NAMES; i++)
+        if (!(*(void **)&functions[copy][i] = dlsym(library, names[i])))
+            break;
+    if (!library || !functions[copy][NAMES - 1]) {
         fprintf(stderr, "%s\n", dlerror());
         exit(2);
     }
+    return library;
 }
 
-static ulong_t initialize(ulong_t more_flags)
+/* With DEEPBIND in the environment the library looks for symbols in its own libraries first, as
+ * pkcs11-provider loads it: it then does not see what is preloaded, such as another malloc. */
+static inline void *load(const char *path)
+{
+    return load_with(path, RTLD_NOW | RTLD_LOCAL | (getenv("DEEPBIND") ? RTLD_DEEPBIND : 0));
+}
+
+static inline ulong_t initialize(ulong_t more_flags)
 {
     struct initialize_args arguments = {0};
     arguments.flags = OS_LOCKING_OK | more_flags;
     return CALL1("C_Initialize", &arguments);
 }
 
-static ulong_t open_session(ulong_t flags, ulong_t *session)
+static inline ulong_t open_session(ulong_t flags, ulong_t *session)
 {
     return CALL5("C_OpenSession", 0, SERIAL_SESSION | flags, 0, 0, session);
 }
 
 /* Up to `most` handles of the objects that match; how many in `count`. */
-static ulong_t find(ulong_t session, struct attribute *template, ulong_t attributes, ulong_t *found, ulong_t most,
+static inline ulong_t find(ulong_t session, struct attribute *template, ulong_t attributes, ulong_t *found, ulong_t most,
                     ulong_t *count)
 {
     ulong_t rv = CALL3("C_FindObjectsInit", session, template, attributes);
@@ -106,7 +119,7 @@ static ulong_t find(ulong_t session, struct attribute *template, ulong_t attribu
 }
 
 /* The object of a class with an id; a handle of 0 if there is none. */
-static ulong_t find_one(ulong_t session, ulong_t class, const void *id, ulong_t id_length, ulong_t *object)
+static inline ulong_t find_one(ulong_t session, ulong_t class, const void *id, ulong_t id_length, ulong_t *object)
 {
     struct attribute template[] = {{CLASS, &class, sizeof class}, {ID, (void *)id, id_length}};
     ulong_t count = 0;
@@ -114,7 +127,7 @@ static ulong_t find_one(ulong_t session, ulong_t class, const void *id, ulong_t 
     return find(session, template, 2, object, 1, &count);
 }
 
-static ulong_t sign(ulong_t session, ulong_t key, ulong_t type, const void *data, ulong_t length, byte_t *signature,
+static inline ulong_t sign(ulong_t session, ulong_t key, ulong_t type, const void *data, ulong_t length, byte_t *signature,
                     ulong_t *signature_length)
 {
     struct mechanism mechanism = {type, 0, 0};

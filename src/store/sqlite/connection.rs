@@ -1,7 +1,7 @@
 //! One connection: how it is opened, and that it ends in the process in which it began.
 
 use super::fault::{Outcome, Stop, errno};
-use super::process::{self, Process};
+use super::process::{self, Process, Salt};
 use super::schema::{self, Format};
 use crate::error::{Cause, Error, Result};
 use crate::host::ownership::{self, Writers};
@@ -45,6 +45,7 @@ pub(super) struct Link {
     /// Taken only by `drop`.
     connection: Option<Connection>,
     process: &'static Process,
+    salt: Salt,
     identity: Identity,
     pub(super) read_only: bool,
     /// Whether SQLite takes the file for unchanging, so that we must notice a change.
@@ -58,6 +59,13 @@ pub(super) struct Identity {
     inode: u64,
     size: u64,
     modified: (i64, i64),
+}
+
+impl Identity {
+    /// Whether it is the same file, whatever became of it.
+    pub(super) fn is_same_file(&self, other: &Self) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
+    }
 }
 
 /// The file that `path` leads to now; `None` if there is none.
@@ -111,7 +119,7 @@ impl Link {
             return Err(not_ours(path, &why));
         }
         // SQLite's other files lie beside the one that a link leads to.
-        let real = path.canonicalize().map_err(|error| unavailable(path, &error))?;
+        let real = process::real_path(path).map_err(|error| unavailable(path, &error))?;
         check_owner(&real)?;
         let link = Self::open_file(process, &real, identity)?;
         // Once more, now that SQLite has its files: one of them was perhaps put there in between.
@@ -120,7 +128,8 @@ impl Link {
     }
 
     fn open_file(process: &'static Process, path: &Path, identity: Identity) -> Result<Self> {
-        process::inside(|| {
+        let salt = Salt::new();
+        salt.on(|| {
             let found = open(path, false).map(|found| (found, false)).or_else(|stop| {
                 // Without its -wal and -shm files a store cannot be read in a place that cannot be written
                 // to, unless nobody else can write there either and the log that is not read is empty.
@@ -132,20 +141,19 @@ impl Link {
                 }
             });
             let ((connection, read_only), immutable) = found.map_err(|stop| explain(stop, path))?;
-            Ok(Self { connection: Some(connection), process, identity, read_only, immutable })
+            Ok(Self { connection: Some(connection), process, salt, identity, read_only, immutable })
         })
     }
 
     /// Whether this is a connection to the file that `now` is about.
     pub(super) fn is_to(&self, now: &Identity) -> bool {
-        let same_file = (self.identity.device, self.identity.inode) == (now.device, now.inode);
-        same_file && (!self.immutable || self.identity == *now)
+        self.identity.is_same_file(now) && (!self.immutable || self.identity == *now)
     }
 
     /// Runs `work` inside the gate.
     pub(super) fn run<T>(&self, path: &Path, work: impl FnOnce(&Connection) -> Outcome<T>) -> Result<T> {
         let Some(connection) = &self.connection else { return Err(Cause::NotInitialized.into()) };
-        process::inside(|| {
+        self.salt.on(|| {
             let result = work(connection);
             if result.is_err() && !connection.is_autocommit() {
                 // If even this fails, the transaction ends with the connection.
@@ -163,7 +171,7 @@ impl Drop for Link {
     fn drop(&mut self) {
         let Some(connection) = self.connection.take() else { return };
         if self.process.is_this() {
-            process::inside(|| drop(connection));
+            self.salt.on(|| drop(connection));
         } else {
             std::mem::forget(connection);
         }

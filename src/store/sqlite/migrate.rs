@@ -6,6 +6,7 @@
 
 use super::connection::{self, Link};
 use super::fault::{Outcome, Stop};
+use super::process::Salt;
 use super::schema::{self, Format};
 use crate::error::{Cause, Result};
 use rusqlite::{Connection, OpenFlags, params};
@@ -50,11 +51,13 @@ fn back_up(path: &Path, version: i64) -> Outcome<()> {
         _ => Ok(()),
     })?;
     files(OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).map(drop))?;
-    let source =
-        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    source.execute_batch("PRAGMA busy_timeout = 0; PRAGMA synchronous = FULL; PRAGMA query_only = OFF")?;
-    source.execute("VACUUM INTO ?1", params![draft.to_str().ok_or_else(not_utf8)?])?;
-    drop(source);
+    Salt::new().on(|| -> Outcome<()> {
+        let source =
+            Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        source.execute_batch("PRAGMA busy_timeout = 0; PRAGMA synchronous = FULL; PRAGMA query_only = OFF")?;
+        source.execute("VACUUM INTO ?1", params![draft.to_str().ok_or_else(not_utf8)?])?;
+        Ok(())
+    })?;
     files(File::open(&draft).and_then(|draft| draft.sync_all()))?;
     files(fs::rename(&draft, &name))?;
     files(path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all()))

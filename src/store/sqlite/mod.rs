@@ -1,7 +1,7 @@
 //! A token in an SQLite file: the store by default.
 //!
-//! Write-ahead log, durable commits, many processes and threads at once. The file is never opened but
-//! by SQLite, whose locks end when any descriptor of the file is closed in the process.
+//! Write-ahead log, durable commits, many processes and threads at once, and several copies of this module
+//! in one process (`process.rs`). The file is never opened but by SQLite.
 
 mod connection;
 mod fault;

@@ -3,7 +3,7 @@
 //! All waiting is done here, outside the gate and without a connection in use: for the writer, which one
 //! thread has at a time, and for other processes, by trying again.
 
-use super::connection::{self, Link};
+use super::connection::{self, Identity, Link};
 use super::process::Process;
 use crate::error::{Cause, Error, Result};
 use std::path::{Path, PathBuf};
@@ -18,6 +18,8 @@ const IDLE: usize = 8;
 pub(super) struct Pool {
     pub(super) path: PathBuf,
     process: &'static Process,
+    /// The process's root directory when this was made.
+    root: Option<Identity>,
     state: Mutex<State>,
     writer_is_back: Condvar,
 }
@@ -25,8 +27,19 @@ pub(super) struct Pool {
 #[derive(Default)]
 struct State {
     readers: Vec<Link>,
+    /// How many readers are in use.
+    reading: usize,
     writer: Option<Link>,
     writing: bool,
+}
+
+/// Where the path leads now.
+enum Way {
+    Nowhere,
+    To(Identity),
+    /// Not any more, because the process has changed its root directory: nobody says that the file is gone,
+    /// and what is open is used as it is.
+    Closed,
 }
 
 impl Pool {
@@ -34,6 +47,7 @@ impl Pool {
         Ok(Self {
             path: path.to_owned(),
             process: Process::current()?,
+            root: root(),
             state: Mutex::default(),
             writer_is_back: Condvar::new(),
         })
@@ -43,19 +57,22 @@ impl Pool {
     pub(super) fn read<T>(&self, mut work: impl FnMut(&Link) -> Result<T>) -> Result<Option<T>> {
         self.check_process()?;
         patiently(|| {
-            let Some(file) = connection::identity(&self.path)? else { return Ok(None) };
-            let idle = self.state().readers.pop();
-            let link = match idle {
-                Some(link) if link.is_to(&file) => link,
-                _ => Link::open(self.process, &self.path, file)?,
+            let way = self.way()?;
+            let mut reading = Reading::begin(self);
+            let idle = reading.link.take();
+            let link = match (&way, idle) {
+                (Way::Nowhere, _) => return Ok(None),
+                (Way::To(file), Some(link)) if link.is_to(file) => link,
+                (Way::To(file), _) => Link::open(self.process, &self.path, *file)?,
+                (Way::Closed, idle) => match idle.or_else(|| self.state().writer.take()) {
+                    Some(link) => link,
+                    None => return Err(self.no_way()),
+                },
             };
             let result = work(&link);
             // A connection that failed is closed: what it knew of the file may be what was wrong.
-            if result.is_ok() {
-                let mut state = self.state();
-                if state.readers.len() < IDLE {
-                    state.readers.push(link);
-                }
+            if result.is_ok() || (matches!(way, Way::Closed) && result.as_ref().is_err_and(harmless)) {
+                reading.link = Some(link);
             }
             result.map(Some)
         })
@@ -66,10 +83,13 @@ impl Pool {
         self.check_process()?;
         let mut turn = self.turn()?;
         patiently(|| {
-            let Some(file) = connection::identity(&self.path)? else { return Ok(None) };
-            let link = match turn.link.take() {
-                Some(link) if link.is_to(&file) => link,
-                _ => Link::open(self.process, &self.path, file)?,
+            let link = match (self.way()?, turn.link.take()) {
+                (Way::Nowhere, _) => return Ok(None),
+                (Way::To(file), Some(link)) if link.is_to(&file) => link,
+                (Way::To(file), _) => Link::open(self.process, &self.path, file)?,
+                (Way::Closed, Some(link)) => link,
+                // A reader is a connection like any other.
+                (Way::Closed, None) => self.state().readers.pop().ok_or_else(|| self.no_way())?,
             };
             let result = work(&link);
             // A conflict and its like are answers, not faults of the connection.
@@ -78,6 +98,27 @@ impl Pool {
             }
             result.map(Some)
         })
+    }
+
+    fn way(&self) -> Result<Way> {
+        Ok(match connection::identity(&self.path)? {
+            Some(file) => Way::To(file),
+            None => match (root(), self.root) {
+                (Some(now), Some(then)) if !now.is_same_file(&then) => Way::Closed,
+                _ => Way::Nowhere,
+            },
+        })
+    }
+
+    /// Why there is no connection where none can be opened: others use those that are, or there are none.
+    fn no_way(&self) -> Error {
+        let state = self.state();
+        // Who asks is one of those who read or write.
+        if state.reading + usize::from(state.writing) > 1 {
+            return Cause::StoreBusy.with(self.path.display().to_string());
+        }
+        let why = "the process has changed its root directory, and the store is not in it";
+        Cause::StoreUnavailable.with(format!("{}: {why}", self.path.display()))
     }
 
     /// Refuses in a child of the process that opened the store.
@@ -105,6 +146,41 @@ impl Pool {
     fn state(&self) -> MutexGuard<'_, State> {
         // Each use leaves the state whole, so a panic elsewhere does no harm.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The process's root directory.
+fn root() -> Option<Identity> {
+    connection::identity(Path::new("/")).ok().flatten()
+}
+
+/// A reader in use, if there is an idle one; given back on drop.
+struct Reading<'a> {
+    link: Option<Link>,
+    pool: &'a Pool,
+}
+
+impl<'a> Reading<'a> {
+    fn begin(pool: &'a Pool) -> Self {
+        let mut state = pool.state();
+        state.reading += 1;
+        let link = state.readers.pop();
+        Self { link, pool }
+    }
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        let mut state = self.pool.state();
+        state.reading -= 1;
+        let link = self.link.take();
+        if state.readers.len() < IDLE {
+            state.readers.extend(link);
+        } else {
+            // Closing takes its time.
+            drop(state);
+            drop(link);
+        }
     }
 }
 

@@ -1,26 +1,33 @@
-//! SQLite and fork: the one file that makes the two agree.
+//! SQLite and the process around it: the one file that makes the two agree.
 //!
-//! SQLite keeps mutexes, a heap and a table of open files per process, and a forked child inherits them
-//! as they were at that instant. Three things make that harmless:
+//! SQLite keeps mutexes, a heap and a table of open files per process, and takes locks that belong to the
+//! process. A forked child inherits the former as they were at that instant, and none of the latter; and
+//! a second SQLite in the process, such as a second copy of this module, does not know what the first has
+//! locked: it would cut the log's index from under it, and drop its locks whenever it closed the file. Four
+//! things make all that harmless:
 //!
-//! 1. The gate. Every call into SQLite happens [`inside`] it, so that a child inherits no mutex that is
-//!    held by a thread it does not have.
-//! 2. Salted inodes. SQLite recognises a file that it has open already by device and inode, to share the
-//!    POSIX locks of the process between its connections. A child has none of its parent's locks, yet
-//!    inherits the table that says it has. SQLite's `fstat` and `stat` are replaced by ones that alter
-//!    the inode number differently in each generation of children, so a child never meets an entry of
-//!    its parent's.
-//! 3. [`Process`]: each connection remembers which process opened it. In any other it is neither used
-//!    nor closed, but forgotten: closing would run a checkpoint with locks that are not there.
+//! 1. The gate. Every call into SQLite happens inside it ([`Salt::on`]), so that a child inherits no mutex
+//!    that is held by a thread it does not have.
+//! 2. Locks of the open file. SQLite's `fcntl` is replaced by one that locks for the open file and not for
+//!    the process (`F_OFD_SETLK`): such locks hold against everybody else, whoever they are, and end when
+//!    that file is closed and no sooner.
+//! 3. Salted inodes. SQLite recognises a file that it has open already by device and inode, to share its
+//!    locks between its connections. Its `fstat` and `stat` are replaced by ones that alter the inode number
+//!    differently for each connection, so that each has its own locks, as if it were alone in its process,
+//!    and a child never meets an entry of its parent's.
+//! 4. [`Process`]: each connection remembers which process opened it. In any other it is neither used
+//!    nor closed, but forgotten. Its files are closed in a child at the fork: the child has them from its
+//!    parent together with their locks, which would else outlive a parent that is killed.
 #![allow(unsafe_code)]
 
 use crate::error::{Cause, Result};
-pub(super) use crate::host::gate::inside;
+use crate::host::gate::inside;
 use crate::host::{fork, gate};
 use rusqlite::{Connection, ffi};
-use std::ffi::{CString, c_char, c_int};
+use std::cell::Cell;
+use std::ffi::{CStr, CString, OsStr, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use std::{io, mem, ptr, thread};
@@ -30,8 +37,10 @@ const PATIENCE: Duration = gate::PATIENCE;
 
 /// Whether this process was forked while SQLite was being set up.
 static DIRTY: AtomicBool = AtomicBool::new(false);
-/// What inode numbers are altered by: 0 in the first process, another value in each generation.
-static SALT: AtomicU64 = AtomicU64::new(0);
+/// What the last connection's salt was made of. A child goes on counting where its parent was.
+static SALTS: AtomicU64 = AtomicU64::new(0);
+/// The files that SQLite has open: a bit for each number. What lies beyond is inherited by children.
+static OPEN: [AtomicU64; 64] = [const { AtomicU64::new(0) }; 64];
 /// Whether the handlers and system calls are in place: 0 no, 1 under way, 2 yes.
 static SETUP: AtomicU8 = AtomicU8::new(0);
 static CURRENT: AtomicPtr<Process> = AtomicPtr::new(ptr::null_mut());
@@ -42,8 +51,42 @@ fn child() {
     if SETUP.load(Ordering::SeqCst) == 1 {
         DIRTY.store(true, Ordering::SeqCst);
     }
-    // An odd factor: no two generations have the same salt.
-    SALT.store(fork::generation().wrapping_mul(0x9E37_79B9_7F4A_7C15), Ordering::SeqCst);
+    for (index, word) in OPEN.iter().enumerate() {
+        let mut open = word.swap(0, Ordering::SeqCst);
+        while open != 0 {
+            // SAFETY: a file of SQLite's, which in this process nobody uses any more.
+            unsafe { libc::close((index * 64) as c_int + open.trailing_zeros() as c_int) };
+            open &= open - 1;
+        }
+    }
+}
+
+thread_local! {
+    /// What inode numbers are altered by in this thread at this moment. Constant initialiser and no
+    /// destructor: usable at any time in a thread's life.
+    static SALT: Cell<u64> = const { Cell::new(0) };
+}
+
+/// What makes the inode numbers that one connection sees its own.
+#[derive(Clone, Copy)]
+pub(super) struct Salt(u64);
+
+impl Salt {
+    /// One that no other connection has, in this process or in its ancestors.
+    pub(super) fn new() -> Self {
+        // An odd factor: no two are the same.
+        Self(SALTS.fetch_add(1, Ordering::SeqCst).wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15))
+    }
+
+    /// Runs `work` on the connection, and on no other, inside the gate.
+    pub(super) fn on<T>(self, work: impl FnOnce() -> T) -> T {
+        inside(|| {
+            let before = SALT.replace(self.0);
+            let result = work();
+            SALT.set(before);
+            result
+        })
+    }
 }
 
 /// One process that uses SQLite, as its connections remember it.
@@ -96,7 +139,7 @@ fn set_up_inside() -> Result<()> {
     loop {
         match SETUP.compare_exchange(0, 1, Ordering::SeqCst, Ordering::SeqCst) {
             Ok(_) => {
-                let done = fork::at_fork(&HANDLERS) && salt_inodes();
+                let done = fork::at_fork(&HANDLERS) && replace_system_calls();
                 SETUP.store(if done { 2 } else { 0 }, Ordering::SeqCst);
                 return if done { Ok(()) } else { Err(Cause::StoreUnavailable.with("SQLite cannot be set up")) };
             }
@@ -109,16 +152,20 @@ fn set_up_inside() -> Result<()> {
 
 // SQLite is compiled with 64-bit file offsets everywhere.
 #[cfg(not(all(target_pointer_width = "32", target_env = "gnu")))]
-use libc::{fstat as system_fstat, stat as Stat, stat as system_stat};
+use libc::{F_GETLK, F_SETLK, flock as Flock, fstat as system_fstat, stat as Stat, stat as system_stat};
 #[cfg(all(target_pointer_width = "32", target_env = "gnu"))]
-use libc::{fstat64 as system_fstat, stat64 as Stat, stat64 as system_stat};
+use libc::{flock64 as Flock, fstat64 as system_fstat, stat64 as Stat, stat64 as system_stat};
+#[cfg(all(target_pointer_width = "32", target_env = "gnu"))]
+const F_GETLK: c_int = 12;
+#[cfg(all(target_pointer_width = "32", target_env = "gnu"))]
+const F_SETLK: c_int = 13;
 
 unsafe extern "C" fn salted_fstat(file: c_int, out: *mut Stat) -> c_int {
     // SAFETY: SQLite passes a pointer to a `struct stat` of its own, as to fstat(2).
     unsafe {
         let result = system_fstat(file, out);
         if result == 0 {
-            (*out).st_ino ^= SALT.load(Ordering::SeqCst) as libc::ino_t;
+            (*out).st_ino ^= SALT.get() as libc::ino_t;
         }
         result
     }
@@ -129,25 +176,97 @@ unsafe extern "C" fn salted_stat(path: *const c_char, out: *mut Stat) -> c_int {
     unsafe {
         let result = system_stat(path, out);
         if result == 0 {
-            (*out).st_ino ^= SALT.load(Ordering::SeqCst) as libc::ino_t;
+            (*out).st_ino ^= SALT.get() as libc::ino_t;
         }
         result
     }
 }
 
-/// Has SQLite's file layer see salted inode numbers. SQLite is linked into this library and hidden, so
-/// no other user of SQLite in the process is concerned.
-fn salt_inodes() -> bool {
-    type SystemCall = unsafe extern "C" fn();
-    // SAFETY: SQLite's default VFS lives as long as the process. The names are C strings, and SQLite
-    // casts each pointer back to the type that it has here before it calls it.
+/// SQLite calls this as a function of variable arguments, and always with three. In the C ABIs of Linux
+/// they come as they do here.
+unsafe extern "C" fn fcntl_of_open_file(file: c_int, command: c_int, argument: *mut c_void) -> c_int {
+    let command = match command {
+        F_GETLK => libc::F_OFD_GETLK,
+        F_SETLK => libc::F_OFD_SETLK,
+        // No other is about locks: SQLite is built without SETLK_TIMEOUT, and waits for nothing.
+        // SAFETY: SQLite's own call, passed on.
+        other => return unsafe { libc::fcntl(file, other, argument) },
+    };
+    // SAFETY: with these commands SQLite passes a `struct flock` of its own. A lock of an open file has no
+    // process.
     unsafe {
-        let fstat = mem::transmute::<unsafe extern "C" fn(c_int, *mut Stat) -> c_int, SystemCall>(salted_fstat);
-        let stat = mem::transmute::<unsafe extern "C" fn(*const c_char, *mut Stat) -> c_int, SystemCall>(salted_stat);
+        (*argument.cast::<Flock>()).l_pid = 0;
+        libc::fcntl(file, command, argument)
+    }
+}
+
+/// The word of [`OPEN`] with this file's bit, and the bit. Standard descriptors that SQLite fills up are not
+/// among them: a child keeps those.
+fn place(file: c_int) -> Option<(&'static AtomicU64, u64)> {
+    let number = usize::try_from(file).ok().filter(|number| *number > 2)?;
+    Some((OPEN.get(number / 64)?, 1 << (number % 64)))
+}
+
+unsafe extern "C" fn noted_open(path: *const c_char, flags: c_int, mode: c_int) -> c_int {
+    // SAFETY: SQLite's own call, passed on.
+    let file = unsafe { libc::open(path, flags, mode as libc::mode_t) };
+    if let Some((word, bit)) = place(file) {
+        word.fetch_or(bit, Ordering::SeqCst);
+    }
+    file
+}
+
+unsafe extern "C" fn noted_close(file: c_int) -> c_int {
+    // Before it is closed: the number may be somebody else's at once.
+    if let Some((word, bit)) = place(file) {
+        word.fetch_and(!bit, Ordering::SeqCst);
+    }
+    // SAFETY: SQLite's own call, passed on.
+    unsafe { libc::close(file) }
+}
+
+/// Has SQLite's file layer call the functions above. SQLite is linked into this library and hidden, so no
+/// other user of SQLite in the process is concerned.
+fn replace_system_calls() -> bool {
+    type SystemCall = unsafe extern "C" fn();
+    type OnStat<T> = unsafe extern "C" fn(T, *mut Stat) -> c_int;
+    // SAFETY: SQLite's default VFS lives as long as the process. The names are C strings, and SQLite
+    // casts each pointer back to the type that it has here, but for `fcntl` (see there), before it calls it.
+    unsafe {
+        let calls: [(&CStr, SystemCall); 5] = [
+            (c"fstat", mem::transmute::<OnStat<c_int>, SystemCall>(salted_fstat)),
+            (c"stat", mem::transmute::<OnStat<*const c_char>, SystemCall>(salted_stat)),
+            (
+                c"fcntl",
+                mem::transmute::<unsafe extern "C" fn(c_int, c_int, *mut c_void) -> c_int, SystemCall>(
+                    fcntl_of_open_file,
+                ),
+            ),
+            (
+                c"open",
+                mem::transmute::<unsafe extern "C" fn(*const c_char, c_int, c_int) -> c_int, SystemCall>(noted_open),
+            ),
+            (c"close", mem::transmute::<unsafe extern "C" fn(c_int) -> c_int, SystemCall>(noted_close)),
+        ];
         let vfs = ffi::sqlite3_vfs_find(ptr::null());
         let Some(set) = vfs.as_ref().and_then(|vfs| vfs.xSetSystemCall) else { return false };
-        set(vfs, c"fstat".as_ptr(), Some(fstat)) == ffi::SQLITE_OK
-            && set(vfs, c"stat".as_ptr(), Some(stat)) == ffi::SQLITE_OK
+        calls.into_iter().all(|(name, call)| set(vfs, name.as_ptr(), Some(call)) == ffi::SQLITE_OK)
+    }
+}
+
+/// The path without symbolic links in it.
+///
+/// Not by the standard library, which has libc allocate the answer and frees it itself: in a host with an
+/// allocator of its own that loads this module with `RTLD_DEEPBIND`, the two are not the same allocator's.
+pub(super) fn real_path(path: &Path) -> io::Result<PathBuf> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut real = [0; libc::PATH_MAX as usize];
+    // SAFETY: the path is a C string and `real` has the room that realpath(3) asks for.
+    unsafe {
+        if libc::realpath(path.as_ptr(), real.as_mut_ptr()).is_null() {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(OsStr::from_bytes(CStr::from_ptr(real.as_ptr()).to_bytes()).into())
     }
 }
 
@@ -157,8 +276,7 @@ pub(super) fn system_errno(connection: &Connection) -> i32 {
     unsafe { ffi::sqlite3_system_errno(connection.handle()) }
 }
 
-/// Makes an empty file that only its owner can read, unless there is one. There is no moment at which it
-/// is open outside SQLite: closing it then would drop the locks of every connection in the process.
+/// Makes an empty file that only its owner can read, unless there is one, without opening it.
 pub(super) fn create_empty(path: &Path) -> io::Result<()> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     // SAFETY: the path is a C string.

@@ -26,10 +26,14 @@ openssh-client    command -v ssh-keygen
 binutils          command -v nm
 python3           command -v python3
 python3-venv      python3 -c "import ensurepip, venv"
+openjdk-17-jdk-headless command -v javac && command -v keytool && command -v jarsigner
 libengine-pkcs11-openssl test -e "$(openssl version -e 2>/dev/null | cut -d\" -f2)/pkcs11.so"
 '
 
 hosts='
+python3           command -v python3
+python3-venv      python3 -c "import ensurepip, venv"
+openjdk-17-jdk-headless command -v javac && command -v keytool && command -v jarsigner
 libengine-pkcs11-openssl test -e "$(openssl version -e 2>/dev/null | cut -d\" -f2)/pkcs11.so"
 '
 

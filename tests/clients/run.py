@@ -19,7 +19,10 @@ SUITES = (
     "cryptoki_crate", "python_pkcs11", "pykcs11",
 )
 # One for each page of docs/hosts, in hosts/; `hosts` means them all.
-HOSTS = ("openssl",)
+HOSTS = (
+    "java",
+    "openssl",
+)
 # What a suite gets to know: its name, the profile, the module's path, a directory to put its tokens in.
 Suite = collections.namedtuple("Suite", "name profile module parent")
 

@@ -34,6 +34,7 @@ hosts='
 python3           command -v python3
 python3-venv      python3 -c "import ensurepip, venv"
 openjdk-17-jdk-headless command -v javac && command -v keytool && command -v jarsigner
+libnss3-tools     command -v certutil && command -v cmsutil && command -v signtool && command -v selfserv
 libengine-pkcs11-openssl test -e "$(openssl version -e 2>/dev/null | cut -d\" -f2)/pkcs11.so"
 '
 

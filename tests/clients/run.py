@@ -21,6 +21,7 @@ SUITES = (
 # One for each page of docs/hosts, in hosts/; `hosts` means them all.
 HOSTS = (
     "java",
+    "nss",
     "openssl",
 )
 # What a suite gets to know: its name, the profile, the module's path, a directory to put its tokens in.

@@ -35,6 +35,12 @@ python3           command -v python3
 python3-venv      python3 -c "import ensurepip, venv"
 openjdk-17-jdk-headless command -v javac && command -v keytool && command -v jarsigner
 libnss3-tools     command -v certutil && command -v cmsutil && command -v signtool && command -v selfserv
+golang-go         command -v go
+golang-github-thalesignite-crypto11-dev test -e /usr/share/gocode/src/github.com/ThalesIgnite/crypto11/crypto11.go
+g++               command -v c++
+nodejs            command -v node
+npm               command -v npm
+libnode-dev       test -e /usr/include/node/node.h
 libengine-pkcs11-openssl test -e "$(openssl version -e 2>/dev/null | cut -d\" -f2)/pkcs11.so"
 '
 

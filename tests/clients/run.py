@@ -20,9 +20,13 @@ SUITES = (
 )
 # One for each page of docs/hosts, in hosts/; `hosts` means them all.
 HOSTS = (
+    "go",
     "java",
+    "node",
     "nss",
     "openssl",
+    "python",
+    "rust",
 )
 # What a suite gets to know: its name, the profile, the module's path, a directory to put its tokens in.
 Suite = collections.namedtuple("Suite", "name profile module parent")

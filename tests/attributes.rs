@@ -1,7 +1,7 @@
 //! The attribute matrix: every attribute of each class, created, generated, set, copied and read, as the tables
 //! of the specification have it.
 //!
-//! The footnotes are copied from PKCS#11 3.2, sections 4.4 to 4.12, 6.1, 6.3, 6.8 and 6.10, by hand. `c` marks what
+//! The footnotes are copied from PKCS#11 3.2, sections 4.4 to 4.12, 6.1, 6.3, 6.8, 6.10 and 6.58, by hand. `c` marks what
 //! section 4.4 lets a copy change. Deviations, where the specification leaves it to the token:
 //!
 //! - `d`: may be modified, though no footnote says so (values of data objects, levels of trust).
@@ -151,6 +151,28 @@ const AES: &[Row] = &[
     (CKA_VALUE_LEN, "2 3 6", Number(32)),
 ];
 
+const CHACHA20: &[Row] = &[
+    (CKA_PRIVATE, "", Flag(false)),
+    (CKA_SENSITIVE, "8 11", Flag(true)),
+    (CKA_ENCRYPT, "8", Flag(false)),
+    (CKA_DECRYPT, "8", Flag(false)),
+    (CKA_SIGN, "8", Flag(true)),
+    (CKA_VERIFY, "8", Flag(true)),
+    (CKA_WRAP, "8", Flag(true)),
+    (CKA_UNWRAP, "8", Flag(true)),
+    (CKA_EXTRACTABLE, "8 12", Flag(false)),
+    (CKA_ALWAYS_SENSITIVE, "2 4 6", Flag(true)),
+    (CKA_NEVER_EXTRACTABLE, "2 4 6", Flag(true)),
+    (CKA_CHECK_VALUE, "o", Bytes(b"abc")),
+    (CKA_WRAP_WITH_TRUSTED, "11", Flag(true)),
+    (CKA_TRUSTED, "10", Flag(true)),
+    (CKA_WRAP_TEMPLATE, "", Bytes(b"")),
+    (CKA_UNWRAP_TEMPLATE, "", Bytes(b"")),
+    (CKA_DERIVE_TEMPLATE, "", Bytes(b"")),
+    (CKA_VALUE, "1 4 6 7", Bytes(&[2; 32])),
+    (CKA_VALUE_LEN, "2 6", Number(16)),
+];
+
 const P256: &[u8] = &[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
 const P384: &[u8] = &[6, 5, 0x2b, 0x81, 4, 0, 34];
 
@@ -179,6 +201,7 @@ fn cases(point: &[u8]) -> Vec<Case> {
     let public = [number(CKA_KEY_TYPE, CKK_EC), bytes(CKA_EC_PARAMS, P256), bytes(CKA_EC_POINT, point)];
     let private = [number(CKA_KEY_TYPE, CKK_EC), bytes(CKA_EC_PARAMS, P256), bytes(CKA_VALUE, &[1; 32])];
     let aes = [number(CKA_KEY_TYPE, CKK_AES), bytes(CKA_VALUE, &[1; 16])];
+    let chacha20 = [number(CKA_KEY_TYPE, CKK_CHACHA20), bytes(CKA_VALUE, &[1; 32])];
     vec![
         case("data", CKO_DATA, &[], &[DATA]),
         case("X.509 certificate", CKO_CERTIFICATE, &certificate, &[CERTIFICATE]),
@@ -186,6 +209,7 @@ fn cases(point: &[u8]) -> Vec<Case> {
         case("EC public key", CKO_PUBLIC_KEY, &public, &[KEY, EC_PUBLIC]),
         case("EC private key", CKO_PRIVATE_KEY, &[&private[..], &open].concat(), &[KEY, EC_PRIVATE]),
         case("AES key", CKO_SECRET_KEY, &[&aes[..], &open].concat(), &[KEY, AES]),
+        case("ChaCha20 key", CKO_SECRET_KEY, &[&chacha20[..], &open].concat(), &[KEY, CHACHA20]),
     ]
 }
 
@@ -345,6 +369,117 @@ fn generated_as_the_tables_say() {
             };
             assert_eq!(generate(&public, &private), expected, "half {half}, attribute {:#x}", row.0);
         }
+    }
+    module.finalise();
+}
+
+/// Attributes of a secret or private key that comes by unwrapping, and of a secret key that is derived or generated.
+#[test]
+fn unwrapped_derived_and_generated_as_the_tables_say() {
+    if !alone("unwrapped_derived_and_generated_as_the_tables_say") {
+        return;
+    }
+    let place = Place::embedded("");
+    let module = Module::start(&place.configuration());
+    module.make_token(true);
+    let session = module.enter();
+    let open = [flag(CKA_SENSITIVE, false), flag(CKA_EXTRACTABLE, true)];
+    let under = module.create(session, &objects::secret_key(CKK_AES, &[9; 32]));
+    let ec = [number(CKA_KEY_TYPE, CKK_EC), bytes(CKA_EC_PARAMS, P256), bytes(CKA_VALUE, &[1; 32])];
+    let ec = module.create(session, &[&[number(CKA_CLASS, CKO_PRIVATE_KEY)], &ec[..], &open].concat());
+    let aes = module.create(session, &with(objects::secret_key(CKK_AES, &[1; 16]), &open));
+    let mut key_wrap = mechanism(CKM_AES_KEY_WRAP_KWP);
+    let key_wrap = &raw mut key_wrap;
+    let wrap = |key| {
+        let (mut wrapped, mut len) = (vec![0; 256], 256);
+        host::ok!(module, C_WrapKey, session, key_wrap, under, key, wrapped.as_mut_ptr(), &mut len);
+        wrapped.truncate(len as usize);
+        wrapped
+    };
+    let wrapped = [wrap(aes), wrap(ec)];
+    let native = |template: &[Attr]| -> Vec<_> { template.iter().map(|(name, value)| attr(*name, value)).collect() };
+    // The new key, and what was answered.
+    let bring = |way: &str, template: &[Attr]| {
+        let (mut template, mut key, mut zeros) = (native(template), 0, [0_u8; 16]);
+        let (first, count) = (template.as_mut_ptr(), template.len() as CK_ULONG);
+        let mut data = CK_KEY_DERIVATION_STRING_DATA { pData: zeros.as_mut_ptr(), ulLen: 16 };
+        let mut ecb = mechanism(CKM_AES_ECB_ENCRYPT_DATA);
+        (ecb.pParameter, ecb.ulParameterLen) = ((&raw mut data).cast(), size_of_val(&data) as CK_ULONG);
+        let rv = match way {
+            "derived" => call!(module, C_DeriveKey, session, &mut ecb, under, first, count, &mut key),
+            "generated" => {
+                call!(module, C_GenerateKey, session, &mut mechanism(CKM_AES_KEY_GEN), first, count, &mut key)
+            }
+            _ => {
+                let from = &wrapped[usize::from(way == "unwrapped, private")];
+                let (from, len) = (from.as_ptr().cast_mut(), from.len() as CK_ULONG);
+                call!(module, C_UnwrapKey, session, key_wrap, under, from, len, first, count, &mut key)
+            }
+        };
+        (rv, key)
+    };
+    let (secret, private) = ([STORAGE, KEY, AES].concat(), [STORAGE, KEY, EC_PRIVATE].concat());
+    let of_aes = [number(CKA_CLASS, CKO_SECRET_KEY), number(CKA_KEY_TYPE, CKK_AES)];
+    let of_ec = [number(CKA_CLASS, CKO_PRIVATE_KEY), number(CKA_KEY_TYPE, CKK_EC)];
+    let sized = with(of_aes.to_vec(), &[number(CKA_VALUE_LEN, 16)]);
+    for (way, base, table) in [
+        ("unwrapped", of_aes.to_vec(), &secret),
+        ("unwrapped, private", of_ec.to_vec(), &private),
+        ("derived", sized.clone(), &secret),
+        ("generated", sized, &secret),
+    ] {
+        let (is_unwrapped, mut wrong) = (way.starts_with("unwrapped"), Vec::new());
+        for row in table.iter().copied() {
+            let about = format!("{way}, attribute {:#x}", row.0);
+            let (rv, key) = bring(way, &with(base.clone(), &[sample(row)]));
+            let expected = match row.0 {
+                CKA_CLASS if way == "unwrapped" || way == "unwrapped, private" => CKR_ATTRIBUTE_VALUE_INVALID,
+                CKA_CLASS => CKR_TEMPLATE_INCONSISTENT,
+                CKA_KEY_TYPE if way == "generated" => CKR_TEMPLATE_INCONSISTENT,
+                CKA_KEY_TYPE => CKR_ATTRIBUTE_VALUE_INVALID,
+                // As the texts on key wrap have it, and against footnote 6: it says how long the key is to be.
+                CKA_VALUE_LEN if is_unwrapped => CKR_WRAPPED_KEY_LEN_RANGE,
+                // The parameter's data make no key so long.
+                CKA_VALUE_LEN if way == "derived" => CKR_MECHANISM_PARAM_INVALID,
+                CKA_CHECK_VALUE => CKR_ATTRIBUTE_VALUE_INVALID,
+                CKA_EC_PARAMS if is_unwrapped => CKR_ATTRIBUTE_READ_ONLY,
+                CKA_PUBLIC_KEY_INFO => CKR_ATTRIBUTE_VALUE_INVALID,
+                _ if says(row, "4") || says(row, "10") => CKR_ATTRIBUTE_READ_ONLY,
+                _ => CKR_OK,
+            };
+            if rv != expected {
+                wrong.push(format!("{about}: {rv:#x}, not {expected:#x}"));
+            }
+            if rv == CKR_OK {
+                if module.get(session, key, row.0).as_ref() != Ok(&sample(row).1) {
+                    wrong.push(format!("{about}: read"));
+                }
+                let _ = call!(module, C_DestroyObject, session, key);
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        let (rv, key) = bring(way, &base);
+        assert_eq!(rv, CKR_OK, "{way}");
+        // Of every attribute there is a value, and nobody but the token says where the key came from.
+        for (attribute, note, _) in table.iter().filter(|row| !says(**row, "o") && !says(**row, "7")) {
+            assert!(module.get(session, key, *attribute).is_ok(), "{way}, attribute {attribute:#x} {note}");
+        }
+        let generated = way == "generated";
+        assert_eq!(module.is(session, key, CKA_LOCAL), generated, "{way}");
+        let made = if generated { CKM_AES_KEY_GEN } else { CK_UNAVAILABLE_INFORMATION };
+        assert_eq!(module.get(session, key, CKA_KEY_GEN_MECHANISM).unwrap(), made.to_ne_bytes(), "{way}");
+        let foreign = EC_PUBLIC.iter().chain(TRUST).filter(|row| table.iter().all(|own| own.0 != row.0));
+        for row in foreign {
+            let (rv, _) = bring(way, &with(base.clone(), &[sample(*row)]));
+            assert_eq!(rv, CKR_TEMPLATE_INCONSISTENT, "{way}, attribute {:#x} of another class", row.0);
+        }
+        let unknown = bytes(CKA_VENDOR_DEFINED | 0x1234, b"x");
+        assert_eq!(bring(way, &with(base.clone(), &[unknown])).0, CKR_ATTRIBUTE_TYPE_INVALID, "{way}");
+        let mut twice = base.clone();
+        twice.extend([bytes(CKA_LABEL, b"a"), bytes(CKA_LABEL, b"a")]);
+        assert_eq!(bring(way, &twice).0, CKR_OK, "{way}: the same twice");
+        twice.push(bytes(CKA_LABEL, b"b"));
+        assert_eq!(bring(way, &twice).0, CKR_TEMPLATE_INCONSISTENT, "{way}: two values");
     }
     module.finalise();
 }

@@ -33,9 +33,15 @@ impl Scene {
         self.server.control().calls().values().sum()
     }
 
-    /// An AES key on the token.
-    fn aes_key(&self) -> CK_OBJECT_HANDLE {
-        let (class, kind) = (CKO_SECRET_KEY.to_ne_bytes(), CKK_AES.to_ne_bytes());
+    /// A mechanism with an initialisation vector of one block.
+    fn cbc(&self) -> CK_MECHANISM {
+        static IV: [u8; 16] = [7; 16];
+        CK_MECHANISM { mechanism: CKM_AES_CBC, pParameter: IV.as_ptr().cast_mut().cast(), ulParameterLen: 16 }
+    }
+
+    /// A secret key of 32 bytes on the token.
+    fn secret_key(&self, kind: CK_KEY_TYPE) -> CK_OBJECT_HANDLE {
+        let (class, kind) = (CKO_SECRET_KEY.to_ne_bytes(), kind.to_ne_bytes());
         let (value, yes) = ([0x42; 32], [CK_TRUE]);
         let mut template =
             [attr(CKA_CLASS, &class), attr(CKA_KEY_TYPE, &kind), attr(CKA_VALUE, &value), attr(CKA_TOKEN, &yes)];
@@ -240,6 +246,53 @@ fn ciphers() {
 }
 
 #[test]
+fn authenticated_ciphers() {
+    if !alone("authenticated_ciphers") {
+        return;
+    }
+    let scene = Scene::new();
+    let (module, session) = (scene.module, scene.session);
+    let data = DATA.as_ptr().cast_mut();
+    let key = scene.secret_key(CKK_CHACHA20);
+    let mut nonce = [7; 12];
+    let mut aead = CK_SALSA20_CHACHA20_POLY1305_PARAMS {
+        pNonce: nonce.as_mut_ptr(),
+        ulNonceLen: 96,
+        pAAD: null_mut(),
+        ulAADLen: 0,
+    };
+    let parameter: *mut c_void = (&raw mut aead).cast();
+    let how = || CK_MECHANISM {
+        pParameter: parameter,
+        ulParameterLen: size_of::<CK_SALSA20_CHACHA20_POLY1305_PARAMS>() as CK_ULONG,
+        ..mechanism(CKM_CHACHA20_POLY1305)
+    };
+    let encrypting = || ok!(module, C_EncryptInit, session, &mut how(), key);
+    let encrypt = |out, len| call!(module, C_Encrypt, session, data, N, out, len);
+    let sealed = ends("C_Encrypt", 25, 1, &encrypting, &encrypt).check(&scene).remove(0);
+    // The key is used when the first data comes, and the rest comes at the end.
+    let updated = || {
+        encrypting();
+        let (mut out, mut len) = ([0; 9], 9);
+        ok!(module, C_EncryptUpdate, session, data, N, out.as_mut_ptr(), &mut len);
+        assert_eq!(out, sealed[..9]);
+    };
+    let last = |out, len| call!(module, C_EncryptFinal, session, out, len);
+    assert_eq!(ends("C_EncryptFinal", 16, 0, &updated, &last).check(&scene), [&sealed[9..]; 3]);
+
+    let at = sealed.as_ptr().cast_mut();
+    let decrypting = || ok!(module, C_DecryptInit, session, &mut how(), key);
+    let decrypt = |out, len| call!(module, C_Decrypt, session, at, 25, out, len);
+    assert_eq!(ends("C_Decrypt", 9, 1, &decrypting, &decrypt).check(&scene), [DATA; 3]);
+    let updated = || {
+        decrypting();
+        ok!(module, C_DecryptUpdate, session, at, 25, data, &mut 0);
+    };
+    let last = |out, len| call!(module, C_DecryptFinal, session, out, len);
+    assert_eq!(ends("C_DecryptFinal", 9, 0, &updated, &last).check(&scene), [DATA; 3]);
+}
+
+#[test]
 fn messages() {
     if !alone("messages") {
         return;
@@ -247,7 +300,7 @@ fn messages() {
     let scene = Scene::new();
     let (module, session) = (scene.module, scene.session);
     let data = DATA.as_ptr().cast_mut();
-    let key = scene.aes_key();
+    let key = scene.secret_key(CKK_AES);
     let (mut iv, mut tag) = ([7; 12], [0; 16]);
     let mut gcm = CK_GCM_MESSAGE_PARAMS {
         pIv: iv.as_mut_ptr(),
@@ -295,4 +348,126 @@ fn messages() {
         |out, len| call!(module, C_DecryptMessageNext, session, params, n, rest, N - 4, out, len, CKF_END_OF_MESSAGE);
     let row = ends("C_DecryptMessageNext, the last", 9, 0, &began, &next);
     assert_eq!(Row { end: &cancel, ..row }.check(&scene), [DATA; 3]);
+}
+
+#[test]
+fn parts_of_streams() {
+    if !alone("parts_of_streams") {
+        return;
+    }
+    let scene = Scene::new();
+    let (module, session) = (scene.module, scene.session);
+    let key = scene.secret_key(CKK_AES);
+    let (public, private) = module.generate(session, Kind::Rsa(2048), b"rsa");
+    let blocks = [0x31_u8; 32];
+    let (data, n) = (blocks.as_ptr().cast_mut(), blocks.len() as CK_ULONG);
+    let cancel = || ok!(module, C_SessionCancel, session, CK_FLAGS::MAX);
+    // The operation goes on after its part.
+    let part = |name, uses, begin: &dyn Fn(), call: &dyn Fn(*mut CK_BYTE, *mut CK_ULONG) -> CK_RV| {
+        let row = ends(name, 32, uses, begin, call);
+        Row { then: CKR_OK, end: &cancel, ..row }.check(&scene)
+    };
+    let encrypting = || ok!(module, C_EncryptInit, session, &mut scene.cbc(), key);
+    let encrypt = |out, len| call!(module, C_EncryptUpdate, session, data, n, out, len);
+    let sealed = part("C_EncryptUpdate", 1, &encrypting, &encrypt);
+    assert!(sealed.iter().all(|one| *one == sealed[0]));
+    let from = sealed[0].as_ptr().cast_mut();
+    let decrypting = || ok!(module, C_DecryptInit, session, &mut scene.cbc(), key);
+    let decrypt = |out, len| call!(module, C_DecryptUpdate, session, from, n, out, len);
+    assert_eq!(part("C_DecryptUpdate", 1, &decrypting, &decrypt), [blocks; 3]);
+
+    let digest = || ok!(module, C_DigestInit, session, &mut mechanism(CKM_SHA256));
+    let both = || (digest(), encrypting()).0;
+    let work = |out, len| call!(module, C_DigestEncryptUpdate, session, data, n, out, len);
+    assert_eq!(part("C_DigestEncryptUpdate", 1, &both, &work), sealed);
+    let both = || (digest(), decrypting()).0;
+    let work = |out, len| call!(module, C_DecryptDigestUpdate, session, from, n, out, len);
+    assert_eq!(part("C_DecryptDigestUpdate", 1, &both, &work), [blocks; 3]);
+    let sign = || ok!(module, C_SignInit, session, &mut mechanism(CKM_SHA256_RSA_PKCS), private);
+    let both = || (sign(), encrypting()).0;
+    let work = |out, len| call!(module, C_SignEncryptUpdate, session, data, n, out, len);
+    assert_eq!(part("C_SignEncryptUpdate", 1, &both, &work), sealed);
+    let verify = || ok!(module, C_VerifyInit, session, &mut mechanism(CKM_SHA256_RSA_PKCS), public);
+    let both = || (verify(), decrypting()).0;
+    let work = |out, len| call!(module, C_DecryptVerifyUpdate, session, from, n, out, len);
+    assert_eq!(part("C_DecryptVerifyUpdate", 1, &both, &work), [blocks; 3]);
+}
+
+#[test]
+fn keys_that_travel() {
+    if !alone("keys_that_travel") {
+        return;
+    }
+    let scene = Scene::new();
+    let (module, session) = (scene.module, scene.session);
+    let key = scene.secret_key(CKK_AES);
+    let (public, _) = module.generate(session, Kind::Rsa(2048), b"rsa");
+    let (class, kind, yes, no) = (CKO_SECRET_KEY.to_ne_bytes(), CKK_AES.to_ne_bytes(), [CK_TRUE], [CK_FALSE]);
+    let value = [0x51; 16];
+    let mut template = [
+        attr(CKA_CLASS, &class),
+        attr(CKA_KEY_TYPE, &kind),
+        attr(CKA_VALUE, &value),
+        attr(CKA_SENSITIVE, &no),
+        attr(CKA_EXTRACTABLE, &yes),
+    ];
+    let mut travels = 0;
+    ok!(module, C_CreateObject, session, template.as_mut_ptr(), 5, &mut travels);
+    // There is no operation: nothing to end, and nothing that an error could end.
+    type Call<'a> = &'a dyn Fn(*mut CK_BYTE, *mut CK_ULONG) -> CK_RV;
+    let call_alone = |name, exact, uses, call: Call<'_>| {
+        let row = ends(name, exact, uses, &|| (), call);
+        Row { then: CKR_OK, after_error: CKR_OK, ..row }.check(&scene)
+    };
+    let mut way = mechanism(CKM_AES_KEY_WRAP);
+    let way = &raw mut way;
+    let wrapped =
+        call_alone("C_WrapKey", 24, 1, &|out, len| call!(module, C_WrapKey, session, way, key, travels, out, len));
+    assert!(wrapped.iter().all(|one| *one == wrapped[0]));
+
+    let (mut iv, mut tag) = ([7; 12], [0; 16]);
+    let mut gcm = CK_GCM_MESSAGE_PARAMS {
+        pIv: iv.as_mut_ptr(),
+        ulIvLen: 12,
+        ulIvFixedBits: 0,
+        ivGenerator: CKG_NO_GENERATE,
+        pTag: tag.as_mut_ptr(),
+        ulTagBits: 128,
+    };
+    let mut way = mechanism(CKM_AES_GCM);
+    (way.pParameter, way.ulParameterLen) = ((&raw mut gcm).cast(), size_of_val(&gcm) as CK_ULONG);
+    let way = &raw mut way;
+    let null = null_mut();
+    let wrapped = call_alone("C_WrapKeyAuthenticated", 16, 1, &|out, len| {
+        call!(module, C_WrapKeyAuthenticated, session, way, key, travels, null, 0, out, len)
+    });
+    assert!(wrapped.iter().all(|one| *one == wrapped[0]));
+
+    ok!(module, C_SetAttributeValue, session, public, &mut attr(CKA_ENCAPSULATE, &yes), 1);
+    let len16 = 16_u64.to_ne_bytes();
+    let mut template = [attr(CKA_KEY_TYPE, &kind), attr(CKA_VALUE_LEN, &len16)];
+    let (mut way, first, made) = (mechanism(CKM_RSA_PKCS), template.as_mut_ptr(), std::cell::Cell::new(0));
+    let way = &raw mut way;
+    call_alone("C_EncapsulateKey", 256, 0, &|out, len| {
+        call!(module, C_EncapsulateKey, session, way, public, first, 2, out, len, made.as_ptr())
+    });
+}
+
+/// Every function that answers with a length is in a row above, or in that test of lists, or does not exist.
+#[test]
+fn no_function_is_forgotten() {
+    let here = [include_str!("buffers.rs"), include_str!("states.rs")].concat();
+    let mut found = 0;
+    for row in include_str!("../src/capi/functions.rs").lines().map(str::trim_start) {
+        let Some((name, rest)) = row.split_once('(').filter(|(name, _)| name.starts_with("C_")) else { continue };
+        let answers = ["_len: *mut CK_ULONG", "count: *mut CK_ULONG"].iter().any(|output| rest.contains(output));
+        if !answers || rest.contains("= missing") {
+            continue;
+        }
+        found += 1;
+        // Its length is the number that was found; and one that is only checked by hand, above.
+        let apart = ["C_FindObjects", "C_SignMessageNext"].contains(&name);
+        assert!(apart || ["\"", ","].iter().any(|end| here.contains(&format!("\"{name}{end}"))), "{name} has no row");
+    }
+    assert!(found >= 27, "{found} functions with an output");
 }

@@ -3,6 +3,8 @@
 
 #[path = "docs/peers.rs"]
 mod peers;
+#[path = "returns/table.rs"]
+mod returns;
 
 use cryptoki_sys::*;
 use datakey::capi::{DEVIATIONS, FUNCTIONS};
@@ -36,8 +38,39 @@ fn functions() {
             writeln!(text, "| `{name}` | {answer} | {remark} |").unwrap();
         }
     }
+    text.push_str(PRECEDENCE);
+    for (name, answers) in returns::TABLE {
+        let answers: Vec<_> = answers.split_whitespace().map(|answer| format!("`{answer}`")).collect();
+        writeln!(text, "| `{name}` | {} |", answers.join(", ")).unwrap();
+    }
     check("functions.md", &text);
 }
+
+const PRECEDENCE: &str = "
+## What they return
+
+Where several errors apply, the specification mostly leaves open which one is told. Here it is the first of these:
+
+1. the library is not initialised; the session's handle is none;
+2. a pointer is NULL that must not be, or a value of a template has a length and no memory; an operation is active
+   already, or none is;
+3. the mechanism is unknown or not for this function;
+4. a handle is none, in the order of the arguments; and of a key: its type, what its attributes permit, its
+   `CKA_ALLOWED_MECHANISMS`;
+5. the mechanism's parameter;
+6. the template: unknown types, invalid values, two values for one attribute, then what the class of the object or the
+   mechanism makes of it (after 7 for `C_SetAttributeValue`);
+7. nobody or another user is logged in; the token, then the session, cannot be written;
+8. the data, the signature or the wrapped key: its length, then its content;
+9. room for the output.
+
+Each function returns, for reasons of its own and without the `CKR_`, what this table has; a test provokes each. For its
+surroundings' sake each may return `CKR_DEVICE_ERROR`, `CKR_DEVICE_MEMORY`, `CKR_TOKEN_WRITE_PROTECTED`,
+`CKR_FUNCTION_FAILED` and `CKR_HOST_MEMORY`. `CKR_GENERAL_ERROR` is a defect of the module.
+
+| function | returns |
+| --- | --- |
+";
 
 #[test]
 fn remarks_are_about_functions_that_exist() {
@@ -78,8 +111,8 @@ fn has(peer: &str, row: &Mechanism) -> &'static str {
 fn mechanisms() {
     let mut text = String::from(
         "# Mechanisms\n\nThis page is made of the module's own table. Sizes are in the units of the specification: bits \
-         for RSA and elliptic\ncurves, bytes for secret keys. Beside it stand SoftHSM 2.6.1 (S) and kryoptic 1.5.4 \
-         with all its features (K).\n\n| mechanism | operations | keys | S | K |\n| --- | --- | --- | --- | --- |\n",
+         for RSA, elliptic\ncurves and the use of ChaCha20, bytes for other secret keys. Beside it stand SoftHSM 2.6.1 (S) and kryoptic 1.5.4 with\n\
+         all its features (K).\n\n| mechanism | operations | keys | S | K |\n| --- | --- | --- | --- | --- |\n",
     );
     for row in MECHANISMS {
         let info = row.info();
@@ -141,6 +174,7 @@ const KEY_NAMES: &[(CK_ULONG, &str)] = &[
     (CKK_EC_MONTGOMERY, "CKK_EC_MONTGOMERY"),
     (CKK_ML_KEM, "CKK_ML_KEM"),
     (CKK_AES, "CKK_AES"),
+    (CKK_CHACHA20, "CKK_CHACHA20"),
     (CKK_GENERIC_SECRET, "CKK_GENERIC_SECRET"),
     (CKK_HKDF, "CKK_HKDF"),
     (CKK_SHA_1_HMAC, "CKK_SHA_1_HMAC"),

@@ -11,11 +11,13 @@ mod returns;
 use cryptoki_sys::*;
 use datakey::capi::FUNCTIONS;
 use host::{Kind, Module, Place, SO_PIN, USER_PIN, alone, attr, library, mechanism, ok};
-use returns::{Seen, TABLE, bytes, record};
+use returns::{Seen, TABLE, bytes, messages, record, secret};
 use std::ptr::null_mut;
 
 const YES: &[u8] = &[CK_TRUE];
 const NO: &[u8] = &[CK_FALSE];
+/// A template.
+type Given<'a> = &'a [(CK_ATTRIBUTE_TYPE, &'a [u8])];
 const DATA: (CK_ATTRIBUTE_TYPE, &[u8]) = (CKA_CLASS, &CKO_DATA.to_ne_bytes());
 const P256: (CK_ATTRIBUTE_TYPE, &[u8]) = (CKA_EC_PARAMS, &[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7]);
 
@@ -70,6 +72,12 @@ impl Scene {
             &mut pair.1
         );
         pair
+    }
+
+    fn generate(&self, session: CK_SESSION_HANDLE, id: CK_MECHANISM_TYPE, template: &[(CK_ATTRIBUTE_TYPE, &[u8])]) {
+        let mut template: Vec<_> = template.iter().map(|(attribute, value)| attr(*attribute, value)).collect();
+        let count = template.len() as CK_ULONG;
+        record!(self, C_GenerateKey, session, &mut mechanism(id), template.as_mut_ptr(), count, &mut 0);
     }
 
     fn login(&self, session: CK_SESSION_HANDLE, user: CK_USER_TYPE, pin: &[u8]) {
@@ -136,6 +144,17 @@ fn every_return_value_is_in_the_table_and_provoked() {
     record!(scene, C_Logout, 0);
     objects(&scene);
     operations(&scene);
+    let reading = module.open(false);
+    secret::made(&scene, reading);
+    // Each logout takes the private ones away.
+    let keys = secret::Keys::new(&scene);
+    secret::streams(&scene, &keys);
+    secret::digests(&scene, &keys);
+    secret::travelling(&scene, &keys, reading);
+    let keys = secret::Keys::new(&scene);
+    messages::signatures(&scene, &keys);
+    messages::messages(&scene, &keys);
+    messages::ciphers(&scene, &keys);
     record!(scene, C_Logout, scene.session);
     record!(scene, C_Logout, scene.session);
     record!(scene, C_CloseAllSessions, 0);
@@ -169,6 +188,7 @@ fn slots_and_tokens(scene: &Scene) {
     };
     record!(scene, C_GetSlotInfo, 0, &mut slot);
     record!(scene, C_GetTokenInfo, 0, &mut token);
+    record!(scene, C_GetTokenInfo, 9, &mut token);
     record!(scene, C_GetMechanismInfo, 0, CKM_SHA256, &mut info);
     record!(scene, C_GetInfo, &mut library);
     record!(scene, C_GetSlotList, CK_TRUE, null_mut(), &mut 0);
@@ -259,6 +279,21 @@ fn sessions_and_logins(scene: &Scene) {
     module.make_token(true);
 }
 
+fn secret_keys(scene: &Scene, reading: CK_SESSION_HANDLE) {
+    let (long, odd) = (1025_u64.to_ne_bytes(), 17_u64.to_ne_bytes());
+    let session = scene.session;
+    scene.generate(session, CKM_CHACHA20_KEY_GEN, &[]);
+    scene.generate(session, CKM_CHACHA20, &[]);
+    scene.generate(session, CKM_PKCS5_PBKD2, &[]);
+    scene.generate(session, CKM_AES_KEY_GEN, &[]);
+    scene.generate(session, CKM_AES_KEY_GEN, &[(CKA_VALUE_LEN, &odd)]);
+    scene.generate(session, CKM_GENERIC_SECRET_KEY_GEN, &[(CKA_VALUE_LEN, &long)]);
+    scene.generate(session, CKM_CHACHA20_KEY_GEN, &[(CKA_VALUE, &[7; 32])]);
+    scene.generate(session, CKM_CHACHA20_KEY_GEN, &[DATA]);
+    scene.generate(session, CKM_CHACHA20_KEY_GEN, &[(CKA_VENDOR_DEFINED | 0x1234, b"x")]);
+    scene.generate(reading, CKM_CHACHA20_KEY_GEN, &[(CKA_TOKEN, YES)]);
+}
+
 fn objects(scene: &Scene) {
     let (module, session) = (scene.module, scene.session);
     let reading = module.open(false);
@@ -284,6 +319,8 @@ fn objects(scene: &Scene) {
     let fixed = scene.create(session, &[DATA, (CKA_MODIFIABLE, NO), (CKA_DESTROYABLE, NO), (CKA_COPYABLE, NO)]);
     scene.set(session, fixed, CKA_LABEL, b"x");
     scene.set(session, object, CKA_LABEL, b"x");
+    let mut twice = [attr(CKA_LABEL, b"a"), attr(CKA_LABEL, b"b")];
+    record!(scene, C_SetAttributeValue, session, object, twice.as_mut_ptr(), 2);
     scene.set(session, object, CKA_TOKEN, b"12");
     scene.set(session, object, CKA_UNIQUE_ID, b"x");
     scene.set(session, object, CKA_VENDOR_DEFINED | 0x1234, b"x");
@@ -308,6 +345,9 @@ fn objects(scene: &Scene) {
         wanted.pValue = small.as_mut_ptr().cast();
         record!(scene, C_GetAttributeValue, session, object, &mut wanted, 1);
     }
+    record!(scene, C_FindObjects, session, &mut 0, 1, &mut 0);
+    let mut no_memory = CK_ATTRIBUTE { type_: CKA_LABEL, pValue: null_mut(), ulValueLen: 5 };
+    record!(scene, C_FindObjectsInit, session, &mut no_memory, 1);
     record!(scene, C_FindObjectsInit, session, null_mut(), 0);
     record!(scene, C_FindObjectsInit, session, null_mut(), 0);
     record!(scene, C_FindObjectsInit, session, null_mut(), 1);
@@ -323,11 +363,13 @@ fn objects(scene: &Scene) {
     scene.pair(session, CKM_EC_KEY_PAIR_GEN, &[P256, (CKA_VERIFY, b"12")], &[]);
     scene.pair(session, CKM_EC_KEY_PAIR_GEN, &[P256, (CKA_VENDOR_DEFINED | 0x1234, b"x")], &[]);
     scene.pair(reading, CKM_EC_KEY_PAIR_GEN, &[P256, (CKA_TOKEN, YES)], &[(CKA_TOKEN, YES)]);
+    secret_keys(scene, reading);
     record!(scene, C_DestroyObject, session, fixed);
     record!(scene, C_DestroyObject, reading, object);
     record!(scene, C_DestroyObject, session, object);
     record!(scene, C_DestroyObject, session, object);
     ok!(module, C_Logout, session);
+    scene.generate(session, CKM_CHACHA20_KEY_GEN, &[]);
     scene.create(session, &[DATA, (CKA_PRIVATE, YES)]);
     scene.pair(session, CKM_EC_KEY_PAIR_GEN, &[P256], &[]);
     let open = scene.create(session, &[DATA]);

@@ -43,6 +43,17 @@ fn every_list_obeys_the_rule_of_buffers() {
     let (_place, module, _) = scene("");
     list("C_GetSlotList", &|array, count| call!(module, C_GetSlotList, CK_TRUE, array, count));
     list("C_GetMechanismList", &|array, count| call!(module, C_GetMechanismList, 0, array, count));
+    // Each of its entries has three words.
+    list("C_GetInterfaceList", &|array, count| {
+        const WORDS: CK_ULONG = 3;
+        // SAFETY: the pointer is null or good for a number.
+        let count = unsafe { count.as_mut() };
+        let Some(count) = count else { return call!(module, C_GetInterfaceList, array.cast(), null_mut()) };
+        *count /= WORDS;
+        let rv = call!(module, C_GetInterfaceList, array.cast(), count);
+        *count *= WORDS;
+        rv
+    });
     assert_eq!(call!(module, C_GetMechanismList, 7, null_mut(), &mut 0), CKR_SLOT_ID_INVALID);
 
     // What is in the list can be asked about, and does what it says.

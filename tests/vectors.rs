@@ -68,6 +68,13 @@ fn families() -> Vec<Family> {
         family("AES-CBC-PAD", CKM_AES_CBC_PAD, files!(cipher, starts("AesCbcPkcs5")), ciphers::cbc_pad, (216, 0)),
         family("AES-GCM", CKM_AES_GCM, files!(aead, |name: &str| name == "AesGcm"), ciphers::gcm, (316, 0)),
         family("AES-CCM", CKM_AES_CCM, files!(aead, |name: &str| name == "AesCcm"), ciphers::ccm, (552, 0)),
+        family(
+            "ChaCha20-Poly1305",
+            CKM_CHACHA20_POLY1305,
+            files!(aead, |name: &str| ["ChaCha20Poly1305", "XChaCha20Poly1305"].contains(&name)),
+            ciphers::chacha20_poly1305,
+            (640, 0),
+        ),
         family("AES-KW", CKM_AES_KEY_WRAP, files!(keywrap, |name: &str| name == "AesKeyWrap"), ciphers::wrap, (165, 0)),
         family(
             "AES-KWP",
@@ -79,6 +86,7 @@ fn families() -> Vec<Family> {
         family("AES-CMAC", CKM_AES_CMAC, files!(mac, starts("AesCmac")), signatures::cmac, (311, 0)),
         family("HMAC", CKM_SHA256_HMAC, files!(mac, starts("HmacSha")), signatures::hmac, (1906, 0)),
         family("HKDF", CKM_HKDF_DERIVE, files!(hkdf, all), derivations::hkdf, (339, 0)),
+        family("PBKDF2", CKM_PKCS5_PBKD2, files!(pbkdf2, all), derivations::pbkdf2, (298, 0)),
         family("ECDH", CKM_ECDH1_DERIVE, files!(ecdh, ours), derivations::ecdh, (4012, 1121)),
         family("X25519", CKM_ECDH1_DERIVE, files!(xdh, starts("X25519")), derivations::x25519, (518, 0)),
         family("ML-KEM", CKM_ML_KEM, files!(mlkem, all), kem::ml_kem, (1725, 0)),

@@ -11,12 +11,20 @@ pub const DEVIATIONS: &[(&str, &str)] = &[
         "C_OpenSession",
         "A session may be read-write on a token that cannot be written: its changes fail, not its opening.",
     ),
+    (
+        "C_UnwrapKey",
+        "`CKM_RSA_PKCS` never says that the padding is wrong: what is not padded right becomes a key that nobody knows, always the same, of a length that the template allows.",
+    ),
+    ("C_DecapsulateKey", "`CKM_RSA_PKCS` as with `C_UnwrapKey`."),
     ("C_SeedRandom", "Always `CKR_RANDOM_SEED_NOT_SUPPORTED`: the generator seeds itself."),
     (
         "C_GenerateKeyPair",
         "One KMS `GenerateDataKeyPair`. RSA keys have 2048, 3072 or 4096 bits and the exponent 65537: KMS makes no others.",
     ),
-    ("C_GenerateKey", "One KMS `GenerateDataKey`, for keys of sessions as well; at most 1024 bytes."),
+    (
+        "C_GenerateKey",
+        "One KMS `GenerateDataKey`, for keys of sessions as well; at most 1024 bytes. ChaCha20 keys need no `CKA_VALUE_LEN`. `CKM_PKCS5_PBKD2` computes here (on the token, one KMS `Encrypt`) and takes `CK_PKCS5_PBKD2_PARAMS2`; iterations times blocks of output beyond 2^24, and password or salt over 65535 bytes, are `CKR_MECHANISM_PARAM_INVALID`. Its keys have no `CKA_CHECK_VALUE` unless the template gives it.",
+    ),
     (
         "C_CreateObject",
         "A private or secret key on the token costs one KMS `Encrypt`, or `GenerateDataKey` for an envelope if it is longer than 4096 bytes. An attribute of another class is `CKR_TEMPLATE_INCONSISTENT`.",
@@ -43,13 +51,17 @@ pub const DEVIATIONS: &[(&str, &str)] = &[
     ),
     (
         "C_DeriveKey",
-        "A generic secret of the session that ECDH makes is readable if the template names none of `CKA_SENSITIVE`, `CKA_EXTRACTABLE` and `CKA_WRAP_WITH_TRUSTED`: Java names none and reads it. Any other key is then sensitive and not extractable.",
+        "A generic secret of the session that ECDH makes is readable if the template names none of `CKA_SENSITIVE`, `CKA_EXTRACTABLE` and `CKA_WRAP_WITH_TRUSTED`: Java names none and reads it. Any other key of ECDH is then sensitive and not extractable.",
     ),
     ("C_GetOperationState", "SHA-1 and SHA-2 digests can be saved; anything else is `CKR_STATE_UNSAVEABLE`."),
     ("C_GetSessionValidationFlags", "Always 0: nothing here is validated."),
     (
+        "C_EncryptInit",
+        "`CKM_CHACHA20` takes a counter of 32 bits beside each nonce, one of 64 beside nonces of 64 and 192 bits. `CKM_CHACHA20_POLY1305` takes nonces of 96 and 192 bits, in messages as well; its `ulNonceLen` may be in bits, as specified, or in bytes, as in use.",
+    ),
+    (
         "C_MessageEncryptInit",
-        "`CKM_AES_GCM` and `CKM_AES_CCM`. `CKG_GENERATE_COUNTER` and `CKG_GENERATE_COUNTER_XOR` are for keys of a session that KMS did not make, whose copies count together; a sealed key answers `CKR_MECHANISM_PARAM_INVALID`.",
+        "`CKM_AES_GCM`, `CKM_AES_CCM` and `CKM_CHACHA20_POLY1305`. `CKG_GENERATE_COUNTER` and `CKG_GENERATE_COUNTER_XOR` are for keys of a session that KMS did not make, whose copies count together; a sealed key answers `CKR_MECHANISM_PARAM_INVALID`.",
     ),
     ("C_GetFunctionStatus", "Always `CKR_FUNCTION_NOT_PARALLEL`, as the specification demands."),
     ("C_CancelFunction", "Always `CKR_FUNCTION_NOT_PARALLEL`, as the specification demands."),

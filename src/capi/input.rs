@@ -2,7 +2,7 @@
 
 use super::derivation;
 use crate::error::{Cause, Result};
-use crate::mechanism::{Given as Parameter, Needs, find};
+use crate::mechanism::{Given as Parameter, Needs, find, len_of_bits, nonce_len};
 use crate::object::attribute::{Kind, kind};
 use crate::object::nested;
 use crate::object::template::Given;
@@ -208,7 +208,7 @@ pub(super) unsafe fn parameter(mechanism: &CK_MECHANISM) -> Result<Parameter> {
     // that they, and what they point to, can be read.
     unsafe {
         Ok(match row.needs() {
-            Needs::Nothing => Parameter::Other,
+            Needs::Nothing | Needs::Password => Parameter::Other,
             Needs::Pss => {
                 let pss: CK_RSA_PKCS_PSS_PARAMS = structure(mechanism).ok_or_else(bad)?;
                 Parameter::Pss { hash: pss.hashAlg, mgf: pss.mgf, salt_len: pss.sLen }
@@ -240,6 +240,19 @@ pub(super) unsafe fn parameter(mechanism: &CK_MECHANISM) -> Result<Parameter> {
             Needs::Ctr => {
                 let ctr: CK_AES_CTR_PARAMS = structure(mechanism).ok_or_else(bad)?;
                 Parameter::Ctr { counter_bits: ctr.ulCounterBits, block: ctr.cb }
+            }
+            Needs::ChaCha20 => {
+                let chacha20: CK_CHACHA20_PARAMS = structure(mechanism).ok_or_else(bad)?;
+                let counter_len = len_of_bits(chacha20.blockCounterBits)?;
+                let counter = bytes(chacha20.pBlockCounter, counter_len).map_err(|_| bad())?;
+                let nonce = bytes(chacha20.pNonce, len_of_bits(chacha20.ulNonceBits)?).map_err(|_| bad())?;
+                Parameter::ChaCha20 { counter: counter.to_vec(), nonce: nonce.to_vec() }
+            }
+            Needs::ChaCha20Poly1305 => {
+                let aead: CK_SALSA20_CHACHA20_POLY1305_PARAMS = structure(mechanism).ok_or_else(bad)?;
+                let nonce = bytes(aead.pNonce, nonce_len(aead.ulNonceLen)?).map_err(|_| bad())?;
+                let aad = bytes(aead.pAAD, aead.ulAADLen).map_err(|_| bad())?;
+                Parameter::ChaCha20Poly1305 { nonce: nonce.to_vec(), aad: aad.to_vec() }
             }
             Needs::Gcm => {
                 let gcm: CK_GCM_PARAMS = structure(mechanism).ok_or_else(bad)?;

@@ -28,7 +28,8 @@ pub(super) unsafe fn encapsulate(
     // SAFETY: the caller's promise, passed on.
     unsafe {
         let mechanism = input::mechanism(mechanism).ok_or(Cause::ArgumentsBad)?;
-        let template = Template::parse(&input::template(template, count)?)?;
+        let given = input::template(template, count)?;
+        let template = || Template::parse(&given);
         let mut made = None;
         output::operation(
             ciphertext,
@@ -66,7 +67,8 @@ pub(super) unsafe fn decapsulate(
     // SAFETY: the caller's promise, passed on.
     unsafe {
         let mechanism = input::mechanism(mechanism).ok_or(Cause::ArgumentsBad)?;
-        let template = Template::parse(&input::template(template, count)?)?;
+        let given = input::template(template, count)?;
+        let template = || Template::parse(&given);
         let ciphertext = input::bytes(ciphertext, ciphertext_len)?;
         let parameter = || input::parameter(&mechanism);
         let made = session.decapsulate(mechanism.mechanism, parameter, private_key, template, ciphertext)?;

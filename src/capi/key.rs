@@ -1,6 +1,6 @@
 //! Key management (section 5.18).
 
-use super::{derivation, input, output};
+use super::{derivation, input, output, password};
 use crate::error::{Cause, Result};
 use crate::object::Template;
 use crate::session::Session;
@@ -23,7 +23,11 @@ pub(super) unsafe fn generate(
     unsafe {
         let mechanism = input::mechanism(mechanism).ok_or(Cause::ArgumentsBad)?;
         let template = input::template(template, count)?;
-        let made = session.generate_key(mechanism.mechanism, || input::parameter(&mechanism), &template)?;
+        let made = if password::is_asked_for(&mechanism) {
+            session.generate_from_password(mechanism.mechanism, || password::parameter(&mechanism), &template)?
+        } else {
+            session.generate_key(mechanism.mechanism, || input::parameter(&mechanism), &template)?
+        };
         output::value(key, made)
     }
 }
@@ -78,14 +82,18 @@ pub(super) unsafe fn derive(
             return Err(Cause::ArgumentsBad.into());
         }
         let mut budget = input::Budget::default();
-        let mut templates = vec![Template::parse(&input::template_within(&mut budget, template, count)?)?];
+        let mut given = vec![input::template_within(&mut budget, template, count)?];
         for (index, key) in additional.iter().enumerate() {
-            let parsed = input::template_within(&mut budget, key.pTemplate, key.ulAttributeCount)
-                .and_then(|given| Template::parse(&given));
+            let read = input::template_within(&mut budget, key.pTemplate, key.ulAttributeCount);
             // Which template it was is told by its handle.
-            let parsed = parsed.inspect_err(|_| outputs[index + 1].write_unaligned(CK_INVALID_HANDLE))?;
-            templates.push(parsed);
+            given.push(read.inspect_err(|_| outputs[index + 1].write_unaligned(CK_INVALID_HANDLE))?);
         }
+        let templates = |offending: &mut Option<usize>| {
+            let parse = |(index, given): (usize, &input::Template<'_>)| {
+                Template::parse(given).inspect_err(|_| *offending = Some(index))
+            };
+            given.iter().enumerate().map(parse).collect()
+        };
         let mut offending = None;
         let made =
             session.derive_keys(mechanism.mechanism, || input::parameter(&mechanism), base, templates, &mut offending);

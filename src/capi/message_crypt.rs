@@ -4,7 +4,7 @@
 use super::{input, operation, output};
 use crate::crypto::Direction;
 use crate::error::{Cause, Result};
-use crate::mechanism::MessageParams;
+use crate::mechanism::{MessageParams, MessageShape, nonce_len};
 use crate::session::{Kind, Session};
 use cryptoki_sys::*;
 use std::ffi::c_void;
@@ -16,7 +16,7 @@ struct Parameter {
     tag: *mut CK_BYTE,
 }
 
-/// `CK_GCM_MESSAGE_PARAMS` or `CK_CCM_MESSAGE_PARAMS`, told apart by their lengths.
+/// The parameters of one of the mechanisms, told apart by their lengths.
 ///
 /// # Safety
 /// The parameter is null or good for its length, and so is what it points to.
@@ -34,7 +34,7 @@ unsafe fn parameter(parameter: *mut c_void, len: CK_ULONG) -> Result<Parameter> 
                     fixed_bits: gcm.ulIvFixedBits,
                     generator: gcm.ivGenerator,
                     tag_bits: gcm.ulTagBits,
-                    data_len: None,
+                    shape: MessageShape::Gcm,
                 };
                 Ok(Parameter { params, iv: gcm.pIv, tag: gcm.pTag })
             }
@@ -45,17 +45,29 @@ unsafe fn parameter(parameter: *mut c_void, len: CK_ULONG) -> Result<Parameter> 
                     fixed_bits: ccm.ulNonceFixedBits,
                     generator: ccm.nonceGenerator,
                     tag_bits: ccm.ulMACLen.checked_mul(8).ok_or_else(|| bad("ulMACLen"))?,
-                    data_len: Some(ccm.ulDataLen),
+                    shape: MessageShape::Ccm { data_len: ccm.ulDataLen },
                 };
                 Ok(Parameter { params, iv: ccm.pNonce, tag: ccm.pMAC })
             }
-            _ => Err(bad("neither CK_GCM_MESSAGE_PARAMS nor CK_CCM_MESSAGE_PARAMS")),
+            CHACHA20_LEN => {
+                let chacha20 = input::value(parameter.cast::<CK_SALSA20_CHACHA20_POLY1305_MSG_PARAMS>())?;
+                let params = MessageParams {
+                    iv: iv(chacha20.pNonce, nonce_len(chacha20.ulNonceLen)?)?,
+                    fixed_bits: 0,
+                    generator: CKG_NO_GENERATE,
+                    tag_bits: 128,
+                    shape: MessageShape::ChaCha20Poly1305,
+                };
+                Ok(Parameter { params, iv: chacha20.pNonce, tag: chacha20.pTag })
+            }
+            _ => Err(bad("the parameters of no mechanism for messages")),
         }
     }
 }
 
 const GCM_LEN: usize = size_of::<CK_GCM_MESSAGE_PARAMS>();
 const CCM_LEN: usize = size_of::<CK_CCM_MESSAGE_PARAMS>();
+const CHACHA20_LEN: usize = size_of::<CK_SALSA20_CHACHA20_POLY1305_MSG_PARAMS>();
 
 impl Parameter {
     /// The caller's tag.
@@ -125,7 +137,7 @@ unsafe fn init(
     };
     let start = |mechanism: &CK_MECHANISM| {
         let given = match (mechanism.ulParameterLen as usize, mechanism.mechanism) {
-            (0, _) | (GCM_LEN, CKM_AES_GCM) | (CCM_LEN, CKM_AES_CCM) => Ok(()),
+            (0, _) | (GCM_LEN, CKM_AES_GCM) | (CCM_LEN, CKM_AES_CCM) | (CHACHA20_LEN, CKM_CHACHA20_POLY1305) => Ok(()),
             _ => Err(Cause::MechanismParamInvalid.into()),
         };
         session.message_crypt_init(direction, mechanism.mechanism, given, key)

@@ -16,6 +16,7 @@ mod message_crypt;
 mod object;
 mod operation;
 mod output;
+mod password;
 mod random;
 mod session;
 mod slot;

@@ -53,7 +53,8 @@ pub(super) unsafe fn unwrap(
     unsafe {
         let mechanism = input::mechanism(mechanism).ok_or(Cause::ArgumentsBad)?;
         let wrapped = input::bytes(wrapped, wrapped_len)?;
-        let template = Template::parse(&input::template(template, count)?)?;
+        let given = input::template(template, count)?;
+        let template = || Template::parse(&given);
         let parameter = || input::parameter(&mechanism);
         let made = session.unwrap_key(mechanism.mechanism, parameter, unwrapping_key, wrapped, template)?;
         output::value(key, made)
@@ -142,7 +143,8 @@ pub(super) unsafe fn unwrap_authenticated(
         let mechanism = input::mechanism(mechanism).ok_or(Cause::ArgumentsBad)?;
         let associated = input::bytes(associated, associated_len)?;
         let wrapped = input::bytes(wrapped, wrapped_len)?;
-        let template = Template::parse(&input::template(template, count)?)?;
+        let attributes = input::template(template, count)?;
+        let template = || Template::parse(&attributes);
         let sealing = Sealing::read(&mechanism)?;
         let iv = input::bytes(sealing.iv, sealing.iv_len).map_err(|_| bad())?;
         let tag = input::bytes(sealing.tag, sealing.tag_len() as CK_ULONG).map_err(|_| bad())?;

@@ -1,8 +1,8 @@
 //! Message authentication: for callers in parts, for our own records at once.
 #![forbid(unsafe_code)]
 
+use super::aws_lc::aead_stream::AeadStream;
 use super::aws_lc::cmac::Cmac;
-use super::aws_lc::gcm::Gcm;
 use super::aws_lc::hmac::Hmac;
 use super::aws_lc::mac;
 use super::{Digest, Direction, Hash};
@@ -41,7 +41,7 @@ pub struct Mac(State);
 enum State {
     Hmac(Hmac),
     Cmac(Cmac),
-    Gmac(Gcm),
+    Gmac(AeadStream),
 }
 
 impl Mac {
@@ -51,7 +51,7 @@ impl Mac {
         Ok(Self(match algorithm {
             MacAlgorithm::Hmac(hash) => State::Hmac(Hmac::new(*hash, key)?),
             MacAlgorithm::AesCmac => State::Cmac(Cmac::new(key)?),
-            MacAlgorithm::AesGmac { iv } => State::Gmac(Gcm::new(key, iv, Direction::Encrypt)?),
+            MacAlgorithm::AesGmac { iv } => State::Gmac(AeadStream::gcm(key, iv, Direction::Encrypt)?),
         }))
     }
 

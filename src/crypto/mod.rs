@@ -6,6 +6,7 @@
 mod aes;
 mod agree;
 mod aws_lc;
+mod chacha20;
 mod components;
 mod curve;
 mod der_writer;
@@ -29,6 +30,7 @@ mod secret;
 mod secret_key;
 pub mod sp800_108;
 mod stack;
+mod symmetric;
 
 #[cfg(test)]
 mod tests;
@@ -36,6 +38,7 @@ mod tests;
 pub use aes::{AES_BLOCK_LEN, Aes, AesMode, AesStream, Direction};
 pub use agree::SharedSecretKdf;
 pub use aws_lc::digest::Digester;
+pub use chacha20::{ChaCha20, ChaCha20Mode, ChaCha20Nonce, ChaCha20Stream};
 pub use components::{PrivateComponents, RsaComponents};
 pub use curve::{Curve, EdVariant, KeyKind};
 pub use digest::Digest;
@@ -48,3 +51,4 @@ pub use public::{PublicKey, PublicParts, RSA_BITS};
 pub use secret::Secret;
 pub use secret_key::SecretKey;
 pub(crate) use stack::WipedAfter;
+pub use symmetric::{Symmetric, SymmetricStream};

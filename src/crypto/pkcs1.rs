@@ -18,13 +18,24 @@ pub(super) const OVERHEAD: usize = 11;
 /// The message in `block`, the raw decryption of `ciphertext`, or the made-up one. Both are as long as the
 /// modulus, 64 to [`MAX_LEN`] bytes; `key_hash` is SHA-256 of the private exponent, as long as the modulus.
 pub(super) fn unpad(key_hash: &[u8], ciphertext: &[u8], block: &[u8]) -> Secret {
-    let k = block.len();
     let key = Zeroizing::new(hmac_sha256(key_hash, &[ciphertext]));
-    let mut made_up = Zeroizing::new([0; MAX_LEN]);
-    expand(&key, b"message", &mut made_up[..k]);
-    let made_up_len = made_up_len(&key, (k - OVERHEAD) as u32);
+    let made_up_len = made_up_len(&key, (block.len() - OVERHEAD) as u32);
+    let (good, len) = search(block);
+    take(&key, block, good, len, made_up_len)
+}
 
-    // 00 02 PS 00 M, with PS of at least eight octets that are not 00.
+/// The same for a message that is a key, of which more is known: it has one of `lengths`, of which there is one at
+/// least and none longer than the padding allows. The made-up message has one of them too, so that nothing which comes
+/// after tells it from a true one.
+pub(super) fn unpad_key(key_hash: &[u8], ciphertext: &[u8], block: &[u8], lengths: &[u32]) -> Secret {
+    let key = Zeroizing::new(hmac_sha256(key_hash, &[ciphertext]));
+    let (good, len) = search(block);
+    let possible = lengths.iter().fold(0, |any, length| any | is_zero(len ^ length));
+    take(&key, block, good & possible, len, one_of(&key, lengths))
+}
+
+/// Whether `block` is 00 02 PS 00 M, with PS of at least eight octets that are not 00, and the length of M.
+fn search(block: &[u8]) -> (u32, u32) {
     let mut good = is_zero(u32::from(block[0])) & is_zero(u32::from(block[1]) ^ 2);
     let (mut searching, mut separator) = (u32::MAX, 0);
     for (i, byte) in (0u32..).zip(block).skip(2) {
@@ -33,8 +44,15 @@ pub(super) fn unpad(key_hash: &[u8], ciphertext: &[u8], block: &[u8]) -> Secret 
         searching &= !found;
     }
     good &= !searching & !is_less(separator, 10);
+    (good, (block.len() as u32).wrapping_sub(1).wrapping_sub(separator))
+}
 
-    let len = select(good, (k as u32).wrapping_sub(1).wrapping_sub(separator), made_up_len) as usize;
+/// The last `len` bytes of `block` if it is good, a made-up message of `made_up_len` bytes otherwise.
+fn take(key: &[u8; 32], block: &[u8], good: u32, len: u32, made_up_len: u32) -> Secret {
+    let k = block.len();
+    let mut made_up = Zeroizing::new([0; MAX_LEN]);
+    expand(key, b"message", &mut made_up[..k]);
+    let len = select(good, len, made_up_len) as usize;
     let mut message = Secret::zeroed(k);
     for ((out, real), fake) in message.expose_mut().iter_mut().zip(block).zip(made_up.iter()) {
         *out = select(good, u32::from(*real), u32::from(*fake)) as u8;
@@ -43,6 +61,15 @@ pub(super) fn unpad(key_hash: &[u8], ciphertext: &[u8], block: &[u8]) -> Secret 
     message.expose_mut().copy_within(k - len.min(k).., 0);
     message.truncate(len);
     message
+}
+
+/// One of several lengths, always the same for the same ciphertext.
+fn one_of(key: &[u8; 32], lengths: &[u32]) -> u32 {
+    let mut random = [0; 4];
+    expand(key, b"length", &mut random);
+    // Without a division, whose time may tell.
+    let index = ((u64::from(u32::from_be_bytes(random)) * lengths.len() as u64) >> 32) as u32;
+    (0u32..).zip(lengths).fold(0, |len, (i, length)| select(is_zero(i ^ index), *length, len))
 }
 
 /// The last of 128 candidates that is a possible length; 0 if none is.

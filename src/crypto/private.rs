@@ -147,6 +147,23 @@ impl PrivateKey {
     /// gives a made-up message, always the same. [`Cause::EncryptedDataLenRange`] if the ciphertext is not as long
     /// as the modulus, [`Cause::EncryptedDataInvalid`] if it is not smaller.
     pub fn decrypt_pkcs1(&self, ciphertext: &[u8]) -> Result<Secret> {
+        self.unpad_pkcs1(ciphertext, |hash, block| Ok(pkcs1::unpad(hash, ciphertext, block)))
+    }
+
+    /// The same for a message that is a key, which can have some lengths only: so has the made-up one, and a message
+    /// of another length is rejected like bad padding. [`Cause::EncryptedDataLenRange`] also if no length is possible.
+    pub fn decrypt_pkcs1_key(&self, ciphertext: &[u8], possible: impl Fn(usize) -> bool) -> Result<Secret> {
+        self.unpad_pkcs1(ciphertext, |hash, block| {
+            let lengths: Vec<_> =
+                (0..=block.len() - pkcs1::OVERHEAD).filter(|len| possible(*len)).map(|len| len as u32).collect();
+            match lengths.is_empty() {
+                true => Err(Cause::EncryptedDataLenRange.with("no key of such a length fits in")),
+                false => Ok(pkcs1::unpad_key(hash, ciphertext, block, &lengths)),
+            }
+        })
+    }
+
+    fn unpad_pkcs1(&self, ciphertext: &[u8], unpad: impl FnOnce(&[u8], &[u8]) -> Result<Secret>) -> Result<Secret> {
         let _wiped = WipedAfter::<SIGN>;
         let Inner::Rsa { exponent_hash, .. } = self.key()? else { return Err(Cause::KeyTypeInconsistent.into()) };
         let mut block = Zeroizing::new([0; pkcs1::MAX_LEN]);
@@ -158,7 +175,7 @@ impl PrivateKey {
             return Err(Cause::EncryptedDataInvalid.into());
         }
         self.raw_into(ciphertext, block)?;
-        Ok(pkcs1::unpad(exponent_hash.expose(), ciphertext, block))
+        unpad(exponent_hash.expose(), block)
     }
 
     /// Decrypts OAEP. [`Cause::EncryptedDataLenRange`] if the ciphertext is not as long as the modulus; whatever

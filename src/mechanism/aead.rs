@@ -1,11 +1,26 @@
 //! Authenticated encryption of messages.
 
+use super::chacha20;
 use super::table::{Family, Mechanism};
-use crate::crypto::{Aes, AesMode, Direction};
+use crate::crypto::{Aes, AesMode, ChaCha20, Direction, Symmetric};
 use crate::error::{Cause, Result};
 use cryptoki_sys::*;
 
-/// `CK_GCM_MESSAGE_PARAMS` or `CK_CCM_MESSAGE_PARAMS`, read from memory and not yet checked.
+/// Which structure the parameters of a message came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MessageShape {
+    /// `CK_GCM_MESSAGE_PARAMS`.
+    Gcm,
+    /// `CK_CCM_MESSAGE_PARAMS`.
+    Ccm {
+        /// `ulDataLen`, in bytes.
+        data_len: CK_ULONG,
+    },
+    /// `CK_SALSA20_CHACHA20_POLY1305_MSG_PARAMS`.
+    ChaCha20Poly1305,
+}
+
+/// The parameters of a message, read from memory and not yet checked.
 #[derive(Clone, Debug)]
 pub struct MessageParams {
     /// The initialisation vector or nonce, or what is given of it.
@@ -16,8 +31,8 @@ pub struct MessageParams {
     pub generator: CK_GENERATOR_FUNCTION,
     /// The length of tag or MAC in bits.
     pub tag_bits: CK_ULONG,
-    /// `ulDataLen`, in bytes; CCM has one.
-    pub data_len: Option<CK_ULONG>,
+    /// What they came in.
+    pub shape: MessageShape,
 }
 
 impl MessageParams {
@@ -32,20 +47,27 @@ impl MessageParams {
     /// Checks the length of plaintext or ciphertext against the one that was said, before a key is asked for;
     /// `wrong` if it is another.
     pub fn check_len(&self, len: usize, wrong: Cause) -> Result<()> {
-        if self.data_len.is_none_or(|said| said == len as CK_ULONG) { Ok(()) } else { Err(wrong.into()) }
+        match self.shape {
+            MessageShape::Ccm { data_len } if data_len != len as CK_ULONG => Err(wrong.into()),
+            _ => Ok(()),
+        }
     }
 
     /// The cipher for one message. `MechanismParamInvalid` for parameters that the mechanism does not have.
-    pub fn cipher(&self, mechanism: &Mechanism, direction: Direction, aad: &[u8]) -> Result<Aes> {
+    pub fn cipher(&self, mechanism: &Mechanism, direction: Direction, aad: &[u8]) -> Result<Symmetric> {
         let (iv, aad, tag_len) = (self.iv.clone(), aad.to_vec(), self.tag_len()?);
-        let mode = match (mechanism.family, self.data_len) {
-            (Family::AesGcm, None) => AesMode::Gcm { iv, aad, tag_len },
-            (Family::AesCcm, Some(len)) => {
-                let data_len = usize::try_from(len).map_err(|_| Cause::MechanismParamInvalid)?;
+        let mode = match (mechanism.family, self.shape) {
+            (Family::AesGcm, MessageShape::Gcm) => AesMode::Gcm { iv, aad, tag_len },
+            (Family::AesCcm, MessageShape::Ccm { data_len }) => {
+                let data_len = usize::try_from(data_len).map_err(|_| Cause::MechanismParamInvalid)?;
                 AesMode::Ccm { nonce: iv, aad, mac_len: tag_len, data_len: Some(data_len) }
+            }
+            (Family::ChaCha20Poly1305, MessageShape::ChaCha20Poly1305) => {
+                let mode = chacha20::poly1305(&iv, &aad).ok_or(Cause::MechanismParamInvalid)?;
+                return ChaCha20::new(mode, direction).map(Symmetric::ChaCha20);
             }
             _ => return Err(Cause::MechanismParamInvalid.with(mechanism.name)),
         };
-        Aes::new(mode, direction)
+        Aes::new(mode, direction).map(Symmetric::Aes)
     }
 }

@@ -92,11 +92,18 @@ impl Encapsulation {
         }
     }
 
-    /// The key in a ciphertext; `len` is the length that is asked for, if one is.
+    /// The key in a ciphertext; `len` is the length that is asked for, if one is, and `possible` tells which lengths it
+    /// could have. PKCS#1 v1.5 and ML-KEM never fail on a ciphertext of the right length: they reject implicitly.
     ///
     /// Errors: `WrappedKeyLenRange` for a ciphertext or a key of another length, `WrappedKeyInvalid` for one that was
     /// not made for this key, as far as that can be told.
-    pub fn decapsulate(&self, key: &PrivateKey, ciphertext: &[u8], len: Option<usize>) -> Result<Secret> {
+    pub fn decapsulate(
+        &self,
+        key: &PrivateKey,
+        ciphertext: &[u8],
+        len: Option<usize>,
+        possible: impl Fn(usize) -> bool,
+    ) -> Result<Secret> {
         let secret = match &self.scheme {
             Scheme::MlKem => {
                 let secret = key.decapsulate(ciphertext).map_err(of_ciphertext)?;
@@ -108,7 +115,7 @@ impl Encapsulation {
                 let len = len.or_else(|| self.natural_len()).ok_or(Cause::TemplateIncomplete)?;
                 return agreed(*kdf, shared, secret, len).map_err(of_ciphertext);
             }
-            Scheme::RsaPkcs => key.decrypt_pkcs1(ciphertext),
+            Scheme::RsaPkcs => key.decrypt_pkcs1_key(ciphertext, possible),
             Scheme::RsaOaep { hash, mgf, label } => key.decrypt_oaep(*hash, *mgf, label, ciphertext),
         };
         let secret = secret.map_err(of_ciphertext)?;
@@ -146,7 +153,9 @@ fn too_long(error: Error) -> Error {
 pub(super) fn of_ciphertext(error: Error) -> Error {
     match error.cause() {
         Cause::EncryptedDataLenRange | Cause::KeySizeRange => Cause::WrappedKeyLenRange.into(),
-        Cause::EncryptedDataInvalid | Cause::MechanismParamInvalid => Cause::WrappedKeyInvalid.into(),
+        Cause::EncryptedDataInvalid | Cause::AeadDecryptFailed | Cause::MechanismParamInvalid => {
+            Cause::WrappedKeyInvalid.into()
+        }
         _ => error,
     }
 }

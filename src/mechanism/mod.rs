@@ -3,26 +3,32 @@
 
 mod aead;
 mod aes;
+mod chacha20;
 mod cipher;
 mod derive;
 mod derive_params;
 mod iv;
 mod kem;
 mod params;
+mod pbkdf2;
+mod row;
 mod signature;
 mod table;
 mod wrap;
 
-pub use aead::MessageParams;
+pub use aead::{MessageParams, MessageShape};
 pub use aes::{aes, mac};
+pub use chacha20::{len_of_bits, nonce_len, symmetric};
 pub use cipher::Cipher;
 pub use derive::{Base, Inheritance};
 pub use derive_params::{Derivation, GivenDerivation, GivenField};
 pub use iv::IvCount;
 pub use kem::Encapsulation;
 pub use params::{Given, Params};
+pub use pbkdf2::{GivenPbkdf2, LONGEST_PASSWORD, Pbkdf2};
+pub use row::{Info, find, for_key_type};
 pub use signature::Signature;
-pub use table::{Family, Info, MECHANISMS, Mechanism, Needs, find, for_key_type};
+pub use table::{Family, MECHANISMS, Mechanism, Needs};
 pub use wrap::{Wrapping, WrappingKey};
 
 use crate::error::{Cause, Result};

@@ -1,8 +1,9 @@
 //! Mechanism parameters, checked and typed.
 
+use super::chacha20;
 use super::derive_params::{Derivation, GivenDerivation, shared_secret_kdf};
 use super::table::{Mechanism, Needs};
-use crate::crypto::{AES_BLOCK_LEN, AesMode, Hash, SharedSecretKdf};
+use crate::crypto::{AES_BLOCK_LEN, AesMode, ChaCha20Mode, Hash, SharedSecretKdf};
 use crate::error::{Cause, Result};
 use cryptoki_sys::*;
 
@@ -68,6 +69,20 @@ pub enum Given {
         aad: Vec<u8>,
         /// `ulMACLen`, in bytes.
         mac_len: CK_ULONG,
+    },
+    /// `CK_CHACHA20_PARAMS`.
+    ChaCha20 {
+        /// `pBlockCounter`.
+        counter: Vec<u8>,
+        /// `pNonce`.
+        nonce: Vec<u8>,
+    },
+    /// `CK_SALSA20_CHACHA20_POLY1305_PARAMS`.
+    ChaCha20Poly1305 {
+        /// `pNonce`.
+        nonce: Vec<u8>,
+        /// `pAAD`.
+        aad: Vec<u8>,
     },
     /// What a derivation takes.
     Derivation(GivenDerivation),
@@ -151,6 +166,8 @@ pub enum Params {
     },
     /// The length of a MAC in bytes.
     MacLength(usize),
+    /// ChaCha20, alone or with Poly1305.
+    ChaCha20(ChaCha20Mode),
     /// Of a derivation.
     Derivation(Derivation),
     /// RSA with AES key wrap.
@@ -270,6 +287,12 @@ impl Params {
                 let data_len = usize::try_from(*data_len).map_err(|_| bad("ulDataLen"))?;
                 let mac_len = usize::try_from(*mac_len).map_err(|_| bad("ulMACLen"))?;
                 Ok(Self::Ccm { data_len, nonce: nonce.clone(), aad: aad.clone(), mac_len })
+            }
+            (Needs::ChaCha20, Given::ChaCha20 { counter, nonce }) => {
+                Ok(Self::ChaCha20(chacha20::stream(counter, nonce).ok_or_else(|| bad("counter or nonce"))?))
+            }
+            (Needs::ChaCha20Poly1305, Given::ChaCha20Poly1305 { nonce, aad }) => {
+                Ok(Self::ChaCha20(chacha20::poly1305(nonce, aad).ok_or_else(|| bad("nonce"))?))
             }
             (Needs::MacLength, Given::Number(len)) => {
                 Ok(Self::MacLength(usize::try_from(*len).map_err(|_| bad("MAC length"))?))

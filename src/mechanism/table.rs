@@ -78,6 +78,14 @@ pub enum Family {
     AesCmacGeneral,
     /// AES-GMAC.
     AesGmac,
+    /// ChaCha20 keys.
+    ChaCha20KeyGen,
+    /// ChaCha20 alone.
+    ChaCha20,
+    /// ChaCha20 with Poly1305.
+    ChaCha20Poly1305,
+    /// Keys from passwords.
+    Pbkdf2,
     /// Diffie-Hellman on a curve.
     Ecdh,
     /// Diffie-Hellman on a curve, with its cofactor.
@@ -149,6 +157,12 @@ pub enum Needs {
     Ccm,
     /// `CK_MAC_GENERAL_PARAMS`.
     MacLength,
+    /// `CK_CHACHA20_PARAMS`.
+    ChaCha20,
+    /// `CK_SALSA20_CHACHA20_POLY1305_PARAMS`.
+    ChaCha20Poly1305,
+    /// `CK_PKCS5_PBKD2_PARAMS2`, which holds a password and is no [`super::Given`].
+    Password,
     /// What its derivation takes.
     Derivation,
     /// `CK_RSA_AES_KEY_WRAP_PARAMS`.
@@ -170,21 +184,21 @@ pub struct Mechanism {
     pub hash: Option<Hash>,
 }
 
-struct FamilyRow {
-    family: Family,
-    key_types: &'static [CK_KEY_TYPE],
-    needs: Needs,
-    flags: CK_FLAGS,
-    sizes: (CK_ULONG, CK_ULONG),
+pub(super) struct FamilyRow {
+    pub(super) family: Family,
+    pub(super) key_types: &'static [CK_KEY_TYPE],
+    pub(super) needs: Needs,
+    pub(super) flags: CK_FLAGS,
+    pub(super) sizes: (CK_ULONG, CK_ULONG),
 }
 
-const SIGNS: CK_FLAGS = CKF_SIGN | CKF_VERIFY | CKF_MESSAGE_SIGN | CKF_MESSAGE_VERIFY | CKF_MULTI_MESSAGE;
+pub(super) const SIGNS: CK_FLAGS = CKF_SIGN | CKF_VERIFY | CKF_MESSAGE_SIGN | CKF_MESSAGE_VERIFY | CKF_MULTI_MESSAGE;
 const RECOVERS: CK_FLAGS = CKF_SIGN_RECOVER | CKF_VERIFY_RECOVER;
-/// AES-GCM and AES-CCM, of messages.
+/// Authenticated encryption of messages.
 const CRYPTS_MESSAGES: CK_FLAGS = CKF_MESSAGE_ENCRYPT | CKF_MESSAGE_DECRYPT | CKF_MULTI_MESSAGE;
-const CRYPTS: CK_FLAGS = CKF_ENCRYPT | CKF_DECRYPT;
-const ENCAPSULATES: CK_FLAGS = CKF_ENCAPSULATE | CKF_DECAPSULATE;
-const WRAPS: CK_FLAGS = CKF_WRAP | CKF_UNWRAP;
+pub(super) const CRYPTS: CK_FLAGS = CKF_ENCRYPT | CKF_DECRYPT;
+pub(super) const ENCAPSULATES: CK_FLAGS = CKF_ENCAPSULATE | CKF_DECAPSULATE;
+pub(super) const WRAPS: CK_FLAGS = CKF_WRAP | CKF_UNWRAP;
 const CURVES: CK_FLAGS = CKF_EC_F_P | CKF_EC_OID | CKF_EC_NAMEDCURVE | CKF_EC_UNCOMPRESS | CKF_EC_COMPRESS;
 /// What KMS makes.
 const RSA_KEY_PAIR_GEN: (CK_ULONG, CK_ULONG) = (2048, 4096);
@@ -195,6 +209,9 @@ const EDWARDS: (CK_ULONG, CK_ULONG) = (255, 255);
 const AES: (CK_ULONG, CK_ULONG) = (16, 32);
 /// Longer keys than KMS makes can be imported.
 const MAC: (CK_ULONG, CK_ULONG) = (1, 65536);
+/// One size, which PKCS#11 gives in bytes for their generation and in bits for their use.
+const CHACHA20_BYTES: (CK_ULONG, CK_ULONG) = (32, 32);
+const CHACHA20: (CK_ULONG, CK_ULONG) = (256, 256);
 /// What KMS makes.
 const MAC_KEY_GEN: (CK_ULONG, CK_ULONG) = (1, 1024);
 /// The same, where PKCS#11 counts in bits.
@@ -209,6 +226,7 @@ const ML_KEM: (CK_ULONG, CK_ULONG) = (800, 1568);
 const SECRETS: &[CK_KEY_TYPE] = &[
     CKK_GENERIC_SECRET,
     CKK_AES,
+    CKK_CHACHA20,
     CKK_HKDF,
     CKK_SHA_1_HMAC,
     CKK_SHA224_HMAC,
@@ -237,8 +255,9 @@ const fn family(
     FamilyRow { family, key_types, needs, flags, sizes }
 }
 
-/// What all mechanisms of a family share. Sizes are in bits for key pairs and generic secrets, in bytes for others.
-static FAMILIES: &[FamilyRow] = &[
+/// What all mechanisms of a family share. Sizes are in bits for key pairs, generic secrets and the use of ChaCha20, in
+/// bytes for others.
+pub(super) static FAMILIES: &[FamilyRow] = &[
     family(Family::RsaKeyPairGen, &[CKK_RSA], Needs::Nothing, CKF_GENERATE_KEY_PAIR, RSA_KEY_PAIR_GEN),
     family(Family::EcKeyPairGen, &[CKK_EC], Needs::Nothing, CKF_GENERATE_KEY_PAIR | CURVES, EC),
     family(
@@ -288,6 +307,12 @@ static FAMILIES: &[FamilyRow] = &[
     family(Family::AesCmacGeneral, &[CKK_AES], Needs::MacLength, SIGNS, AES),
     // With one IV for many messages it would give its hash key away.
     family(Family::AesGmac, &[CKK_AES], Needs::Gcm, CKF_SIGN | CKF_VERIFY, AES),
+    family(Family::ChaCha20KeyGen, &[CKK_CHACHA20], Needs::Nothing, CKF_GENERATE, CHACHA20_BYTES),
+    // It wraps no keys, as AES in counter mode does not: whoever flips bits of what it wrapped, flips bits of the key.
+    family(Family::ChaCha20, &[CKK_CHACHA20], Needs::ChaCha20, CRYPTS, CHACHA20),
+    family(Family::ChaCha20Poly1305, &[CKK_CHACHA20], Needs::ChaCha20Poly1305, CRYPTS | CRYPTS_MESSAGES, CHACHA20),
+    // Its template says of which type the key is.
+    family(Family::Pbkdf2, &[], Needs::Password, CKF_GENERATE, MAC),
     family(
         Family::Ecdh,
         &[CKK_EC, CKK_EC_MONTGOMERY],
@@ -434,6 +459,10 @@ mechanisms! {
     CKM_SHA3_256_HMAC_GENERAL    HmacGeneral Sha3_256;
     CKM_SHA3_384_HMAC_GENERAL    HmacGeneral Sha3_384;
     CKM_SHA3_512_HMAC_GENERAL    HmacGeneral Sha3_512;
+    CKM_CHACHA20_KEY_GEN         ChaCha20KeyGen;
+    CKM_CHACHA20                 ChaCha20;
+    CKM_CHACHA20_POLY1305        ChaCha20Poly1305;
+    CKM_PKCS5_PBKD2              Pbkdf2;
     CKM_ECDH1_DERIVE             Ecdh;
     CKM_ECDH1_COFACTOR_DERIVE    EcdhCofactor;
     CKM_HKDF_KEY_GEN             HkdfKeyGen;
@@ -466,120 +495,4 @@ mechanisms! {
     CKM_ECDH_AES_KEY_WRAP        EcdhAesKeyWrap;
     CKM_ECDH_COF_AES_KEY_WRAP    EcdhCofactorAesKeyWrap;
     CKM_ECDH_X_AES_KEY_WRAP      EcdhMontgomeryAesKeyWrap;
-}
-
-/// The type of the keys that are for HMAC with one hash.
-const HMAC_KEYS: &[(Hash, CK_KEY_TYPE)] = &[
-    (Hash::Sha1, CKK_SHA_1_HMAC),
-    (Hash::Sha224, CKK_SHA224_HMAC),
-    (Hash::Sha256, CKK_SHA256_HMAC),
-    (Hash::Sha384, CKK_SHA384_HMAC),
-    (Hash::Sha512, CKK_SHA512_HMAC),
-    (Hash::Sha512_224, CKK_SHA512_224_HMAC),
-    (Hash::Sha512_256, CKK_SHA512_256_HMAC),
-    (Hash::Sha3_224, CKK_SHA3_224_HMAC),
-    (Hash::Sha3_256, CKK_SHA3_256_HMAC),
-    (Hash::Sha3_384, CKK_SHA3_384_HMAC),
-    (Hash::Sha3_512, CKK_SHA3_512_HMAC),
-];
-
-/// What `C_GetMechanismInfo` answers; sizes in bits for key pairs and generic secrets, in bytes for others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Info {
-    /// The smallest key.
-    pub min_key_size: CK_ULONG,
-    /// The largest key.
-    pub max_key_size: CK_ULONG,
-    /// `CKF_` flags.
-    pub flags: CK_FLAGS,
-}
-
-impl Mechanism {
-    fn row(&self) -> &'static FamilyRow {
-        // Every family has a row: the test below looks at each mechanism.
-        FAMILIES.iter().find(|row| row.family == self.family).unwrap_or(&FAMILIES[0])
-    }
-
-    /// Whether it works with keys of this type.
-    pub fn takes(&self, key_type: CK_KEY_TYPE) -> bool {
-        self.row().key_types.contains(&key_type) || self.hmac_key_type() == Some(key_type)
-    }
-
-    /// The type of key that is for this HMAC alone.
-    fn hmac_key_type(&self) -> Option<CK_KEY_TYPE> {
-        let is_hmac = matches!(self.family, Family::Hmac | Family::HmacGeneral | Family::HmacKeyGen);
-        HMAC_KEYS.iter().find(|row| is_hmac && Some(row.0) == self.hash).map(|row| row.1)
-    }
-
-    /// The type of secret key that it generates; `None` if it generates none.
-    pub fn generates(&self) -> Option<CK_KEY_TYPE> {
-        let key_type = self.row().key_types.first().copied().or_else(|| self.hmac_key_type());
-        key_type.filter(|_| self.flags() & CKF_GENERATE != 0)
-    }
-
-    /// The parameter it takes.
-    pub fn needs(&self) -> Needs {
-        self.row().needs
-    }
-
-    /// The operations it is good for.
-    pub fn flags(&self) -> CK_FLAGS {
-        self.row().flags
-    }
-
-    /// What `C_GetMechanismInfo` answers.
-    pub fn info(&self) -> Info {
-        let row = self.row();
-        Info { min_key_size: row.sizes.0, max_key_size: row.sizes.1, flags: row.flags }
-    }
-}
-
-/// The mechanism with this number.
-pub fn find(id: CK_MECHANISM_TYPE) -> Option<&'static Mechanism> {
-    MECHANISMS.iter().find(|row| row.id == id)
-}
-
-/// Every mechanism that uses keys of a type (key-pair generation is none of them).
-pub fn for_key_type(key_type: CK_KEY_TYPE) -> impl Iterator<Item = &'static Mechanism> {
-    MECHANISMS.iter().filter(move |row| {
-        row.takes(key_type) && row.flags() & (SIGNS | CRYPTS | WRAPS | CKF_DERIVE | ENCAPSULATES) != 0
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_mechanism_has_its_family_and_stands_once() {
-        for (index, row) in MECHANISMS.iter().enumerate() {
-            assert_eq!(row.row().family, row.family, "{}", row.name);
-            assert_ne!(row.flags(), 0);
-            assert!(MECHANISMS[index + 1..].iter().all(|other| other.id != row.id), "{} twice", row.name);
-        }
-    }
-
-    #[test]
-    fn hmac_takes_generic_secrets_and_the_keys_of_its_own_hash() {
-        let hmac = find(CKM_SHA256_HMAC).unwrap();
-        assert!(hmac.takes(CKK_GENERIC_SECRET) && hmac.takes(CKK_SHA256_HMAC));
-        assert!(!hmac.takes(CKK_SHA384_HMAC) && !hmac.takes(CKK_AES));
-        assert!(!find(CKM_SHA256).unwrap().takes(CKK_SHA256_HMAC));
-        for (id, key_type) in [
-            (CKM_AES_KEY_GEN, Some(CKK_AES)),
-            (CKM_GENERIC_SECRET_KEY_GEN, Some(CKK_GENERIC_SECRET)),
-            (CKM_SHA3_384_KEY_GEN, Some(CKK_SHA3_384_HMAC)),
-            (CKM_SHA256_HMAC, None),
-            (CKM_RSA_PKCS_KEY_PAIR_GEN, None),
-        ] {
-            assert_eq!(find(id).unwrap().generates(), key_type);
-        }
-        assert_eq!(HMAC_KEYS.len(), Hash::ALL.len());
-    }
-
-    #[test]
-    fn a_hashing_rsa_mechanism_comes_first() {
-        let first = MECHANISMS.iter().find(|row| row.takes(CKK_RSA) && row.flags() & CKF_SIGN != 0);
-        assert_eq!(first.unwrap().id, CKM_SHA256_RSA_PKCS);
-    }
 }

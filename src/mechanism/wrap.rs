@@ -156,10 +156,17 @@ impl Wrapping {
         })
     }
 
-    /// Unwraps a key. `len` is the length that a secret key is to have, if it is known.
+    /// Unwraps a key. `len` is the length that a secret key is to have, if it is known; `possible` tells which lengths
+    /// it could have. PKCS#1 v1.5 never fails on a whole block: it rejects implicitly, with a key that nobody knows.
     ///
     /// Errors: `WrappedKeyLenRange`, `WrappedKeyInvalid`.
-    pub fn unwrap(&self, with: &Key, wrapped: &[u8], len: Option<usize>) -> Result<Secret> {
+    pub fn unwrap(
+        &self,
+        with: &Key,
+        wrapped: &[u8],
+        len: Option<usize>,
+        possible: impl Fn(usize) -> bool,
+    ) -> Result<Secret> {
         let key = match &self.0 {
             Scheme::Aes(mode) => {
                 let mut key = decrypted(mode.clone(), with.secret()?, wrapped)?;
@@ -172,7 +179,7 @@ impl Wrapping {
                 }
                 key
             }
-            Scheme::RsaPkcs => with.private()?.decrypt_pkcs1(wrapped).map_err(of_ciphertext)?,
+            Scheme::RsaPkcs => with.private()?.decrypt_pkcs1_key(wrapped, possible).map_err(of_ciphertext)?,
             Scheme::RsaOaep(oaep) => oaep.decrypt(with.private()?, wrapped)?,
             Scheme::RsaAes { key_len, oaep } => {
                 let with = with.private()?;

@@ -65,6 +65,12 @@ impl Arrival {
         self.attributes.number(CKA_VALUE_LEN).and_then(|len| usize::try_from(len).ok())
     }
 
+    /// Whether a key of so many bytes could be the secret one that the template describes.
+    pub fn may_have_length(&self, len: usize) -> bool {
+        let key_type = self.attributes.number(CKA_KEY_TYPE).unwrap_or(CKK_GENERIC_SECRET);
+        self.value_len().is_none_or(|said| said == len) && secret_key::check_length(key_type, len).is_ok()
+    }
+
     /// Whether it is a secret key.
     pub fn is_secret(&self) -> bool {
         self.attributes.number(CKA_CLASS) == Some(CKO_SECRET_KEY)

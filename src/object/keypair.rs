@@ -218,6 +218,7 @@ pub fn spec_of(object: &Attributes) -> Option<String> {
         let bits = object.number(CKA_VALUE_LEN)?.checked_mul(8)?;
         return Some(match object.number(CKA_KEY_TYPE)? {
             CKK_AES => format!("AES_{bits}"),
+            CKK_CHACHA20 => format!("CHACHA20_{bits}"),
             _ => format!("SECRET_{bits}"),
         });
     }

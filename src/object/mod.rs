@@ -28,7 +28,7 @@ pub use arrival::Arrival;
 pub use change::{Changed, copied, with_changes};
 pub use create::{NewObject, new_object};
 pub use keypair::NewKeyPair;
-pub use new_secret_key::NewSecretKey;
+pub use new_secret_key::{KeyFromPassword, NewSecretKey};
 pub use opened::opened_key;
 pub use private_key::{part_len, parts as private_parts};
 pub use read::{Answer, Reading, read};

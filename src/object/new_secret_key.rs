@@ -4,6 +4,7 @@ use super::engine::{Origin, build};
 use super::history::{Past, settle};
 use super::rules::Class;
 use super::{Look, Template, secret_key};
+use crate::crypto::Secret;
 use crate::error::{Cause, Result};
 use crate::kms::DataKeySize;
 use crate::mechanism::Mechanism;
@@ -26,20 +27,68 @@ impl NewSecretKey {
     /// not have, `KeySizeRange` for more than KMS makes.
     pub fn parse(mechanism: &Mechanism, template: &Template, so: bool) -> Result<Self> {
         let key_type = mechanism.generates().ok_or_else(|| Cause::MechanismInvalid.with(mechanism.name))?;
-        let class = Class::of(CKO_SECRET_KEY, Some(key_type)).ok_or(Cause::MechanismInvalid)?;
-        template.expect(CKA_CLASS, CKO_SECRET_KEY)?;
-        template.expect(CKA_KEY_TYPE, key_type)?;
         // Nobody knows the check value of a key that is yet to be made; an empty one asks for none.
         if template.get(CKA_CHECK_VALUE).is_some_and(|value| !value.is_empty()) {
             return Err(Cause::AttributeValueInvalid.with("CKA_CHECK_VALUE of a key that is yet to be made"));
         }
-        let mut attributes = build(class, template, Origin::Generate, so)?;
-        let len = attributes.number(CKA_VALUE_LEN).and_then(|len| usize::try_from(len).ok()).unwrap_or(usize::MAX);
-        secret_key::check_length(key_type, len)?;
+        let (mut attributes, len) = described(key_type, template, so)?;
         let size = if key_type == CKK_AES { DataKeySize::aes(len)? } else { DataKeySize::bytes(len)? };
         settle(&mut attributes, Past::Generated(mechanism.id))?;
         Ok(Self { size, attributes })
     }
+}
+
+/// A secret key that is to be computed from a password.
+#[derive(Clone, Debug)]
+pub struct KeyFromPassword {
+    attributes: Attributes,
+    len: usize,
+}
+
+impl KeyFromPassword {
+    /// Parses the template of `C_GenerateKey`, which names the type of the key.
+    ///
+    /// Errors beside those of templates: `AttributeValueInvalid` for a type that there is none of here, or a length
+    /// that such keys do not have.
+    pub fn parse(template: &Template, so: bool) -> Result<Self> {
+        let key_type = template.number(CKA_KEY_TYPE);
+        let key_type = key_type.ok_or_else(|| Cause::TemplateIncomplete.with("CKA_KEY_TYPE"))?;
+        let (mut attributes, len) = described(key_type, template, so)?;
+        // Unasked there is none: whoever reads the store could try passwords with it, without KMS.
+        attributes.entry(CKA_CHECK_VALUE).or_default();
+        Ok(Self { attributes, len })
+    }
+
+    /// What is known so far.
+    pub fn attributes(&self) -> &Attributes {
+        &self.attributes
+    }
+
+    /// The length of the key in bytes.
+    #[allow(clippy::len_without_is_empty, reason = "no key is empty")]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The attributes of the key that was computed, complete but for `CKA_UNIQUE_ID`. `AttributeValueInvalid` if it
+    /// has another check value than the template says.
+    pub fn complete(mut self, mechanism: &Mechanism, value: &Secret) -> Result<Attributes> {
+        secret_key::complete(&mut self.attributes, value)?;
+        settle(&mut self.attributes, Past::Generated(mechanism.id))?;
+        Ok(self.attributes)
+    }
+}
+
+/// The attributes of a key of this type as far as its template describes it, and its length in bytes.
+fn described(key_type: CK_KEY_TYPE, template: &Template, so: bool) -> Result<(Attributes, usize)> {
+    template.expect(CKA_CLASS, CKO_SECRET_KEY)?;
+    template.expect(CKA_KEY_TYPE, key_type)?;
+    let class = Class::of(CKO_SECRET_KEY, Some(key_type))
+        .ok_or_else(|| Cause::AttributeValueInvalid.with(format!("secret keys of type {key_type:#x}")))?;
+    let attributes = build(class, template, Origin::Generate, so)?;
+    let len = attributes.number(CKA_VALUE_LEN).and_then(|len| usize::try_from(len).ok()).unwrap_or(usize::MAX);
+    secret_key::check_length(key_type, len)?;
+    Ok((attributes, len))
 }
 
 #[cfg(test)]

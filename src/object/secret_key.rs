@@ -1,4 +1,4 @@
-//! What follows from the value of a secret key (sections 4.10, 6.8 and 6.13).
+//! What follows from the value of a secret key (sections 4.10, 6.8, 6.13 and 6.58).
 
 use super::Look;
 use super::attribute::ulong;
@@ -17,6 +17,7 @@ const CHECK_VALUE: usize = 3;
 pub fn check_length(key_type: CK_KEY_TYPE, len: usize) -> Result<()> {
     let good = match key_type {
         CKK_AES => matches!(len, 16 | 24 | 32),
+        CKK_CHACHA20 => len == 32,
         _ => (1..=LONGEST).contains(&len),
     };
     if good { Ok(()) } else { Err(Cause::AttributeValueInvalid.with(format!("a secret key of {len} bytes"))) }
@@ -48,7 +49,8 @@ pub fn complete(key: &mut Attributes, value: &Secret) -> Result<()> {
 }
 
 /// The check value, for key types that have one: of an AES key what it makes of a block of zeros, of a generic
-/// secret its hash. The hash is compared and never kept unasked: it would help to guess a short secret.
+/// secret or a ChaCha20 key its hash. The hash is compared and never kept unasked: it would help to guess a short
+/// secret.
 fn check_value(key_type: CK_KEY_TYPE, value: &Secret) -> Result<Option<Vec<u8>>> {
     Ok(match key_type {
         CKK_AES => {
@@ -56,7 +58,7 @@ fn check_value(key_type: CK_KEY_TYPE, value: &Secret) -> Result<Option<Vec<u8>>>
             let block = Aes::new(AesMode::Ecb, Direction::Encrypt)?.run(&key, &[0; AES_BLOCK_LEN])?;
             block.expose().get(..CHECK_VALUE).map(<[u8]>::to_vec)
         }
-        CKK_GENERIC_SECRET => Some(Hash::Sha1.digest(value.expose()).as_ref()[..CHECK_VALUE].to_vec()),
+        CKK_GENERIC_SECRET | CKK_CHACHA20 => Some(Hash::Sha1.digest(value.expose()).as_ref()[..CHECK_VALUE].to_vec()),
         _ => None,
     })
 }

@@ -5,9 +5,9 @@ use super::sign::Demand;
 use super::slot::Slot;
 use super::table::Session;
 use super::use_of_key::{Keyed, UseOfKey};
-use crate::crypto::{Aes, AesStream, Direction, PublicKey, Secret};
+use crate::crypto::{Direction, PublicKey, Secret, Symmetric, SymmetricStream};
 use crate::error::{Cause, Result};
-use crate::mechanism::{Cipher, Given, aes};
+use crate::mechanism::{Cipher, Given, symmetric};
 use cryptoki_sys::*;
 
 /// An encryption or decryption under way. Its result is kept while the caller has no room for it, so that it is
@@ -23,8 +23,8 @@ pub(super) struct Ciphering {
 enum Work {
     /// RSA: one block, made of all data at the end.
     Rsa(Cipher),
-    /// AES: data comes out as it goes in. The key is asked for when the first data comes.
-    Aes { aes: Aes, stream: Option<AesStream> },
+    /// A secret key: data comes out as it goes in. The key is asked for when the first data comes.
+    Symmetric { cipher: Symmetric, stream: Option<SymmetricStream> },
 }
 
 enum CipherKey {
@@ -62,13 +62,13 @@ impl Ciphering {
                 Direction::Encrypt => Late::Exactly(cipher.block_len()),
                 Direction::Decrypt => Late::AtMost(cipher.block_len()),
             }),
-            (Work::Aes { stream: Some(_), .. }, Some(_)) => Err(Cause::OperationActive.into()),
-            (Work::Aes { aes, stream }, data) => {
+            (Work::Symmetric { stream: Some(_), .. }, Some(_)) => Err(Cause::OperationActive.into()),
+            (Work::Symmetric { cipher, stream }, data) => {
                 let len = match (stream, data) {
                     (Some(stream), _) => stream.finish_len(),
-                    (None, data) => aes.output_len(data.map_or(0, <[u8]>::len)),
+                    (None, data) => cipher.output_len(data.map_or(0, <[u8]>::len)),
                 };
-                Ok(if aes.is_exact() { Late::Exactly(len) } else { Late::AtMost(len) })
+                Ok(if cipher.is_exact() { Late::Exactly(len) } else { Late::AtMost(len) })
             }
         }
     }
@@ -81,13 +81,13 @@ impl Ciphering {
                 cipher.check_block(data)?;
                 key.run(slot, |key| cipher.decrypt(key.private()?, data))
             }
-            (Work::Aes { aes, stream: None }, key) => {
+            (Work::Symmetric { cipher, stream: None }, key) => {
                 let data = data.unwrap_or_default();
                 // What is no use of a key is not to count as one.
-                aes.check_len(data.len())?;
-                key.used()?.run(slot, |key| aes.run(key.secret()?, data))
+                cipher.check_len(data.len())?;
+                key.used()?.run(slot, |key| cipher.run(key.secret()?, data))
             }
-            (Work::Aes { stream: Some(stream), .. }, key) => {
+            (Work::Symmetric { stream: Some(stream), .. }, key) => {
                 key.used()?.check(slot)?;
                 stream.run(data.unwrap_or_default())
             }
@@ -100,8 +100,8 @@ impl Ciphering {
             // Its result was made, and waits for room.
             None => Err(Cause::OperationActive.into()),
             Some(Work::Rsa(_)) => Ok(0),
-            Some(Work::Aes { stream: Some(stream), .. }) => Ok(stream.update_len(len)),
-            Some(Work::Aes { aes, stream: None }) => Ok(aes.update_len(len)),
+            Some(Work::Symmetric { stream: Some(stream), .. }) => Ok(stream.update_len(len)),
+            Some(Work::Symmetric { cipher, stream: None }) => Ok(cipher.update_len(len)),
         }
     }
 
@@ -115,12 +115,12 @@ impl Ciphering {
                 cipher.update(part, too_long)?;
                 Ok(Secret::new(Vec::new()))
             }
-            Work::Aes { stream: Some(stream), .. } => {
+            Work::Symmetric { stream: Some(stream), .. } => {
                 self.key.used()?.check(slot)?;
                 stream.update(part)
             }
-            Work::Aes { aes, stream } => {
-                let new = self.key.used()?.run(slot, |key| aes.start(key.secret()?))?;
+            Work::Symmetric { cipher, stream } => {
+                let new = self.key.used()?.run(slot, |key| cipher.start(key.secret()?))?;
                 stream.insert(new).update(part)
             }
         }
@@ -196,7 +196,7 @@ impl Session {
         operation.check_free()?;
         let (request, object) = self.request(mechanism, given, key, demand)?;
         let work = match object.is_secret_key() {
-            true => Work::Aes { aes: aes(&request, direction)?, stream: None },
+            true => Work::Symmetric { cipher: symmetric(&request, direction)?, stream: None },
             false => Work::Rsa(Cipher::new(&request, object.public_key()?.kind())?),
         };
         let key = match object.is_public_key() {

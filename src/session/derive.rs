@@ -70,18 +70,19 @@ fn protect<'a>(arrival: &mut Arrival, keys: impl Iterator<Item = &'a Attributes>
 impl Session {
     /// `C_DeriveKey`: the handles of the new objects, one for each template. Only the functions of SP 800-108 make
     /// more than one. Any failure leaves none; `offending` is the template that caused it, if one did.
+    /// `templates` says which one it was itself.
     pub fn derive_keys(
         &self,
         mechanism: CK_MECHANISM_TYPE,
         given: impl FnOnce() -> Result<Given>,
         base: CK_OBJECT_HANDLE,
-        templates: Vec<Template>,
+        templates: impl FnOnce(&mut Option<usize>) -> Result<Vec<Template>>,
         offending: &mut Option<usize>,
     ) -> Result<Vec<CK_OBJECT_HANDLE>> {
         const DEMAND: Demand =
             Demand { flag: CKF_DERIVE, classes: &[CKO_PRIVATE_KEY, CKO_SECRET_KEY], permission: CKA_DERIVE };
         if let Some(row) = find(mechanism).filter(|row| row.family == Family::PublicFromPrivate) {
-            return self.derive_public(row, given, base, templates);
+            return self.derive_public(row, given, base, || templates(offending));
         }
         let (request, base) = self.request(mechanism, given, base, &DEMAND)?;
         let Params::Derivation(mut derivation) = request.params.clone() else {
@@ -91,6 +92,7 @@ impl Session {
         let others = derivation.other_keys().into_iter().map(|handle| self.other_key(handle, request.mechanism));
         let sources = Sources { others: others.collect::<Result<_>>()?, base };
 
+        let templates = templates(offending)?;
         let mut arrivals = Vec::with_capacity(templates.len());
         for (index, template) in templates.into_iter().enumerate() {
             let arrival = self.arrival(&request, &derivation, template, &sources);
@@ -211,7 +213,7 @@ impl Session {
         row: &'static Mechanism,
         given: impl FnOnce() -> Result<Given>,
         base: CK_OBJECT_HANDLE,
-        mut templates: Vec<Template>,
+        templates: impl FnOnce() -> Result<Vec<Template>>,
     ) -> Result<Vec<CK_OBJECT_HANDLE>> {
         let object = self.object(base, Cause::KeyHandleInvalid)?;
         let private = &object.record.attributes;
@@ -220,7 +222,7 @@ impl Session {
         }
         check_allowed(private, row)?;
         Request::new(row, CKF_DERIVE, &given()?)?;
-        let template = templates.pop().unwrap_or_default();
+        let template = templates()?.pop().unwrap_or_default();
         let half = Arrival::public_half(template, private, object.public_key()?, self.is_officer())?;
         self.check_writable(half.is(CKA_TOKEN), half.is(CKA_PRIVATE))?;
         let epoch = self.slot.handles.epoch();

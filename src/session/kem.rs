@@ -4,6 +4,7 @@ use super::operation::{Outcome, Room};
 use super::sign::Demand;
 use super::table::Session;
 use super::use_of_key::UseOfKey;
+use super::wrap::of_unwrapping_key;
 use crate::crypto::Secret;
 use crate::error::{Cause, Result};
 use crate::mechanism::{Encapsulation, Given};
@@ -20,7 +21,7 @@ impl Session {
         mechanism: CK_MECHANISM_TYPE,
         given: impl FnOnce() -> Result<Given>,
         key: CK_OBJECT_HANDLE,
-        template: Template,
+        template: impl FnOnce() -> Result<Template>,
         room: Room,
     ) -> Result<(Outcome, Option<CK_OBJECT_HANDLE>)> {
         const DEMAND: Demand =
@@ -28,7 +29,7 @@ impl Session {
         let (request, object) = self.request(mechanism, given, key, &DEMAND)?;
         let public = object.public_key()?;
         let encapsulation = Encapsulation::new(&request, public.kind())?;
-        let arrival = self.encapsulated(template, &object.record.attributes, CKA_ENCAPSULATE_TEMPLATE)?;
+        let arrival = self.encapsulated(template()?, &object.record.attributes, CKA_ENCAPSULATE_TEMPLATE)?;
         if let Some(early) = Outcome::before(encapsulation.ciphertext_len(), room) {
             return Ok((early, None));
         }
@@ -47,25 +48,26 @@ impl Session {
         mechanism: CK_MECHANISM_TYPE,
         given: impl FnOnce() -> Result<Given>,
         key: CK_OBJECT_HANDLE,
-        template: Template,
+        template: impl FnOnce() -> Result<Template>,
         ciphertext: &[u8],
     ) -> Result<CK_OBJECT_HANDLE> {
         const DEMAND: Demand =
             Demand { flag: CKF_DECAPSULATE, classes: &[CKO_PRIVATE_KEY], permission: CKA_DECAPSULATE };
-        let (request, object) = self.request(mechanism, given, key, &DEMAND)?;
+        let (request, object) = self.request(mechanism, given, key, &DEMAND).map_err(of_unwrapping_key)?;
         let encapsulation = Encapsulation::new(&request, object.public_key()?.kind())?;
-        let arrival = self.encapsulated(template, &object.record.attributes, CKA_DECAPSULATE_TEMPLATE)?;
+        let arrival = self.encapsulated(template()?, &object.record.attributes, CKA_DECAPSULATE_TEMPLATE)?;
         let len = arrival.value_len();
         if let Some(natural) = encapsulation.natural_len().filter(|_| len.is_none()) {
             arrival.check_unsaid_length(natural)?;
         }
         let epoch = self.slot.handles.epoch();
         let key = UseOfKey::new(&self.slot, object, request.mechanism)?;
-        let value = key.run(&self.slot, |key| encapsulation.decapsulate(key.private()?, ciphertext, len))?;
-        let attributes = arrival.secret_arrived(&value, Past::Imported).map_err(|error| match error.cause() {
-            Cause::AttributeValueInvalid => Cause::WrappedKeyLenRange.into(),
-            _ => error,
-        })?;
+        let possible = |len| arrival.may_have_length(len);
+        let value = key.run(&self.slot, |key| encapsulation.decapsulate(key.private()?, ciphertext, len, possible))?;
+        if !arrival.may_have_length(value.len()) {
+            return Err(Cause::WrappedKeyLenRange.with(format!("a secret key of {} bytes", value.len())));
+        }
+        let attributes = arrival.secret_arrived(&value, Past::Imported)?;
         let made = self.slot.token.keep(attributes, Some(&value))?;
         self.handle_of(made, epoch)
     }

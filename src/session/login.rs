@@ -53,9 +53,7 @@ impl Session {
 
     /// `C_SetPIN`: the officer's PIN for the officer, the user's for everybody else.
     pub fn set_pin(&self, old: &[u8], new: &[u8]) -> Result<()> {
-        if !self.read_write {
-            return Err(Cause::SessionReadOnly.into());
-        }
+        self.check_read_write()?;
         let user = match self.slot.user() {
             Some(User::So) => User::So,
             Some(User::User) | None => User::User,

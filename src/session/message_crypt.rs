@@ -6,7 +6,7 @@ use super::sign::Demand;
 use super::slot::Slot;
 use super::table::Session;
 use super::use_of_key::{Keyed, Messages, Permit, UseOfKey};
-use crate::crypto::{Aes, AesStream, Direction, Secret};
+use crate::crypto::{Direction, Secret, Symmetric, SymmetricStream};
 use crate::error::{Cause, Result};
 use crate::mechanism::{Mechanism, MessageParams};
 use cryptoki_sys::*;
@@ -27,7 +27,7 @@ pub(super) struct MessageCrypting {
 }
 
 struct Message {
-    stream: AesStream,
+    stream: SymmetricStream,
     tag_len: usize,
     /// How many bytes came in and have not come out.
     waiting: usize,
@@ -87,7 +87,7 @@ impl MessageCrypting {
     }
 
     /// Starts with the key, which one login is good for one message of.
-    fn start(&mut self, slot: &Slot, cipher: &Aes) -> Result<AesStream> {
+    fn start(&mut self, slot: &Slot, cipher: &Symmetric) -> Result<SymmetricStream> {
         let stream = self.key.run(slot, |key| cipher.start(key.secret()?));
         self.key.end_use();
         stream
@@ -103,7 +103,7 @@ fn split_tag(mut output: Secret, tag_len: usize) -> (Secret, Vec<u8>) {
 }
 
 /// Decryption ends with the tag, which does not come with the ciphertext.
-fn open(mut stream: AesStream, last: &[u8], tag: &[u8]) -> Result<Secret> {
+fn open(mut stream: SymmetricStream, last: &[u8], tag: &[u8]) -> Result<Secret> {
     stream.update(last)?;
     stream.update(tag)?;
     stream.finish().map_err(|error| match error.cause() {

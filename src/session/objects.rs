@@ -6,8 +6,10 @@ use super::table::Session;
 use super::use_of_key::{UseOfKey, copying};
 use crate::crypto::Secret;
 use crate::error::{Cause, Result};
-use crate::mechanism::{Given as Parameter, Params, find};
-use crate::object::{self, Answer, Look, NewKeyPair, NewSecretKey, Reading, Template, template::Given};
+use crate::mechanism::{Given as Parameter, Mechanism, Params, Pbkdf2, find};
+use crate::object::{
+    self, Answer, KeyFromPassword, Look, NewKeyPair, NewSecretKey, Reading, Template, template::Given,
+};
 use crate::token::{User, secret_parts};
 use cryptoki_sys::*;
 use once_cell::unsync::OnceCell;
@@ -16,16 +18,29 @@ use std::sync::Arc;
 /// How often a change is tried while others change the same object.
 const CHANGES: usize = 4;
 
+/// A mechanism that makes keys; `flag` says which.
+fn generation(mechanism: CK_MECHANISM_TYPE, flag: CK_FLAGS) -> Result<&'static Mechanism> {
+    find(mechanism)
+        .filter(|row| row.flags() & flag != 0)
+        .ok_or_else(|| Cause::MechanismInvalid.with(format!("{mechanism:#x}")))
+}
+
 impl Session {
     /// Checks that this session may make or change an object that is on the token or private.
     pub(super) fn check_writable(&self, on_token: bool, private: bool) -> Result<()> {
         if private && !self.slot.sees_private()? {
             return Err(Cause::UserNotLoggedIn.into());
         }
-        if on_token && !self.read_write {
-            return Err(Cause::SessionReadOnly.into());
+        if on_token { self.check_read_write() } else { Ok(()) }
+    }
+
+    /// Checks that this session may write to the token. That nobody may comes first (section 5.1.6).
+    pub(super) fn check_read_write(&self) -> Result<()> {
+        match self.read_write {
+            true => Ok(()),
+            false if self.slot.token.is_read_only() => Err(Cause::StoreReadOnly.into()),
+            false => Err(Cause::SessionReadOnly.into()),
         }
-        Ok(())
     }
 
     pub(super) fn is_officer(&self) -> bool {
@@ -49,9 +64,7 @@ impl Session {
         public: &[Given<'_>],
         private: &[Given<'_>],
     ) -> Result<(CK_OBJECT_HANDLE, CK_OBJECT_HANDLE)> {
-        let row = find(mechanism)
-            .filter(|row| row.flags() & CKF_GENERATE_KEY_PAIR != 0)
-            .ok_or_else(|| Cause::MechanismInvalid.with(format!("{mechanism:#x}")))?;
+        let row = generation(mechanism, CKF_GENERATE_KEY_PAIR)?;
         Params::check(row, &parameter()?)?;
         let new = NewKeyPair::parse(row, &Template::parse(public)?, &Template::parse(private)?, self.is_officer())?;
         for half in [&new.public, &new.private] {
@@ -73,9 +86,7 @@ impl Session {
         parameter: impl FnOnce() -> Result<Parameter>,
         given: &[Given<'_>],
     ) -> Result<CK_OBJECT_HANDLE> {
-        let row = find(mechanism)
-            .filter(|row| row.flags() & CKF_GENERATE != 0)
-            .ok_or_else(|| Cause::MechanismInvalid.with(format!("{mechanism:#x}")))?;
+        let row = generation(mechanism, CKF_GENERATE)?;
         Params::check(row, &parameter()?)?;
         let new = NewSecretKey::parse(row, &Template::parse(given)?, self.is_officer())?;
         self.check_writable(new.attributes.is(CKA_TOKEN), new.attributes.is(CKA_PRIVATE))?;
@@ -88,20 +99,43 @@ impl Session {
         self.handle_of(key, epoch)
     }
 
+    /// `C_GenerateKey` with a mechanism that computes the key: the handle of the secret key. KMS only seals what
+    /// belongs on the token.
+    pub fn generate_from_password(
+        &self,
+        mechanism: CK_MECHANISM_TYPE,
+        parameter: impl FnOnce() -> Result<Pbkdf2>,
+        given: &[Given<'_>],
+    ) -> Result<CK_OBJECT_HANDLE> {
+        let row = generation(mechanism, CKF_GENERATE)?;
+        let pbkdf2 = parameter()?;
+        let new = KeyFromPassword::parse(&Template::parse(given)?, self.is_officer())?;
+        self.check_writable(new.attributes().is(CKA_TOKEN), new.attributes().is(CKA_PRIVATE))?;
+        let epoch = self.slot.handles.epoch();
+        let value = pbkdf2.derive(new.len())?;
+        let made = self.slot.token.keep(new.complete(row, &value)?, Some(&value))?;
+        self.handle_of(made, epoch)
+    }
+
     /// `C_CopyObject`.
     pub fn copy_object(&self, handle: CK_OBJECT_HANDLE, given: &[Given<'_>]) -> Result<CK_OBJECT_HANDLE> {
+        let mut object = self.object_now(handle)?;
         let template = Template::parse(given)?;
         for _ in 0..CHANGES {
-            let object = self.object_now(handle)?;
             let attributes = object::copied(&object.record.attributes, &template, self.is_officer())?;
             self.check_writable(attributes.is(CKA_TOKEN), attributes.is(CKA_PRIVATE))?;
             let epoch = self.slot.handles.epoch();
             let copy = copying(&object, || self.slot.token.copy(&object.record, object.held(), attributes))?;
             // A copy of what the object no longer is could do what was just forbidden.
-            if self.object_now(handle).is_ok_and(|now| now.record.version == object.record.version) {
-                return self.handle_of_object(object.copied(copy), epoch);
+            match self.object_now(handle) {
+                Ok(now) if now.record.version == object.record.version => {
+                    return self.handle_of_object(object.copied(copy), epoch);
+                }
+                now => {
+                    self.slot.token.discard(&copy)?;
+                    object = now?;
+                }
             }
-            self.slot.token.discard(&copy)?;
         }
         Err(Cause::StoreConflict.into())
     }

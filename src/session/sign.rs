@@ -96,8 +96,8 @@ pub(super) struct Demand {
 }
 
 impl Session {
-    /// Checks key and mechanism of an operation, in the order of the specification: mechanism, key,
-    /// permission, key type, allowed mechanisms, parameter.
+    /// Checks key and mechanism of an operation, in this order: mechanism, key, key type, permission, allowed
+    /// mechanisms, parameter.
     pub(super) fn request(
         &self,
         mechanism: CK_MECHANISM_TYPE,
@@ -122,17 +122,18 @@ impl Session {
         let object = self.object(key, Cause::KeyHandleInvalid)?;
         let attributes = &object.record.attributes;
         let class = attributes.number(CKA_CLASS).unwrap_or(CKO_DATA);
+        if !matches!(class, CKO_PUBLIC_KEY | CKO_PRIVATE_KEY | CKO_SECRET_KEY) {
+            return Err(Cause::KeyHandleInvalid.with("the object is no key"));
+        }
+        // Section 5.1.6 has this come before the permission.
+        if !attributes.number(CKA_KEY_TYPE).is_some_and(|key_type| row.takes(key_type)) {
+            return Err(Cause::KeyTypeInconsistent.with(row.name));
+        }
         if !demand.classes.contains(&class) {
-            return match class {
-                CKO_PUBLIC_KEY | CKO_PRIVATE_KEY | CKO_SECRET_KEY => Err(Cause::KeyFunctionNotPermitted.into()),
-                _ => Err(Cause::KeyHandleInvalid.with("the object is no key")),
-            };
+            return Err(Cause::KeyFunctionNotPermitted.with("the other half of the pair does this"));
         }
         if !attributes.is(demand.permission) {
             return Err(Cause::KeyFunctionNotPermitted.with(attribute::name(demand.permission)));
-        }
-        if !attributes.number(CKA_KEY_TYPE).is_some_and(|key_type| row.takes(key_type)) {
-            return Err(Cause::KeyTypeInconsistent.with(row.name));
         }
         if let Some(allowed) = attributes.get(&CKA_ALLOWED_MECHANISMS)
             && !attribute::ulongs(allowed).any(|id| id == mechanism)

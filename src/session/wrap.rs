@@ -73,12 +73,13 @@ impl Session {
         given: impl FnOnce() -> Result<Given>,
         unwrapping: CK_OBJECT_HANDLE,
         wrapped: &[u8],
-        mut template: Template,
+        template: impl FnOnce() -> Result<Template>,
     ) -> Result<CK_OBJECT_HANDLE> {
         const DEMAND: Demand =
             Demand { flag: CKF_UNWRAP, classes: &[CKO_PRIVATE_KEY, CKO_SECRET_KEY], permission: CKA_UNWRAP };
         let (request, with) = self.request(mechanism, given, unwrapping, &DEMAND).map_err(of_unwrapping_key)?;
         let way = Wrapping::new(&request)?;
+        let mut template = template()?;
         let unwrapping = &with.record.attributes;
         if let Some(imposed) = nested(unwrapping, CKA_UNWRAP_TEMPLATE) {
             template = template.under(&imposed)?;
@@ -102,15 +103,14 @@ impl Session {
 
         let epoch = self.slot.handles.epoch();
         let len = arrival.value_len();
-        let unwrapped = self.use_of(with, request.mechanism)?.run(&self.slot, |key| way.unwrap(key, wrapped, len))?;
+        let possible = |len| arrival.may_have_length(len);
+        let unwrapped =
+            self.use_of(with, request.mechanism)?.run(&self.slot, |key| way.unwrap(key, wrapped, len, possible))?;
         let (attributes, plaintext) = if arrival.is_secret() {
-            let attributes =
-                arrival.secret_arrived(&unwrapped, Past::Imported).map_err(|error| match error.cause() {
-                    // The one thing that may be wrong with the value itself.
-                    Cause::AttributeValueInvalid => Cause::WrappedKeyLenRange.with(error.detail().to_owned()),
-                    _ => error,
-                })?;
-            (attributes, unwrapped)
+            if !arrival.may_have_length(unwrapped.len()) {
+                return Err(Cause::WrappedKeyLenRange.with(format!("a secret key of {} bytes", unwrapped.len())));
+            }
+            (arrival.secret_arrived(&unwrapped, Past::Imported)?, unwrapped)
         } else {
             let key = way.private_key(&unwrapped)?;
             (arrival.private_arrived(&key, Past::Imported)?, key.to_pkcs8()?)
@@ -165,7 +165,8 @@ fn of_wrapping_key(error: Error) -> Error {
     }
 }
 
-fn of_unwrapping_key(error: Error) -> Error {
+/// What is wrong with the key, in the words for keys to unwrap with.
+pub(super) fn of_unwrapping_key(error: Error) -> Error {
     match error.cause() {
         Cause::KeyHandleInvalid => Cause::UnwrappingKeyHandleInvalid.with(error.detail().to_owned()),
         Cause::KeyTypeInconsistent => Cause::UnwrappingKeyTypeInconsistent.with(error.detail().to_owned()),

@@ -15,6 +15,8 @@ enum Kind {
     Ctr(CK_ULONG, [u8; 16]),
     Gcm { iv: Vec<u8>, iv_bits: CK_ULONG, aad: Vec<u8>, tag_bits: CK_ULONG },
     Ccm { data_len: CK_ULONG, nonce: Vec<u8>, aad: Vec<u8>, mac_len: CK_ULONG },
+    ChaCha20 { counter: Vec<u8>, counter_bits: CK_ULONG, nonce: Vec<u8>, nonce_bits: CK_ULONG },
+    Poly1305 { nonce: Vec<u8>, nonce_len: CK_ULONG, aad: Vec<u8> },
 }
 
 impl Parameter {
@@ -46,6 +48,21 @@ impl Parameter {
         Self(CKM_AES_CCM, Kind::Ccm { data_len, nonce: vec![5; nonce_len], aad: vec![6; aad_len], mac_len })
     }
 
+    /// With as many bits as there are.
+    pub(crate) fn chacha20(counter: &[u8], nonce: &[u8]) -> Self {
+        Self::chacha20_said(counter, 8 * counter.len() as CK_ULONG, nonce, 8 * nonce.len() as CK_ULONG)
+    }
+
+    pub(crate) fn chacha20_said(counter: &[u8], counter_bits: CK_ULONG, nonce: &[u8], nonce_bits: CK_ULONG) -> Self {
+        let (counter, nonce) = (counter.to_vec(), nonce.to_vec());
+        Self(CKM_CHACHA20, Kind::ChaCha20 { counter, counter_bits, nonce, nonce_bits })
+    }
+
+    /// `nonce_len` is what is said of the nonce.
+    pub(crate) fn poly1305(nonce: &[u8], nonce_len: CK_ULONG, aad: &[u8]) -> Self {
+        Self(CKM_CHACHA20_POLY1305, Kind::Poly1305 { nonce: nonce.to_vec(), nonce_len, aad: aad.to_vec() })
+    }
+
     pub(crate) fn mechanism(&self) -> CK_MECHANISM_TYPE {
         self.0
     }
@@ -58,7 +75,7 @@ impl Parameter {
     /// Whether a change of the ciphertext is noticed.
     pub(crate) fn is_authenticated(&self) -> bool {
         let wraps = [CKM_AES_KEY_WRAP, CKM_AES_KEY_WRAP_KWP, CKM_AES_KEY_WRAP_PAD, CKM_AES_KEY_WRAP_PKCS7];
-        matches!(self.0, CKM_AES_GCM | CKM_AES_CCM) || wraps.contains(&self.0)
+        matches!(self.0, CKM_AES_GCM | CKM_AES_CCM | CKM_CHACHA20_POLY1305) || wraps.contains(&self.0)
     }
 
     /// Calls `work` with the mechanism as C has it.
@@ -102,6 +119,24 @@ impl Parameter {
                     ulMACLen: *mac_len,
                 };
                 call(self.0, &mut ccm, work)
+            }
+            Kind::ChaCha20 { counter, counter_bits, nonce, nonce_bits } => {
+                let mut chacha20 = CK_CHACHA20_PARAMS {
+                    pBlockCounter: pointer(counter),
+                    blockCounterBits: *counter_bits,
+                    pNonce: pointer(nonce),
+                    ulNonceBits: *nonce_bits,
+                };
+                call(self.0, &mut chacha20, work)
+            }
+            Kind::Poly1305 { nonce, nonce_len, aad } => {
+                let mut aead = CK_SALSA20_CHACHA20_POLY1305_PARAMS {
+                    pNonce: pointer(nonce),
+                    ulNonceLen: *nonce_len,
+                    pAAD: pointer(aad),
+                    ulAADLen: aad.len() as CK_ULONG,
+                };
+                call(self.0, &mut aead, work)
             }
         }
     }

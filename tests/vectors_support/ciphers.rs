@@ -59,8 +59,19 @@ pub(crate) fn oaep(bench: &Bench, group: &Value, case: &Value) -> Outcome {
 }
 
 /// A symmetric case: what decrypts rightly also encrypts to the same.
-fn symmetric(bench: &Bench, mut given: CK_MECHANISM, case: &Value, message: &[u8], sealed: &[u8]) -> Outcome {
-    let key = match bench.secret(CKK_AES, &bytes(&case["key"])) {
+fn symmetric(bench: &Bench, given: CK_MECHANISM, case: &Value, message: &[u8], sealed: &[u8]) -> Outcome {
+    symmetric_with(CKK_AES, bench, given, case, message, sealed)
+}
+
+fn symmetric_with(
+    key_type: CK_KEY_TYPE,
+    bench: &Bench,
+    mut given: CK_MECHANISM,
+    case: &Value,
+    message: &[u8],
+    sealed: &[u8],
+) -> Outcome {
+    let key = match bench.secret(key_type, &bytes(&case["key"])) {
         Ok(key) => key,
         Err(rv) => return judge(case, rv, &[CKR_ATTRIBUTE_VALUE_INVALID]),
     };
@@ -102,6 +113,19 @@ pub(crate) fn ccm(bench: &Bench, group: &Value, case: &Value) -> Outcome {
     };
     let sealed = [bytes(&case["ct"]), bytes(&case["tag"])].concat();
     symmetric(bench, with(CKM_AES_CCM, &mut parameters), case, &message, &sealed)
+}
+
+pub(crate) fn chacha20_poly1305(bench: &Bench, _: &Value, case: &Value) -> Outcome {
+    let (nonce, aad) = (bytes(&case["iv"]), bytes(&case["aad"]));
+    let mut parameters = CK_SALSA20_CHACHA20_POLY1305_PARAMS {
+        pNonce: pointer(&nonce),
+        ulNonceLen: nonce.len() as CK_ULONG * 8,
+        pAAD: pointer(&aad),
+        ulAADLen: aad.len() as CK_ULONG,
+    };
+    let given = with(CKM_CHACHA20_POLY1305, &mut parameters);
+    let sealed = [bytes(&case["ct"]), bytes(&case["tag"])].concat();
+    symmetric_with(CKK_CHACHA20, bench, given, case, &bytes(&case["msg"]), &sealed)
 }
 
 pub(crate) fn wrap(bench: &Bench, _: &Value, case: &Value) -> Outcome {

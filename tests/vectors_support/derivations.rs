@@ -1,13 +1,17 @@
-//! Keys from keys.
+//! Keys from keys and from passwords.
 
 use super::{Bench, Outcome, bytes, count, curve, judge, judge_output, pointer, with};
-use crate::host::{attr, call};
+use crate::host::{attr, call, check};
 use cryptoki_sys::*;
 use serde_json::Value;
 use std::ptr::null_mut;
 
-/// Derives a secret of so many bytes and reads it.
-fn derive(bench: &Bench, mechanism: &mut CK_MECHANISM, key: CK_OBJECT_HANDLE, len: usize) -> Result<Vec<u8>, CK_RV> {
+/// Makes a secret of so many bytes and reads it; `make` is given a template.
+fn made(
+    bench: &Bench,
+    len: usize,
+    make: impl FnOnce(CK_ATTRIBUTE_PTR, CK_ULONG, CK_OBJECT_HANDLE_PTR) -> CK_RV,
+) -> Result<Vec<u8>, CK_RV> {
     let (class, key_type) = (CKO_SECRET_KEY.to_ne_bytes(), CKK_GENERIC_SECRET.to_ne_bytes());
     let len = (len as CK_ULONG).to_ne_bytes();
     let mut template = [
@@ -17,13 +21,45 @@ fn derive(bench: &Bench, mechanism: &mut CK_MECHANISM, key: CK_OBJECT_HANDLE, le
         attr(CKA_SENSITIVE, &[CK_FALSE]),
         attr(CKA_EXTRACTABLE, &[CK_TRUE]),
     ];
-    let mut derived = 0;
-    let (module, session) = (bench.module, bench.session);
-    let count = template.len() as CK_ULONG;
-    let rv = call!(module, C_DeriveKey, session, mechanism, key, template.as_mut_ptr(), count, &mut derived);
-    crate::host::check(rv)?;
-    bench.keep(derived);
-    Ok(module.attribute(session, derived, CKA_VALUE))
+    let mut key = 0;
+    check(make(template.as_mut_ptr(), template.len() as CK_ULONG, &mut key))?;
+    bench.keep(key);
+    Ok(bench.module.attribute(bench.session, key, CKA_VALUE))
+}
+
+/// Derives a secret of so many bytes and reads it.
+fn derive(bench: &Bench, mechanism: &mut CK_MECHANISM, key: CK_OBJECT_HANDLE, len: usize) -> Result<Vec<u8>, CK_RV> {
+    made(bench, len, |template, count, derived| {
+        call!(bench.module, C_DeriveKey, bench.session, mechanism, key, template, count, derived)
+    })
+}
+
+pub(crate) fn pbkdf2(bench: &Bench, group: &Value, case: &Value) -> Outcome {
+    let prf = match group["algorithm"].as_str().unwrap_or_default() {
+        "PBKDF2-HMACSHA1" => CKP_PKCS5_PBKD2_HMAC_SHA1,
+        "PBKDF2-HMACSHA224" => CKP_PKCS5_PBKD2_HMAC_SHA224,
+        "PBKDF2-HMACSHA256" => CKP_PKCS5_PBKD2_HMAC_SHA256,
+        "PBKDF2-HMACSHA384" => CKP_PKCS5_PBKD2_HMAC_SHA384,
+        "PBKDF2-HMACSHA512" => CKP_PKCS5_PBKD2_HMAC_SHA512,
+        _ => return Outcome::Cannot,
+    };
+    let (password, salt) = (bytes(&case["password"]), bytes(&case["salt"]));
+    let mut parameters = CK_PKCS5_PBKD2_PARAMS2 {
+        saltSource: CKZ_SALT_SPECIFIED,
+        pSaltSourceData: pointer(&salt).cast(),
+        ulSaltSourceDataLen: salt.len() as CK_ULONG,
+        iterations: count(&case["iterationCount"]) as CK_ULONG,
+        prf,
+        pPrfData: null_mut(),
+        ulPrfDataLen: 0,
+        pPassword: pointer(&password),
+        ulPasswordLen: password.len() as CK_ULONG,
+    };
+    let mut mechanism = with(CKM_PKCS5_PBKD2, &mut parameters);
+    let said = made(bench, count(&case["dkLen"]), |template, count, key| {
+        call!(bench.module, C_GenerateKey, bench.session, &mut mechanism, template, count, key)
+    });
+    judge_output(case, said, &bytes(&case["dk"]), &[])
 }
 
 pub(crate) fn hkdf(bench: &Bench, group: &Value, case: &Value) -> Outcome {

@@ -3,9 +3,9 @@
 
 use super::stealing::Stealing;
 use super::{Aes, AesMode, BLOCK_LEN, Direction, key_wrap, padding};
+use crate::crypto::aws_lc::aead_stream::AeadStream;
 use crate::crypto::aws_lc::ccm::Ccm;
 use crate::crypto::aws_lc::cipher::{Cipher, Mode};
-use crate::crypto::aws_lc::gcm::Gcm;
 use crate::crypto::{Secret, SecretKey};
 use crate::error::{Cause, Result};
 
@@ -25,7 +25,7 @@ pub struct AesStream {
 enum Work {
     Cipher(Cipher),
     Stealing(Stealing),
-    Gcm(Gcm),
+    Gcm(AeadStream),
     /// At the end, all at once.
     AtOnce(SecretKey),
 }
@@ -45,7 +45,7 @@ impl AesStream {
             AesMode::Cfb128 { iv } => cipher(Mode::Cfb128, Some(iv))?,
             AesMode::Cts { iv } => Work::Stealing(Stealing::new(bytes, iv, direction)?),
             AesMode::Gcm { iv, aad, .. } => {
-                let mut gcm = Gcm::new(bytes, iv, direction)?;
+                let mut gcm = AeadStream::gcm(bytes, iv, direction)?;
                 gcm.authenticate(aad)?;
                 Work::Gcm(gcm)
             }

@@ -1,8 +1,8 @@
 //! AES-CCM (SP 800-38C): the whole message at once, because its length comes first into the MAC.
 
+use super::aead_stream::tag_len;
 use super::check;
 use super::cipher::{Context, Mode};
-use super::gcm::tag_len;
 use super::take_error;
 use crate::crypto::aes::Direction;
 use crate::crypto::ours::Ours;

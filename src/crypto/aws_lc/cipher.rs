@@ -1,5 +1,6 @@
-//! AES as a stream: the modes of SP 800-38A.
+//! Ciphers as streams: AES in the modes of SP 800-38A.
 
+use super::chacha20::KEY_LEN;
 use super::{check, owner};
 use crate::crypto::aes::Direction;
 use crate::crypto::ours::Ours;
@@ -29,6 +30,8 @@ pub(in crate::crypto) enum Mode {
     Cfb128,
     Gcm,
     Ccm,
+    /// The one that is not of AES.
+    ChaCha20Poly1305,
 }
 
 /// The length of a block, and of the initialisation vector of every mode that has one of fixed length.
@@ -37,7 +40,8 @@ pub(in crate::crypto) const BLOCK_LEN: usize = 16;
 /// The functions of AWS-LC count with `int`; data is cut into pieces of whole blocks.
 pub(super) const PIECE: usize = 1 << 30;
 
-/// AWS-LC's description of AES in a mode. [`Cause::KeySizeRange`] unless the key has 16, 24 or 32 bytes.
+/// AWS-LC's description of a mode. [`Cause::KeySizeRange`] unless the key of AES has 16, 24 or 32 bytes, and that of
+/// ChaCha20 32.
 pub(super) fn algorithm(mode: Mode, key_len: usize) -> Result<*const EVP_CIPHER> {
     type Describe = unsafe extern "C" fn() -> *const EVP_CIPHER;
     let by_key: [Describe; 3] = match mode {
@@ -50,6 +54,10 @@ pub(super) fn algorithm(mode: Mode, key_len: usize) -> Result<*const EVP_CIPHER>
         Mode::Cfb128 => [EVP_aes_128_cfb128, EVP_aes_192_cfb128, EVP_aes_256_cfb128],
         Mode::Gcm => [EVP_aes_128_gcm, EVP_aes_192_gcm, EVP_aes_256_gcm],
         Mode::Ccm => [EVP_aes_128_ccm, EVP_aes_192_ccm, EVP_aes_256_ccm],
+        Mode::ChaCha20Poly1305 if key_len != KEY_LEN => {
+            return Err(Cause::KeySizeRange.with("a ChaCha20 key has 32 bytes"));
+        }
+        Mode::ChaCha20Poly1305 => [EVP_chacha20_poly1305; 3],
     };
     let [short, middle, long] = by_key;
     let describe = match key_len {
@@ -63,7 +71,7 @@ pub(super) fn algorithm(mode: Mode, key_len: usize) -> Result<*const EVP_CIPHER>
 }
 
 impl Context {
-    /// A context of AES in a mode, in the protected pool, without key.
+    /// A context of a mode, in the protected pool, without key.
     pub(super) fn new(mode: Mode, key_len: usize, direction: Direction) -> Result<Ours<Self>> {
         let algorithm = algorithm(mode, key_len)?;
         Ours::made_by(|| {
@@ -113,14 +121,14 @@ pub(in crate::crypto) struct Cipher {
 }
 
 impl Cipher {
-    /// Starts with a key of 16, 24 or 32 bytes; the vector is `None` for ECB alone. Not for GCM and CCM.
+    /// Starts with a key of 16, 24 or 32 bytes; the vector is `None` for ECB alone. Not for what authenticates.
     pub(in crate::crypto) fn new(
         mode: Mode,
         key: &[u8],
         iv: Option<&[u8; BLOCK_LEN]>,
         direction: Direction,
     ) -> Result<Self> {
-        if matches!(mode, Mode::Gcm | Mode::Ccm) || iv.is_none() != matches!(mode, Mode::Ecb) {
+        if matches!(mode, Mode::Gcm | Mode::Ccm | Mode::ChaCha20Poly1305) || iv.is_none() != matches!(mode, Mode::Ecb) {
             return Err(Cause::CryptoLibrary.with("mode and vector"));
         }
         let mut context = Context::new(mode, key.len(), direction)?;

@@ -1,6 +1,7 @@
 //! What a forked child gets: random numbers of its own, and no key.
 
-use crate::crypto::{Aes, AesMode, AesStream, Direction, Hash, Mac, MacAlgorithm, PrivateKey, SecretKey, random};
+use crate::crypto::{Aes, AesMode, ChaCha20, ChaCha20Mode, ChaCha20Nonce, Direction, Hash, Mac, MacAlgorithm};
+use crate::crypto::{PrivateKey, SecretKey, Symmetric, SymmetricStream, random};
 use crate::error::Cause;
 use ed25519_dalek::pkcs8::EncodePrivateKey;
 
@@ -88,12 +89,17 @@ fn a_child_gets_no_secret_key() {
 #[test]
 fn a_child_can_neither_go_on_with_nor_harm_its_parents_operations() {
     let key = SecretKey::new(&[7; 32]).unwrap();
-    let start = |mode| Aes::new(mode, Direction::Encrypt).unwrap().start(&key).unwrap();
+    let start = |mode| Symmetric::Aes(Aes::new(mode, Direction::Encrypt).unwrap()).start(&key).unwrap();
+    let chacha20 = |mode| Symmetric::ChaCha20(ChaCha20::new(mode, Direction::Encrypt).unwrap()).start(&key).unwrap();
+    let (short, long) = (ChaCha20Nonce::Ietf([1; 12]), ChaCha20Nonce::Extended([1; 24]));
     let mut streams = [
         start(AesMode::Ecb),
         start(AesMode::Cts { iv: [1; 16] }),
         start(AesMode::Gcm { iv: vec![1; 100], aad: vec![2; 5], tag_len: 16 }),
         start(AesMode::KeyWrap { iv: AesMode::KEY_WRAP_IV }),
+        chacha20(ChaCha20Mode::Stream { counter_bits: 32, counter: 0, nonce: short }),
+        chacha20(ChaCha20Mode::Stream { counter_bits: 64, counter: 0, nonce: long }),
+        chacha20(ChaCha20Mode::Poly1305 { nonce: long, aad: vec![2; 5] }),
     ];
     let algorithms =
         [MacAlgorithm::Hmac(Hash::Sha256), MacAlgorithm::AesCmac, MacAlgorithm::AesGmac { iv: vec![1; 100] }];
@@ -104,7 +110,7 @@ fn a_child_can_neither_go_on_with_nor_harm_its_parents_operations() {
         for stream in &mut streams {
             // SAFETY: the child's copy is not used after this.
             let stream = unsafe { std::ptr::read(&raw const *stream) };
-            refused &= AesStream::run(stream, &[0; 48]).is_err_and(inherited);
+            refused &= SymmetricStream::run(stream, &[0; 48]).is_err_and(inherited);
         }
         for mac in &mut macs {
             refused &= mac.update(b"data").is_err_and(inherited);

@@ -4,14 +4,15 @@
 //! thread's error queue is emptied, so that nothing of ours is found there by the TLS that shares it.
 
 pub(super) mod aead;
+pub(super) mod aead_stream;
 pub(super) mod ccm;
+pub(super) mod chacha20;
 pub(super) mod cipher;
 pub(super) mod cmac;
 pub(super) mod digest;
 mod digest_state;
 pub(super) mod ec;
 pub(super) mod ed25519;
-pub(super) mod gcm;
 pub(super) mod hmac;
 pub(super) mod kdf;
 pub(super) mod key_wrap;

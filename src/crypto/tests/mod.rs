@@ -4,6 +4,7 @@
 mod aes_modes;
 mod aes_streams;
 mod agree;
+mod chacha20;
 mod components;
 mod digest_state;
 mod ec;

@@ -5,8 +5,8 @@
 
 use super::super::sp800_108::{self, Field, NumberFormat};
 use super::super::{
-    Aes, AesMode, Direction, EdVariant, Hash, KeyKind, Mac, MacAlgorithm, PrivateComponents, PrivateKey, RsaComponents,
-    SecretKey, kdf,
+    Aes, AesMode, ChaCha20, ChaCha20Mode, ChaCha20Nonce, Direction, EdVariant, Hash, KeyKind, Mac, MacAlgorithm,
+    PrivateComponents, PrivateKey, RsaComponents, SecretKey, kdf,
 };
 use super::{random_bytes, unhex};
 use crate::host::protected::live_blocks;
@@ -170,6 +170,23 @@ fn use_secret_key(key: &SecretKey) {
         // The key as data.
         let wrapped = encrypt.run(&other, bytes).unwrap();
         decrypt.run(&other, wrapped.expose()).unwrap();
+    }
+    let (short, long) = (ChaCha20Nonce::Original([1; 8]), ChaCha20Nonce::Extended([1; 24]));
+    for mode in [
+        ChaCha20Mode::Stream { counter_bits: 64, counter: 5, nonce: short },
+        ChaCha20Mode::Stream { counter_bits: 64, counter: 5, nonce: long },
+        ChaCha20Mode::Poly1305 { nonce: ChaCha20Nonce::Ietf([1; 12]), aad: vec![2; 20] },
+        ChaCha20Mode::Poly1305 { nonce: long, aad: vec![] },
+    ] {
+        let [encrypt, decrypt] =
+            [Direction::Encrypt, Direction::Decrypt].map(|d| ChaCha20::new(mode.clone(), d).unwrap());
+        for data in [&[3; 48][..], &[3; 2000], &[]] {
+            let cipher = encrypt.run(key, data).unwrap();
+            decrypt.run(key, cipher.expose()).unwrap();
+        }
+        let mut parts = encrypt.start(key).unwrap();
+        parts.update(&[3; 100]).unwrap();
+        parts.run(&[3; 7]).unwrap();
     }
     for algorithm in [MacAlgorithm::AesCmac, MacAlgorithm::AesGmac { iv: vec![1; 12] }] {
         let mut mac = Mac::new(&algorithm, bytes).unwrap();

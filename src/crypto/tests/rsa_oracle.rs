@@ -77,3 +77,36 @@ fn another_key_makes_up_another_message() {
     let (a, b) = (first.ours.decrypt_pkcs1(&ciphertext).unwrap(), second.decrypt_pkcs1(&ciphertext).unwrap());
     assert_ne!(a.expose(), b.expose());
 }
+
+/// What the padding hides of a key: nothing but the lengths that it could have.
+#[test]
+fn a_key_that_is_rejected_is_made_up_with_a_length_that_it_could_have() {
+    let pair = rsa_pair(2048);
+    let key = |block: &[u8], lengths: &[usize]| {
+        let ciphertext = pair.ours.public_key().raw_public(block).unwrap();
+        let key = pair.ours.decrypt_pkcs1_key(&ciphertext, |len| lengths.contains(&len)).unwrap();
+        let again = pair.ours.decrypt_pkcs1_key(&ciphertext, |len| lengths.contains(&len)).unwrap();
+        assert_eq!(key.expose(), again.expose(), "the same again");
+        (key, ciphertext)
+    };
+    let mut kept = 0;
+    let mut seen = std::collections::HashSet::new();
+    for lengths in [&[16][..], &[48], &[16, 24, 32], &[0, 245]] {
+        for block in blocks(256) {
+            let (found, ciphertext) = key(&block, lengths);
+            assert!(lengths.contains(&found.len()), "{} of {lengths:?}", found.len());
+            seen.insert(found.len());
+            // What is right comes out as it is, what is not has nothing of the block.
+            let message = pair.theirs.decrypt(Pkcs1v15Encrypt, &ciphertext).unwrap();
+            let right = block.ends_with(&message) && lengths.contains(&message.len());
+            let is_same = found.expose() == message;
+            assert!(is_same || !right);
+            assert!(found.is_empty() || right || !block.ends_with(found.expose()));
+            kept += usize::from(right && is_same);
+        }
+    }
+    assert!(kept >= 4, "{kept} right ones");
+    assert_eq!(seen, [0, 16, 24, 32, 48, 245].into());
+    let ciphertext = pair.ours.public_key().raw_public(&blocks(256)[3]).unwrap();
+    assert_fails(pair.ours.decrypt_pkcs1_key(&ciphertext, |len| len > 245), Cause::EncryptedDataLenRange);
+}

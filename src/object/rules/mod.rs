@@ -13,7 +13,7 @@ use super::vendor::*;
 use cryptoki_sys::*;
 use rule::Change::{Erase, Free, Given, Never as Fixed, Officer, OnceFalse, OnceTrue};
 use rule::Say::{May, Must, Never};
-use rule::Unsaid::{Absent, Computed, Empty, False, True};
+use rule::Unsaid::{Absent, Computed, Empty, False, Number, True};
 use rule::rule;
 use storage::*;
 
@@ -169,37 +169,44 @@ const SECRET: &[Rule] = &[
     rule(CKA_UNWRAP_TEMPLATE, May, May, Empty, Fixed).policy(),
     rule(CKA_DERIVE_TEMPLATE, May, May, Empty, Fixed).policy(),
     rule(CKA_CHECK_VALUE, May, May, Absent, Erase),
-    rule(CKA_VALUE_LEN, Never, Must, Computed, Fixed).arriving(May),
     Rule::secret(CKA_VALUE, Must),
 ];
 
+/// Secret keys of several lengths.
+const ANY_LEN: &[Rule] = &[rule(CKA_VALUE_LEN, Never, Must, Computed, Fixed).arriving(May)];
+
+/// ChaCha20 keys (section 6.58.2), which have one length: no template need say it.
+const CHACHA20_LEN: &[Rule] = &[rule(CKA_VALUE_LEN, Never, May, Number(32), Fixed).arriving(May)];
+
 /// The usages of a secret key, each true for the key types that allow it.
-const fn secret_usages(ciphers: bool, macs: bool, derives: bool) -> [Rule; 7] {
+const fn secret_usages(ciphers: bool, wraps: bool, macs: bool, derives: bool) -> [Rule; 7] {
     [
         rule(CKA_ENCRYPT, May, May, on(ciphers), Free).usage("encrypt"),
         // A key that wrapped sensitive keys must not decrypt them afterwards.
         rule(CKA_DECRYPT, May, May, on(ciphers), OnceFalse).usage("decrypt"),
         rule(CKA_SIGN, May, May, on(macs), Free).usage("sign"),
         rule(CKA_VERIFY, May, May, on(macs), Free).usage("verify"),
-        rule(CKA_WRAP, May, May, on(ciphers), Free).usage("wrap"),
-        rule(CKA_UNWRAP, May, May, on(ciphers), Free).usage("unwrap"),
+        rule(CKA_WRAP, May, May, on(wraps), Free).usage("wrap"),
+        rule(CKA_UNWRAP, May, May, on(wraps), Free).usage("unwrap"),
         rule(CKA_DERIVE, May, May, on(derives), Free).usage("derive"),
     ]
 }
 
-static AES_USAGES: [Rule; 7] = secret_usages(true, true, true);
-static GENERIC_USAGES: [Rule; 7] = secret_usages(false, true, true);
-static HMAC_USAGES: [Rule; 7] = secret_usages(false, true, false);
-static HKDF_USAGES: [Rule; 7] = secret_usages(false, false, true);
+static AES_USAGES: [Rule; 7] = secret_usages(true, true, true, true);
+static CHACHA20_USAGES: [Rule; 7] = secret_usages(true, false, false, false);
+static GENERIC_USAGES: [Rule; 7] = secret_usages(false, false, true, true);
+static HMAC_USAGES: [Rule; 7] = secret_usages(false, false, true, false);
+static HKDF_USAGES: [Rule; 7] = secret_usages(false, false, false, true);
 
 const fn secret_class(kind: CK_KEY_TYPE, groups: &'static [&'static [Rule]]) -> Class {
     Class { class: CKO_SECRET_KEY, kind: Some(kind), groups }
 }
 
-const AES_SECRET: &[&[Rule]] = &[STORAGE, HIDDEN, KEY, SEALED, SECRET, &AES_USAGES];
-const GENERIC_SECRET: &[&[Rule]] = &[STORAGE, HIDDEN, KEY, SEALED, SECRET, &GENERIC_USAGES];
-const HMAC_SECRET: &[&[Rule]] = &[STORAGE, HIDDEN, KEY, SEALED, SECRET, &HMAC_USAGES];
-const HKDF_SECRET: &[&[Rule]] = &[STORAGE, HIDDEN, KEY, SEALED, SECRET, &HKDF_USAGES];
+const AES_SECRET: &[&[Rule]] = &[STORAGE, HIDDEN, KEY, SEALED, SECRET, ANY_LEN, &AES_USAGES];
+const CHACHA20_SECRET: &[&[Rule]] = &[STORAGE, HIDDEN, KEY, SEALED, SECRET, CHACHA20_LEN, &CHACHA20_USAGES];
+const GENERIC_SECRET: &[&[Rule]] = &[STORAGE, HIDDEN, KEY, SEALED, SECRET, ANY_LEN, &GENERIC_USAGES];
+const HMAC_SECRET: &[&[Rule]] = &[STORAGE, HIDDEN, KEY, SEALED, SECRET, ANY_LEN, &HMAC_USAGES];
+const HKDF_SECRET: &[&[Rule]] = &[STORAGE, HIDDEN, KEY, SEALED, SECRET, ANY_LEN, &HKDF_USAGES];
 
 /// A class of objects, down to the kind of key or certificate.
 #[derive(Clone, Copy, Debug)]
@@ -278,6 +285,7 @@ pub static CLASSES: &[Class] = &[
         groups: &[STORAGE, HIDDEN, KEY, SEALED, PRIVATE, ML_KEM_PRIVATE, &ML_KEM_PRIVATE_USAGES],
     },
     secret_class(CKK_AES, AES_SECRET),
+    secret_class(CKK_CHACHA20, CHACHA20_SECRET),
     secret_class(CKK_GENERIC_SECRET, GENERIC_SECRET),
     secret_class(CKK_HKDF, HKDF_SECRET),
     secret_class(CKK_SHA_1_HMAC, HMAC_SECRET),

@@ -31,17 +31,46 @@ libengine-pkcs11-openssl test -e "$(openssl version -e 2>/dev/null | cut -d\" -f
 '
 
 hosts='
-python3           command -v python3
-python3-venv      python3 -c "import ensurepip, venv"
-openjdk-17-jdk-headless command -v javac && command -v keytool && command -v jarsigner
-libnss3-tools     command -v certutil && command -v cmsutil && command -v signtool && command -v selfserv
-golang-go         command -v go
-golang-github-thalesignite-crypto11-dev test -e /usr/share/gocode/src/github.com/ThalesIgnite/crypto11/crypto11.go
+apache2           command -v apache2
+cryptsetup-bin    test -e /usr/sbin/cryptsetup
 g++               command -v c++
+gnupg-pkcs11-scd  command -v gnupg-pkcs11-scd
+gnutls-bin        command -v gnutls-serv
+golang-github-thalesignite-crypto11-dev test -e /usr/share/gocode/src/github.com/ThalesIgnite/crypto11/crypto11.go
+golang-go         command -v go
+gpg               command -v gpg
+gpg-agent         command -v gpg-agent
+gpgsm             command -v gpgsm
+hostapd           test -e /usr/sbin/hostapd
+iproute2          test -e /usr/sbin/ip -o -e /sbin/ip
+knot              test -e /usr/sbin/keymgr
+knot-dnssecutils  command -v kzonesign
+ldnsutils         command -v ldns-verify-zone
+libengine-pkcs11-openssl test -e "$(openssl version -e 2>/dev/null | cut -d\" -f2)/pkcs11.so"
+libnode-dev       test -e /usr/include/node/node.h
+libnss3-tools     command -v certutil && command -v cmsutil && command -v signtool && command -v selfserv
+libstrongswan-extra-plugins test -e /usr/lib/ipsec/plugins/libstrongswan-pkcs11.so
+libstrongswan-standard-plugins test -e /usr/lib/ipsec/plugins/libstrongswan-openssl.so
+nginx-light       command -v nginx
 nodejs            command -v node
 npm               command -v npm
-libnode-dev       test -e /usr/include/node/node.h
-libengine-pkcs11-openssl test -e "$(openssl version -e 2>/dev/null | cut -d\" -f2)/pkcs11.so"
+openjdk-17-jdk-headless command -v javac && command -v keytool && command -v jarsigner
+openssh-client    command -v ssh
+openssh-server    test -e /usr/sbin/sshd
+openvpn           test -e /usr/sbin/openvpn
+osslsigncode      command -v osslsigncode
+p11-kit           command -v p11-kit
+p11-kit-modules   ls /usr/lib/*/pkcs11/p11-kit-client.so
+pesign            command -v pesign
+python3           command -v python3
+python3-venv      python3 -c "import ensurepip, venv"
+sbsigntool        command -v sbsign
+strongswan-charon test -e /usr/lib/ipsec/charon
+strongswan-pki    command -v pki
+strongswan-swanctl test -e /usr/sbin/swanctl
+systemd           command -v systemd-cryptenroll
+util-linux        command -v nsenter
+wpasupplicant     test -e /usr/sbin/wpa_supplicant -o -e /sbin/wpa_supplicant
 '
 
 case "${1:-}" in

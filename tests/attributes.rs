@@ -1,13 +1,14 @@
 //! The attribute matrix: every attribute of each class, created, generated, set, copied and read, as the tables
 //! of the specification have it.
 //!
-//! The footnotes are copied from PKCS#11 3.2, sections 4.4 to 4.12, 6.1, 6.3, 6.8, 6.10 and 6.58, by hand. `c` marks what
-//! section 4.4 lets a copy change. Deviations, where the specification leaves it to the token:
+//! The footnotes are copied from PKCS#11 3.2, sections 4.4 to 4.12, 6.1, 6.3, 6.8, 6.10, 6.58 and 6.67, by hand. `c`
+//! marks what section 4.4 lets a copy change. Deviations, where the specification leaves it to the token:
 //!
 //! - `d`: may be modified, though no footnote says so (values of data objects, levels of trust).
 //! - `o`: optional; it may be absent.
 //! - `x`: a certificate's subject, which the module reads from the certificate if nobody names it.
 //! - `g`: follows from the key; another value is `CKR_ATTRIBUTE_VALUE_INVALID`, as section 4.10 has it.
+//! - `s`: follows from the seed, and may be named beside it or instead of it.
 
 mod host;
 mod objects;
@@ -92,7 +93,7 @@ const KEY: &[Row] = &[
     (CKA_ALLOWED_MECHANISMS, "o", Bytes(&CKM_ECDSA.to_ne_bytes())),
 ];
 
-const EC_PUBLIC: &[Row] = &[
+const PUBLIC: &[Row] = &[
     (CKA_PRIVATE, "c", Flag(true)),
     (CKA_SUBJECT, "8", Bytes(b"subject")),
     (CKA_VERIFY, "8", Flag(false)),
@@ -103,11 +104,14 @@ const EC_PUBLIC: &[Row] = &[
     (CKA_TRUSTED, "10", Flag(true)),
     (CKA_WRAP_TEMPLATE, "", Bytes(b"")),
     (CKA_PUBLIC_KEY_INFO, "o", Bytes(b"info")),
-    (CKA_EC_PARAMS, "1 3", Bytes(P384)),
-    (CKA_EC_POINT, "1 4", Bytes(&[4, 1, 0])),
 ];
 
-const EC_PRIVATE: &[Row] = &[
+const EC_PUBLIC: &[Row] = &[(CKA_EC_PARAMS, "1 3", Bytes(P384)), (CKA_EC_POINT, "1 4", Bytes(&[4, 1, 0]))];
+
+const ML_DSA_PUBLIC: &[Row] =
+    &[(CKA_PARAMETER_SET, "1 3", Number(CKP_ML_DSA_65)), (CKA_VALUE, "1 4", Bytes(&[2; 1312]))];
+
+const PRIVATE: &[Row] = &[
     // A copy never shows what its original hides.
     (CKA_PRIVATE, "", Flag(false)),
     (CKA_SUBJECT, "8", Bytes(b"subject")),
@@ -125,8 +129,15 @@ const EC_PRIVATE: &[Row] = &[
     (CKA_DERIVE_TEMPLATE, "", Bytes(b"")),
     (CKA_ALWAYS_AUTHENTICATE, "", Flag(true)),
     (CKA_PUBLIC_KEY_INFO, "g", Bytes(b"info")),
-    (CKA_EC_PARAMS, "1 6", Bytes(P384)),
-    (CKA_VALUE, "1 4 6 7", Bytes(&[2; 32])),
+];
+
+const EC_PRIVATE: &[Row] = &[(CKA_EC_PARAMS, "1 6", Bytes(P384)), (CKA_VALUE, "1 4 6 7", Bytes(&[2; 32]))];
+
+const ML_DSA_PRIVATE: &[Row] = &[
+    // Unlike the table, the module lets a template of generation name the public half's parameter set.
+    (CKA_PARAMETER_SET, "1 6", Number(CKP_ML_DSA_65)),
+    (CKA_SEED, "1 4 6 7", Bytes(&[2; 32])),
+    (CKA_VALUE, "s 4 6 7", Bytes(&[2; 2560])),
 ];
 
 const AES: &[Row] = &[
@@ -200,14 +211,19 @@ fn cases(point: &[u8]) -> Vec<Case> {
     let trust = [bytes(CKA_ISSUER, b"issuer"), bytes(CKA_SERIAL_NUMBER, b"serial")];
     let public = [number(CKA_KEY_TYPE, CKK_EC), bytes(CKA_EC_PARAMS, P256), bytes(CKA_EC_POINT, point)];
     let private = [number(CKA_KEY_TYPE, CKK_EC), bytes(CKA_EC_PARAMS, P256), bytes(CKA_VALUE, &[1; 32])];
+    let set = [number(CKA_KEY_TYPE, CKK_ML_DSA), number(CKA_PARAMETER_SET, CKP_ML_DSA_44)];
+    let ml_dsa_public = [&set[..], &[bytes(CKA_VALUE, &[1; 1312])]].concat();
+    let ml_dsa_private = [&set[..], &[bytes(CKA_SEED, &[1; 32])], &open].concat();
     let aes = [number(CKA_KEY_TYPE, CKK_AES), bytes(CKA_VALUE, &[1; 16])];
     let chacha20 = [number(CKA_KEY_TYPE, CKK_CHACHA20), bytes(CKA_VALUE, &[1; 32])];
     vec![
         case("data", CKO_DATA, &[], &[DATA]),
         case("X.509 certificate", CKO_CERTIFICATE, &certificate, &[CERTIFICATE]),
         case("trust", CKO_TRUST, &trust, &[TRUST]),
-        case("EC public key", CKO_PUBLIC_KEY, &public, &[KEY, EC_PUBLIC]),
-        case("EC private key", CKO_PRIVATE_KEY, &[&private[..], &open].concat(), &[KEY, EC_PRIVATE]),
+        case("EC public key", CKO_PUBLIC_KEY, &public, &[KEY, PUBLIC, EC_PUBLIC]),
+        case("EC private key", CKO_PRIVATE_KEY, &[&private[..], &open].concat(), &[KEY, PRIVATE, EC_PRIVATE]),
+        case("ML-DSA public key", CKO_PUBLIC_KEY, &ml_dsa_public, &[KEY, PUBLIC, ML_DSA_PUBLIC]),
+        case("ML-DSA private key", CKO_PRIVATE_KEY, &ml_dsa_private, &[KEY, PRIVATE, ML_DSA_PRIVATE]),
         case("AES key", CKO_SECRET_KEY, &[&aes[..], &open].concat(), &[KEY, AES]),
         case("ChaCha20 key", CKO_SECRET_KEY, &[&chacha20[..], &open].concat(), &[KEY, CHACHA20]),
     ]
@@ -262,7 +278,9 @@ fn created_set_copied_and_read_as_the_tables_say() {
             match () {
                 () if says(row, "2") || says(row, "10") => assert_eq!(creating, CKR_ATTRIBUTE_READ_ONLY, "{about}"),
                 () if says(row, "1") || says(row, "g") || attribute == CKA_CHECK_VALUE => {}
-                () if attribute == CKA_PUBLIC_KEY_INFO => assert_eq!(creating, CKR_ATTRIBUTE_VALUE_INVALID, "{about}"),
+                () if attribute == CKA_PUBLIC_KEY_INFO || says(row, "s") => {
+                    assert_eq!(creating, CKR_ATTRIBUTE_VALUE_INVALID, "{about}")
+                }
                 () => assert_eq!(creating, CKR_OK, "{about} created"),
             }
 
@@ -329,19 +347,18 @@ fn generated_as_the_tables_say() {
     let module = Module::start(&place.configuration());
     module.make_token(true);
     let session = module.enter();
-    let generate = |public: &[Attr], private: &[Attr]| {
+    let generate = |id, public: &[Attr], private: &[Attr]| {
         let mut halves = [public, private]
             .map(|half| half.iter().map(|(attribute, value)| attr(*attribute, value)).collect::<Vec<_>>());
         let [public, private] = &mut halves;
         let mut pair = (0, 0);
         let (public, public_len) = (public.as_mut_ptr(), public.len() as CK_ULONG);
         let (private, private_len) = (private.as_mut_ptr(), private.len() as CK_ULONG);
-        let mut ec = mechanism(CKM_EC_KEY_PAIR_GEN);
         call!(
             module,
             C_GenerateKeyPair,
             session,
-            &mut ec,
+            &mut mechanism(id),
             public,
             public_len,
             private,
@@ -350,24 +367,30 @@ fn generated_as_the_tables_say() {
             &mut pair.1
         )
     };
-    let params = [bytes(CKA_EC_PARAMS, P256)];
-    assert_eq!(generate(&[], &[]), CKR_TEMPLATE_INCOMPLETE);
-    for (half, table) in [(0, [STORAGE, KEY, EC_PUBLIC].concat()), (1, [STORAGE, KEY, EC_PRIVATE].concat())] {
-        for row in table {
-            let named = [sample(row)];
-            let (public, private) = match half {
-                0 => (with(params.to_vec(), &named), vec![]),
-                _ => (params.to_vec(), named.to_vec()),
-            };
-            let expected = match row.0 {
-                _ if says(row, "4") || says(row, "10") => CKR_ATTRIBUTE_READ_ONLY,
-                // Another class and type than the mechanism makes; another curve than the public half's.
-                CKA_CLASS | CKA_KEY_TYPE => CKR_TEMPLATE_INCONSISTENT,
-                CKA_EC_PARAMS if half == 1 => CKR_TEMPLATE_INCONSISTENT,
-                CKA_PUBLIC_KEY_INFO => CKR_ATTRIBUTE_READ_ONLY,
-                _ => CKR_OK,
-            };
-            assert_eq!(generate(&public, &private), expected, "half {half}, attribute {:#x}", row.0);
+    let ec = (CKM_EC_KEY_PAIR_GEN, bytes(CKA_EC_PARAMS, P256), [EC_PUBLIC, EC_PRIVATE]);
+    let ml_dsa = (CKM_ML_DSA_KEY_PAIR_GEN, number(CKA_PARAMETER_SET, CKP_ML_DSA_44), [ML_DSA_PUBLIC, ML_DSA_PRIVATE]);
+    for (id, params, own) in [ec, ml_dsa] {
+        assert_eq!(generate(id, &[], &[]), CKR_TEMPLATE_INCOMPLETE);
+        let params = vec![params];
+        for (half, table) in
+            [(0, [STORAGE, KEY, PUBLIC, own[0]].concat()), (1, [STORAGE, KEY, PRIVATE, own[1]].concat())]
+        {
+            for row in table {
+                let named = [sample(row)];
+                let (public, private) = match half {
+                    0 => (with(params.clone(), &named), vec![]),
+                    _ => (params.clone(), named.to_vec()),
+                };
+                let expected = match row.0 {
+                    _ if says(row, "4") || says(row, "10") => CKR_ATTRIBUTE_READ_ONLY,
+                    // Another class and type than the mechanism makes; another kind of key than the public half's.
+                    CKA_CLASS | CKA_KEY_TYPE => CKR_TEMPLATE_INCONSISTENT,
+                    CKA_EC_PARAMS | CKA_PARAMETER_SET if half == 1 => CKR_TEMPLATE_INCONSISTENT,
+                    CKA_PUBLIC_KEY_INFO => CKR_ATTRIBUTE_READ_ONLY,
+                    _ => CKR_OK,
+                };
+                assert_eq!(generate(id, &public, &private), expected, "{id:#x}, half {half}, attribute {:#x}", row.0);
+            }
         }
     }
     module.finalise();

@@ -139,6 +139,30 @@ fn every_interface_is_complete() {
     assert_eq!(call!(module, C_GetFunctionList, null_mut()), CKR_ARGUMENTS_BAD);
 }
 
+/// OpenSC's pkcs11-spy writes its own function list into the interface that it was pointed to.
+#[test]
+fn who_writes_to_an_interface_neither_crashes_nor_misleads_the_next() {
+    if !alone("who_writes_to_an_interface_neither_crashes_nor_misleads_the_next") {
+        return;
+    }
+    let module = Module::load();
+    for (mut version, _) in ENTRIES {
+        let ask = |version: &mut CK_VERSION| {
+            let mut found = null_mut();
+            ok!(module, C_GetInterface, null_mut(), version, &mut found, 0);
+            found
+        };
+        let found = ask(&mut version);
+        // SAFETY: the interface stays, and may be written to.
+        let own = unsafe { (*found).pFunctionList };
+        // SAFETY: as above, and nobody else does meanwhile.
+        unsafe { (*found).pFunctionList = null_mut() };
+        let again = ask(&mut version);
+        // SAFETY: as above.
+        assert_eq!((again, unsafe { (*again).pFunctionList }), (found, own));
+    }
+}
+
 /// Any function of the library with every argument 0. No function has more than ten.
 type AnyFunction = unsafe extern "C" fn(usize, usize, usize, usize, usize, usize, usize, usize, usize, usize) -> CK_RV;
 

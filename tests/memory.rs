@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-const KINDS: [&str; 7] = ["rsa2048", "rsa4096", "p256", "p384", "p521", "secp256k1", "ed25519"];
+const KINDS: [&str; 8] = ["rsa2048", "rsa4096", "p256", "p384", "p521", "secp256k1", "ed25519", "mldsa65"];
 
 /// A token with one key of each kind, the KMS that sealed them, and all of what must not be found.
 struct Token {

@@ -358,6 +358,7 @@ fn objects(scene: &Scene) {
     scene.pair(session, CKM_EC_KEY_PAIR_GEN, &[], &[]);
     scene.pair(session, CKM_EC_KEY_PAIR_GEN, &[brainpool], &[]);
     scene.pair(session, CKM_RSA_PKCS_KEY_PAIR_GEN, &[(CKA_MODULUS_BITS, &1024_u64.to_ne_bytes())], &[]);
+    scene.pair(session, CKM_ML_DSA_KEY_PAIR_GEN, &[(CKA_PARAMETER_SET, &4_u64.to_ne_bytes())], &[]);
     scene.pair(session, CKM_EC_KEY_PAIR_GEN, &[P256], &[(CKA_LOCAL, YES)]);
     scene.pair(session, CKM_EC_KEY_PAIR_GEN, &[P256, DATA], &[]);
     scene.pair(session, CKM_EC_KEY_PAIR_GEN, &[P256, (CKA_VERIFY, b"12")], &[]);

@@ -10,7 +10,7 @@ mod vectors_support;
 use cryptoki_sys::*;
 use host::{Module, Place, alone, steps};
 use serde_json::Value;
-use vectors_support::{Bench, Outcome, ciphers, derivations, kem, signatures};
+use vectors_support::{Bench, Outcome, ciphers, derivations, kem, ml_dsa, signatures};
 
 /// A file: its name, and its text.
 type File = (String, &'static str);
@@ -89,6 +89,8 @@ fn families() -> Vec<Family> {
         family("PBKDF2", CKM_PKCS5_PBKD2, files!(pbkdf2, all), derivations::pbkdf2, (298, 0)),
         family("ECDH", CKM_ECDH1_DERIVE, files!(ecdh, ours), derivations::ecdh, (4012, 1121)),
         family("X25519", CKM_ECDH1_DERIVE, files!(xdh, starts("X25519")), derivations::x25519, (518, 0)),
+        family("ML-DSA signing", CKM_ML_DSA, files!(mldsa_sign, all), ml_dsa::signing, (438, 69)),
+        family("ML-DSA verification", CKM_ML_DSA, files!(mldsa_verify, all), ml_dsa::verification, (631, 0)),
         family("ML-KEM", CKM_ML_KEM, files!(mlkem, all), kem::ml_kem, (1725, 0)),
     ]
 }

@@ -19,7 +19,11 @@ pub const DEVIATIONS: &[(&str, &str)] = &[
     ("C_SeedRandom", "Always `CKR_RANDOM_SEED_NOT_SUPPORTED`: the generator seeds itself."),
     (
         "C_GenerateKeyPair",
-        "One KMS `GenerateDataKeyPair`. RSA keys have 2048, 3072 or 4096 bits and the exponent 65537: KMS makes no others.",
+        "One KMS `GenerateDataKeyPair`. RSA keys have 2048, 3072 or 4096 bits and the exponent 65537: KMS makes no others. ML-DSA and X25519 key pairs, which KMS does not make, are made here: one on the token costs one KMS `Encrypt`, one of a session none; with `generate = \"without-plaintext\"` they are `CKR_MECHANISM_INVALID`.",
+    ),
+    (
+        "C_SignInit",
+        "ML-DSA signatures are hedged: `CKH_DETERMINISTIC_REQUIRED` is `CKR_MECHANISM_PARAM_INVALID`. `CKM_HASH_ML_DSA` takes every hash of the module but SHA-1. Signing needs up to 120 KiB of the thread's stack. What the specification signs in one part alone may come in several.",
     ),
     (
         "C_GenerateKey",

@@ -6,6 +6,8 @@ use crate::error::{Cause, Result};
 use crate::module::{self, Module};
 use cryptoki_sys::*;
 use std::ffi::{CStr, c_void};
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 /// Who made library, slots and tokens.
 pub(super) const MANUFACTURER: &str = "datakey-pkcs11";
@@ -82,7 +84,7 @@ pub(super) unsafe fn function_list(list: *mut *mut CK_FUNCTION_LIST) -> Result<(
 
 const NAME: &CStr = c"PKCS 11";
 
-/// The interfaces, the preferred one first. They are handed out as pointers and never written.
+/// The interfaces, the preferred one first.
 struct Interfaces([CK_INTERFACE; 3]);
 
 // SAFETY: the pointers lead to statics that nobody writes.
@@ -99,6 +101,33 @@ const fn interface(list: *const c_void) -> CK_INTERFACE {
         pInterfaceName: NAME.as_ptr().cast::<CK_UTF8CHAR>().cast_mut(),
         pFunctionList: list.cast_mut(),
         flags: 0,
+    }
+}
+
+/// What `C_GetInterface` points its callers to, for each of [`INTERFACES`]. It can be written to: OpenSC's
+/// pkcs11-spy puts its own function list there.
+#[repr(C)]
+struct HandedOut {
+    name: AtomicPtr<CK_UTF8CHAR>,
+    functions: AtomicPtr<c_void>,
+    flags: AtomicU64,
+}
+
+const _: () = assert!(size_of::<HandedOut>() == size_of::<CK_INTERFACE>());
+
+static HANDED_OUT: [HandedOut; 3] = [const { HandedOut::new() }; 3];
+
+impl HandedOut {
+    const fn new() -> Self {
+        Self { name: AtomicPtr::new(null_mut()), functions: AtomicPtr::new(null_mut()), flags: AtomicU64::new(0) }
+    }
+
+    /// Makes it say what the interface is, whatever others wrote to it: what was there may be unloaded by now.
+    fn filled(&self, from: &CK_INTERFACE) -> *mut CK_INTERFACE {
+        self.name.store(from.pInterfaceName, Ordering::Relaxed);
+        self.functions.store(from.pFunctionList, Ordering::Relaxed);
+        self.flags.store(from.flags, Ordering::Relaxed);
+        std::ptr::from_ref(self).cast_mut().cast()
     }
 }
 
@@ -121,14 +150,14 @@ pub(super) unsafe fn interface_(
     let named = name.is_null() || unsafe { CStr::from_ptr(name.cast()) } == NAME;
     // SAFETY: the caller's promise, passed on.
     let version = unsafe { input::value(version) }.ok();
-    let found = INTERFACES.0.iter().find(|interface| {
+    let found = INTERFACES.0.iter().zip(&HANDED_OUT).find(|(interface, _)| {
         // SAFETY: each function list begins with its version.
         let own = unsafe { interface.pFunctionList.cast::<CK_VERSION>().read() };
         named && flags & !interface.flags == 0 && version.is_none_or(|v| (v.major, v.minor) == (own.major, own.minor))
     });
-    let found = found.ok_or_else(|| Cause::ArgumentsBad.with("no such interface"))?;
+    let (found, handed_out) = found.ok_or_else(|| Cause::ArgumentsBad.with("no such interface"))?;
     // SAFETY: the caller's promise, passed on.
-    unsafe { output::value(interface, std::ptr::from_ref(found).cast_mut()) }
+    unsafe { output::value(interface, handed_out.filled(found)) }
 }
 
 /// `C_GetFunctionStatus` and `C_CancelFunction`, which are there for old times' sake.

@@ -219,6 +219,16 @@ pub(super) unsafe fn parameter(mechanism: &CK_MECHANISM) -> Result<Parameter> {
                 let context = bytes(eddsa.pContextData, eddsa.ulContextDataLen).map_err(|_| bad())?;
                 Parameter::Eddsa { prehash: eddsa.phFlag != CK_FALSE, context: context.to_vec() }
             }
+            Needs::SignContextOrNothing => {
+                let given: CK_SIGN_ADDITIONAL_CONTEXT = structure(mechanism).ok_or_else(bad)?;
+                let context = bytes(given.pContext, given.ulContextLen).map_err(|_| bad())?;
+                Parameter::SignContext { hedge: given.hedgeVariant, context: context.to_vec(), hash: None }
+            }
+            Needs::HashSignContext => {
+                let given: CK_HASH_SIGN_ADDITIONAL_CONTEXT = structure(mechanism).ok_or_else(bad)?;
+                let context = bytes(given.pContext, given.ulContextLen).map_err(|_| bad())?;
+                Parameter::SignContext { hedge: given.hedgeVariant, context: context.to_vec(), hash: Some(given.hash) }
+            }
             Needs::Iv | Needs::HalfBlockOrNothing | Needs::QuarterBlockOrNothing => {
                 let iv = bytes(mechanism.pParameter.cast(), mechanism.ulParameterLen).map_err(|_| bad())?;
                 // Longer than any of them: not worth a copy.

@@ -5,7 +5,7 @@ use super::der_writer::{BIT_STRING, INTEGER, OCTET_STRING, SEQUENCE, element, tr
 use super::pkcs8::{self, Algorithm};
 use super::private::{Inner, array, ed25519_pair};
 use super::stack::{LOAD, WipedAfter};
-use super::{Curve, KeyKind, MlKemSet, PrivateKey, PublicKey, PublicParts, Secret, rsa_numbers};
+use super::{Curve, KeyKind, MlDsaSet, MlKemSet, PrivateKey, PublicKey, PublicParts, Secret, rsa_numbers};
 use crate::error::{Cause, Error, Result};
 
 /// The numbers that a private key consists of. Numbers are big-endian; leading zeros do not matter.
@@ -36,6 +36,15 @@ pub enum PrivateComponents {
         /// `CKA_SEED`: d ‖ z, 64 bytes.
         seed: Option<Secret>,
         /// `CKA_VALUE`: the expanded decapsulation key.
+        expanded: Option<Secret>,
+    },
+    /// ML-DSA, likewise.
+    MlDsa {
+        /// `CKA_PARAMETER_SET`.
+        set: MlDsaSet,
+        /// `CKA_SEED`: ξ, 32 bytes.
+        seed: Option<Secret>,
+        /// `CKA_VALUE`: the expanded private key.
         expanded: Option<Secret>,
     },
 }
@@ -99,14 +108,19 @@ impl PrivateKey {
             Inner::MlKem(key) => {
                 PrivateComponents::MlKem { set: key.set(), seed: key.seed()?, expanded: Some(key.expanded()?) }
             }
+            Inner::MlDsa(key) => {
+                PrivateComponents::MlDsa { set: key.set(), seed: key.seed()?, expanded: Some(key.expanded()?) }
+            }
         })
     }
 
     /// The key as PKCS#8, version 1, DER, in one canonical form: all numbers of an RSA key, an EC key with its public
-    /// key and without parameters inside (PKCS#11, section 6.7), ML-KEM by its seed if there is one.
+    /// key and without parameters inside (PKCS#11, section 6.7), ML-KEM and ML-DSA by their seed if there is one.
     pub fn to_pkcs8(&self) -> Result<Secret> {
         let mut components = self.components()?;
-        if let PrivateComponents::MlKem { seed: Some(_), expanded, .. } = &mut components {
+        if let PrivateComponents::MlKem { seed: Some(_), expanded, .. }
+        | PrivateComponents::MlDsa { seed: Some(_), expanded, .. } = &mut components
+        {
             *expanded = None;
         }
         encode(&components, Some(&self.public_key().parts()?))
@@ -122,6 +136,7 @@ impl PublicKey {
             KeyKind::Ec(curve) => 3 * curve.field_len() + 64,
             KeyKind::Ed25519 | KeyKind::X25519 => 48,
             KeyKind::MlKem(set) => set.private_key_len() + 28,
+            KeyKind::MlDsa(set) => set.private_key_len() + 28,
         }
     }
 }
@@ -139,7 +154,8 @@ fn encode(components: &PrivateComponents, public: Option<&PublicParts>) -> Resul
         PrivateComponents::X25519 { scalar } => {
             pkcs8::write(Algorithm::X25519, element(OCTET_STRING, &[scalar.expose()]).expose())
         }
-        PrivateComponents::MlKem { set, seed, expanded } => ml_kem(*set, seed.as_ref(), expanded.as_ref())?,
+        PrivateComponents::MlKem { set, seed, expanded } => lattice(Algorithm::MlKem(*set), seed, expanded)?,
+        PrivateComponents::MlDsa { set, seed, expanded } => lattice(Algorithm::MlDsa(*set), seed, expanded)?,
     })
 }
 
@@ -186,15 +202,16 @@ fn ec_private_key(curve: Curve, scalar: &Secret, public: Option<&PublicParts>) -
     Ok(element(SEQUENCE, &[&[INTEGER, 1, 1], private.expose(), public.expose()]))
 }
 
-fn ml_kem(set: MlKemSet, seed: Option<&Secret>, expanded: Option<&Secret>) -> Result<Secret> {
+/// The choice of ML-KEM and ML-DSA: the seed, the expanded key, or both.
+fn lattice(algorithm: Algorithm, seed: &Option<Secret>, expanded: &Option<Secret>) -> Result<Secret> {
     let octets = |secret: &Secret| element(OCTET_STRING, &[secret.expose()]);
     Ok(match (seed, expanded) {
         (Some(seed), Some(expanded)) => {
             let both = element(SEQUENCE, &[octets(seed).expose(), octets(expanded).expose()]);
-            pkcs8::write(Algorithm::MlKem(set), both.expose())
+            pkcs8::write(algorithm, both.expose())
         }
-        (Some(seed), None) => pkcs8::write_ml_kem_seed(set, seed.expose()),
-        (None, Some(expanded)) => pkcs8::write(Algorithm::MlKem(set), octets(expanded).expose()),
-        (None, None) => return Err(Cause::TemplateIncomplete.with("an ML-KEM key has a seed or a value")),
+        (Some(seed), None) => pkcs8::write_seed(algorithm, seed.expose()),
+        (None, Some(expanded)) => pkcs8::write(algorithm, octets(expanded).expose()),
+        (None, None) => return Err(Cause::TemplateIncomplete.with("a key of ML-KEM or ML-DSA has a seed or a value")),
     })
 }

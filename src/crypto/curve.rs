@@ -1,7 +1,7 @@
 //! Curves and kinds of keys.
 #![forbid(unsafe_code)]
 
-use super::MlKemSet;
+use super::{MlDsaSet, MlKemSet};
 
 /// A short Weierstrass curve that KMS makes key pairs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,6 +66,8 @@ pub enum KeyKind {
     X25519,
     /// A key of ML-KEM, for key encapsulation alone.
     MlKem(MlKemSet),
+    /// A key of ML-DSA, for signatures alone. KMS makes no such data key pairs.
+    MlDsa(MlDsaSet),
 }
 
 /// The three signature schemes of RFC 8032 on Edwards25519.

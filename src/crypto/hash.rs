@@ -22,7 +22,7 @@ macro_rules! hashes {
             }
 
             /// The content octets of its object identifier.
-            fn oid(self) -> &'static [u8] {
+            pub(super) fn oid(self) -> &'static [u8] {
                 match self { $(Hash::$name => $oid,)* }
             }
         }

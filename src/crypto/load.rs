@@ -2,18 +2,25 @@
 #![forbid(unsafe_code)]
 
 use super::aws_lc::rsa::{Padding, Rsa};
-use super::aws_lc::{ec::EcKey, ed25519, ml_kem::MlKem, x25519};
+use super::aws_lc::{ec::EcKey, ed25519, ml_dsa::MlDsa, ml_kem::MlKem, x25519};
+use super::ml_dsa::{self, MU_LEN};
+use super::ml_kem;
 use super::pkcs8::{self, Algorithm, Peeled};
 use super::private::{Inner, array, ed25519_pair};
 use super::public::RSA_BITS;
 use super::stack::{KEM, WipedAfter};
-use super::{EdVariant, Hash, KeyKind, MlKemSet, PublicKey, mac, pkcs1};
+use super::{EdVariant, Hash, KeyKind, MlDsaSet, MlKemSet, PublicKey, Secret, mac, pkcs1};
 use crate::error::{Cause, Result};
 use crate::host::protected::Block;
 use zeroize::Zeroizing;
 
 /// What the first signature signs; a digest of this length suits every kind of key.
 const FIRST: &[u8; 32] = b"pairwise consistency of this key";
+
+/// The same, as long as what ML-DSA signs.
+fn first_mu() -> [u8; MU_LEN] {
+    std::array::from_fn(|index| FIRST[index % FIRST.len()])
+}
 
 impl Inner {
     /// Parses and checks what can be checked without using the key.
@@ -40,7 +47,8 @@ impl Inner {
                 Inner::Ed25519(Block::copy_of(pair.as_slice())?)
             }
             Algorithm::X25519 => Inner::X25519(Block::copy_of(pkcs8::curve_private_key(peeled.key)?)?),
-            Algorithm::MlKem(set) => Inner::MlKem(ml_kem(set, peeled.key)?),
+            Algorithm::MlKem(set) => Inner::MlKem(of_ml_kem(set, peeled.key)?),
+            Algorithm::MlDsa(set) => Inner::MlDsa(of_ml_dsa(set, peeled.key)?),
         })
     }
 
@@ -55,6 +63,7 @@ impl Inner {
             }
             Inner::X25519(private) => PublicKey::from_x25519(&x25519::public_of(array(private)?)),
             Inner::MlKem(key) => PublicKey::from_ml_kem(key.set(), &key.public()?),
+            Inner::MlDsa(key) => PublicKey::from_ml_dsa(key.set(), &key.public()?),
         }
     }
 
@@ -75,6 +84,7 @@ impl Inner {
                 ed25519::sign(ed25519_pair(pair)?, EdVariant::Pure, FIRST, &mut fixed)?;
                 signature = fixed.to_vec();
             }
+            Inner::MlDsa(key) => signature = ml_dsa::sign(key, &first_mu())?,
             Inner::X25519(_) | Inner::MlKem(_) => signature = Vec::new(),
         }
         Ok(signature)
@@ -82,18 +92,39 @@ impl Inner {
 }
 
 /// In whichever form it comes. The seed is kept if there is one: the expanded key follows from it.
-fn ml_kem(set: MlKemSet, key: &[u8]) -> Result<MlKem> {
+fn of_ml_kem(set: MlKemSet, key: &[u8]) -> Result<MlKem> {
     let _wiped = WipedAfter::<KEM>;
-    let form = pkcs8::ml_kem(key)?;
+    let form = pkcs8::lattice::<{ ml_kem::SEED_LEN }>(key)?;
     let (Some(seed), expanded) = (form.seed, form.expanded) else {
         return MlKem::from_expanded(set, form.expanded.unwrap_or_default());
     };
-    let key = MlKem::parse_seed(pkcs8::write_ml_kem_seed(set, seed).expose(), set)?;
-    match expanded {
-        Some(expanded) if !mac::constant_time_eq(expanded, key.expanded()?.expose()) => {
-            Err(Cause::SealKeyMalformed.with("the expanded ML-KEM key is not the seed's"))
+    let key = MlKem::parse_seed(pkcs8::write_seed(Algorithm::MlKem(set), seed).expose(), set)?;
+    check_expanded(expanded, || key.expanded())?;
+    Ok(key)
+}
+
+/// The same for ML-DSA.
+fn of_ml_dsa(set: MlDsaSet, key: &[u8]) -> Result<MlDsa> {
+    let form = pkcs8::lattice(key)?;
+    let key = match form.seed {
+        Some(seed) => MlDsa::from_seed(set, seed),
+        None => MlDsa::from_expanded(set, form.expanded.unwrap_or_default()),
+    };
+    set.wipe_stack();
+    let key = key?;
+    if form.seed.is_some() {
+        check_expanded(form.expanded, || key.expanded())?;
+    }
+    Ok(key)
+}
+
+/// An expanded key that comes with a seed is the one that follows from it.
+fn check_expanded(given: Option<&[u8]>, computed: impl FnOnce() -> Result<Secret>) -> Result<()> {
+    match given {
+        Some(given) if !mac::constant_time_eq(given, computed()?.expose()) => {
+            Err(Cause::SealKeyMalformed.with("the expanded key is not the seed's"))
         }
-        _ => Ok(key),
+        _ => Ok(()),
     }
 }
 
@@ -103,6 +134,7 @@ pub(super) fn check_first_signature(public: &PublicKey, signature: &[u8]) -> Res
         KeyKind::Rsa { .. } => public.verify_pkcs1(None, FIRST, signature),
         KeyKind::Ec(_) => public.verify_ecdsa(FIRST, signature),
         KeyKind::Ed25519 => public.verify_ed25519(EdVariant::Pure, FIRST, signature),
+        KeyKind::MlDsa(_) => public.verify_ml_dsa(&first_mu(), signature),
         KeyKind::X25519 | KeyKind::MlKem(_) => Ok(()),
     };
     verified.map_err(|_| Cause::SealKeyMalformed.with("what the key signs does not verify"))

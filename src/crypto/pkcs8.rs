@@ -2,8 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::der_writer::{NULL, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, element};
-use super::ml_kem::SEED_LEN;
-use super::{Curve, MlKemSet, Secret};
+use super::{Curve, MlDsaSet, MlKemSet, Secret};
 use crate::error::{Cause, Result};
 use der::asn1::{BitStringRef, ObjectIdentifier, OctetStringRef, SequenceRef};
 use der::{Decode, Reader, SliceReader, Tag, TagMode, TagNumber, Tagged};
@@ -14,7 +13,7 @@ const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 const X25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.110");
 
-/// The tag of the seed in the private key of ML-KEM: `[0] IMPLICIT OCTET STRING`.
+/// The tag of the seed in the private key of ML-KEM and ML-DSA: `[0] IMPLICIT OCTET STRING`.
 const SEED: u8 = 0x80;
 
 /// What a key says it is; the bits of an RSA key are not known yet.
@@ -25,12 +24,14 @@ pub(super) enum Algorithm {
     Ed25519,
     X25519,
     MlKem(MlKemSet),
+    MlDsa(MlDsaSet),
 }
 
 /// A peeled key, borrowed from the DER.
 pub(super) struct Peeled<'a> {
     pub(super) algorithm: Algorithm,
-    /// `RSAPrivateKey`, `ECPrivateKey`, an OCTET STRING that holds the seed or the scalar, or the choice of ML-KEM.
+    /// `RSAPrivateKey`, `ECPrivateKey`, an OCTET STRING that holds the seed or the scalar, or the choice of ML-KEM and
+    /// ML-DSA.
     pub(super) key: &'a [u8],
     /// What a key of version 2 gives as its public key: the content of the BIT STRING of its SPKI.
     pub(super) public: Option<&'a [u8]>,
@@ -74,28 +75,33 @@ fn algorithm_of(identifier: &AlgorithmIdentifierRef<'_>) -> Option<Algorithm> {
             // Tag and length are one octet each in the DER of all our curves' names.
             Curve::ALL.iter().copied().find(|curve| &curve.oid_der()[2..] == name.value()).map(Algorithm::Ec)
         }
-        (oid, None) => MlKemSet::ALL.iter().copied().find(|set| set.oid() == oid.as_bytes()).map(Algorithm::MlKem),
+        (oid, None) => lattice_algorithm(oid.as_bytes()),
         _ => None,
     }
 }
 
-/// A private key of ML-KEM: by its seed, expanded, or both.
-pub(super) struct MlKemPrivateKey<'a> {
+fn lattice_algorithm(oid: &[u8]) -> Option<Algorithm> {
+    let ml_kem = MlKemSet::ALL.iter().copied().find(|set| set.oid() == oid).map(Algorithm::MlKem);
+    ml_kem.or_else(|| MlDsaSet::ALL.iter().copied().find(|set| set.oid() == oid).map(Algorithm::MlDsa))
+}
+
+/// A private key of ML-KEM or ML-DSA: by its seed of so many bytes, expanded, or both.
+pub(super) struct LatticePrivateKey<'a, const SEED_LEN: usize> {
     pub(super) seed: Option<&'a [u8; SEED_LEN]>,
     pub(super) expanded: Option<&'a [u8]>,
 }
 
-/// Reads the choice of RFC 9935, section 6. The expanded key may have any length.
-pub(super) fn ml_kem(key: &[u8]) -> Result<MlKemPrivateKey<'_>> {
-    let malformed = || Cause::SealKeyMalformed.with("ML-KEM private key");
-    let (seed, expanded) = read_ml_kem(key).map_err(|_| malformed())?;
+/// Reads the choice of RFC 9935 and RFC 9881, section 6. The expanded key may have any length.
+pub(super) fn lattice<const SEED_LEN: usize>(key: &[u8]) -> Result<LatticePrivateKey<'_, SEED_LEN>> {
+    let malformed = || Cause::SealKeyMalformed.with("ML-KEM or ML-DSA private key");
+    let (seed, expanded) = read_lattice(key).map_err(|_| malformed())?;
     let seed = seed.map(|seed| seed.as_bytes().try_into().map_err(|_| malformed())).transpose()?;
-    Ok(MlKemPrivateKey { seed, expanded: expanded.map(OctetStringRef::as_bytes) })
+    Ok(LatticePrivateKey { seed, expanded: expanded.map(OctetStringRef::as_bytes) })
 }
 
 type Choice<'a> = (Option<&'a OctetStringRef>, Option<&'a OctetStringRef>);
 
-fn read_ml_kem(key: &[u8]) -> der::Result<Choice<'_>> {
+fn read_lattice(key: &[u8]) -> der::Result<Choice<'_>> {
     let mut reader = SliceReader::new(key)?;
     let choice = if Tag::peek(&reader)? == Tag::Sequence {
         reader.sequence(|both| Ok::<_, der::Error>((Some(Decode::decode(both)?), Some(Decode::decode(both)?))))?
@@ -123,11 +129,12 @@ pub(super) fn write(algorithm: Algorithm, key: &[u8]) -> Secret {
         Algorithm::Ed25519 => element(SEQUENCE, &[oid(ED25519.as_bytes()).expose()]),
         Algorithm::X25519 => element(SEQUENCE, &[oid(X25519.as_bytes()).expose()]),
         Algorithm::MlKem(set) => element(SEQUENCE, &[oid(set.oid()).expose()]),
+        Algorithm::MlDsa(set) => element(SEQUENCE, &[oid(set.oid()).expose()]),
     };
     element(SEQUENCE, &[&[0x02, 0x01, 0x00], identifier.expose(), element(OCTET_STRING, &[key]).expose()])
 }
 
-/// The private key of ML-KEM as its seed, in the same structure.
-pub(super) fn write_ml_kem_seed(set: MlKemSet, seed: &[u8]) -> Secret {
-    write(Algorithm::MlKem(set), element(SEED, &[seed]).expose())
+/// A private key of ML-KEM or ML-DSA as its seed, in the same structure.
+pub(super) fn write_seed(algorithm: Algorithm, seed: &[u8]) -> Secret {
+    write(algorithm, element(SEED, &[seed]).expose())
 }

@@ -1,6 +1,7 @@
 //! Private keys, in protected memory and ready to use.
 #![forbid(unsafe_code)]
 
+use super::aws_lc::ml_dsa::MlDsa;
 use super::aws_lc::ml_kem::MlKem;
 use super::aws_lc::rsa::{Oaep, Padding, Rsa};
 use super::aws_lc::{self, ec::EcKey, ed25519};
@@ -35,12 +36,14 @@ pub(super) enum Inner {
     Ed25519(Block),
     X25519(Block),
     MlKem(MlKem),
+    MlDsa(MlDsa),
 }
 
 impl PrivateKey {
     /// From PKCS#8, version 1 or 2, DER, with nothing after it. RSA of 1024 to 8192 bits, EC on a named curve of
-    /// ours, Ed25519, X25519, ML-KEM by its seed, expanded, or both. All is checked: that the numbers belong together, that a public key inside is the right
-    /// one, that what the key signs verifies. [`Cause::SealKeyMalformed`] if anything is wrong.
+    /// ours, Ed25519, X25519, ML-KEM and ML-DSA by their seeds, expanded, or both. All is checked: that the numbers
+    /// belong together, that a public key inside is the right one, that what the key signs verifies.
+    /// [`Cause::SealKeyMalformed`] if anything is wrong.
     pub fn from_pkcs8(der: &[u8]) -> Result<Self> {
         let _wiped = WipedAfter::<LOAD>;
         let peeled = pkcs8::peel(der)?;

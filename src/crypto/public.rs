@@ -3,10 +3,11 @@
 
 use super::aws_lc::ec::EcKey;
 use super::aws_lc::ed25519;
+use super::aws_lc::ml_dsa::MlDsa;
 use super::aws_lc::ml_kem::MlKem;
 use super::aws_lc::rsa::{Oaep, Padding, Pss, Rsa};
 use super::aws_lc::spki::{self, Parsed};
-use super::{Curve, EdVariant, Hash, KeyKind, MlKemSet, mac, pkcs1};
+use super::{Curve, EdVariant, Hash, KeyKind, MlDsaSet, MlKemSet, mac, pkcs1};
 use crate::error::{Cause, Error, Result};
 use std::sync::Arc;
 
@@ -58,6 +59,13 @@ pub enum PublicParts {
         /// The encapsulation key, as FIPS 203 encodes it.
         key: Vec<u8>,
     },
+    /// A key of ML-DSA.
+    MlDsa {
+        /// The parameter set.
+        set: MlDsaSet,
+        /// As FIPS 204 encodes it.
+        key: Vec<u8>,
+    },
 }
 
 /// The sizes of RSA keys that are used at all; KMS makes 2048, 3072 and 4096.
@@ -98,6 +106,11 @@ impl PublicKey {
         Self::new(Parsed::MlKem(MlKem::from_public(set, key)?))
     }
 
+    /// From a public key of ML-DSA, as FIPS 204 encodes it.
+    pub fn from_ml_dsa(set: MlDsaSet, key: &[u8]) -> Result<Self> {
+        Self::new(Parsed::MlDsa(MlDsa::from_public(set, key)?))
+    }
+
     fn new(key: Parsed) -> Result<Self> {
         let mut modulus = Vec::new();
         let kind = match &key {
@@ -117,6 +130,7 @@ impl PublicKey {
             }
             Parsed::X25519(_) => KeyKind::X25519,
             Parsed::MlKem(key) => KeyKind::MlKem(key.set()),
+            Parsed::MlDsa(key) => KeyKind::MlDsa(key.set()),
         };
         let spki = spki::write(&key)?;
         Ok(Self(Arc::new(Inner { kind, key, spki, modulus })))
@@ -140,6 +154,7 @@ impl PublicKey {
             Parsed::Ed25519(point) => PublicParts::Ed25519 { point: *point },
             Parsed::X25519(point) => PublicParts::X25519 { point: *point },
             Parsed::MlKem(key) => PublicParts::MlKem { set: key.set(), key: key.public()? },
+            Parsed::MlDsa(key) => PublicParts::MlDsa { set: key.set(), key: key.public()? },
         })
     }
 
@@ -285,6 +300,7 @@ impl PublicKey {
             Parsed::Ec(curve, _) => Self::from_ec(*curve, bits).and_then(|key| same(key.spki_der())).unwrap_or(false),
             Parsed::Ed25519(point) | Parsed::X25519(point) => mac::constant_time_eq(point, bits),
             Parsed::MlKem(key) => key.public().is_ok_and(|key| key == bits),
+            Parsed::MlDsa(key) => key.public().is_ok_and(|key| key == bits),
         }
     }
 }

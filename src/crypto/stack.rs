@@ -16,6 +16,10 @@ pub(super) const AGREE: usize = 7 * 1024;
 pub(super) const SIGN_GENERIC: usize = 11 * 1024;
 /// How deep ML-KEM goes, with its matrices on the stack: up to 31 KiB.
 pub(super) const KEM: usize = 32 * 1024;
+/// How deep ML-DSA makes keys and signatures, with its matrices on the stack too: up to 57, 79 and 116 KiB.
+pub(super) const ML_DSA_44: usize = 58 * 1024;
+pub(super) const ML_DSA_65: usize = 80 * 1024;
+pub(super) const ML_DSA_87: usize = 117 * 1024;
 /// How deep a key is parsed and checked: up to 13.5 KiB; and deeper than Argon2 goes.
 pub(super) const LOAD: usize = 14 * 1024;
 

@@ -55,6 +55,8 @@ impl Encapsulation {
             KeyKind::MlKem(set) => set.ciphertext_len(),
             KeyKind::Ec(curve) => 1 + 2 * curve.field_len(),
             KeyKind::X25519 | KeyKind::Ed25519 => 32,
+            // Encapsulates nothing, and no scheme takes it.
+            KeyKind::MlDsa(_) => 0,
             KeyKind::Rsa { bits } => bits.div_ceil(8) as usize,
         }
     }

@@ -51,6 +51,10 @@ impl Request {
         if mechanism.flags() & flag == 0 {
             return Err(Cause::MechanismInvalid.with(mechanism.name));
         }
-        Ok(Self { mechanism, params: Params::check(mechanism, given)? })
+        let params = Params::check(mechanism, given)?;
+        if flag & (CKF_SIGN | CKF_MESSAGE_SIGN) != 0 {
+            params.check_signing()?;
+        }
+        Ok(Self { mechanism, params })
     }
 }

@@ -39,6 +39,15 @@ pub enum Given {
         /// `pContextData`.
         context: Vec<u8>,
     },
+    /// `CK_SIGN_ADDITIONAL_CONTEXT`, or `CK_HASH_SIGN_ADDITIONAL_CONTEXT`.
+    SignContext {
+        /// `hedgeVariant`.
+        hedge: CK_HEDGE_TYPE,
+        /// `pContext`.
+        context: Vec<u8>,
+        /// `hash`, which the second of them has.
+        hash: Option<CK_MECHANISM_TYPE>,
+    },
     /// An initialisation vector.
     Bytes(Vec<u8>),
     /// `CK_MAC_GENERAL_PARAMS`.
@@ -131,6 +140,15 @@ pub enum Params {
     },
     /// EdDSA as in RFC 8032: pure without a parameter, Ed25519ctx, or Ed25519ph.
     Eddsa(Eddsa),
+    /// ML-DSA.
+    SignContext {
+        /// Of 0 to 255 bytes.
+        context: Vec<u8>,
+        /// Of a message that comes hashed.
+        hash: Option<Hash>,
+        /// `hedgeVariant`, which only signing looks at.
+        hedge: CK_HEDGE_TYPE,
+    },
     /// An initialisation vector of one block.
     Iv([u8; AES_BLOCK_LEN]),
     /// An initial value of key wrap.
@@ -224,7 +242,7 @@ fn mgf(function: CK_RSA_PKCS_MGF_TYPE) -> Result<Hash> {
     row.map(|row| row.2).ok_or_else(|| Cause::MechanismParamInvalid.with(format!("mgf {function:#x}")))
 }
 
-/// The longest context of RFC 8032, in bytes.
+/// The longest context of RFC 8032 and FIPS 204, in bytes.
 const MAX_CONTEXT: usize = 255;
 
 impl Params {
@@ -264,6 +282,21 @@ impl Params {
                     // Ed25519ctx with an empty context does not exist; clients mean the pure variant.
                     (false, true) => Eddsa::Pure,
                 }))
+            }
+            (Needs::SignContextOrNothing, Given::Nothing) => {
+                Ok(Self::SignContext { context: Vec::new(), hash: None, hedge: CKH_HEDGE_PREFERRED })
+            }
+            (Needs::SignContextOrNothing, Given::SignContext { hedge, context, hash: None })
+                if context.len() <= MAX_CONTEXT =>
+            {
+                Ok(Self::SignContext { context: context.clone(), hash: None, hedge: *hedge })
+            }
+            (Needs::HashSignContext, Given::SignContext { hedge, context, hash: Some(hash_alg) })
+                if context.len() <= MAX_CONTEXT =>
+            {
+                // Whoever finds two messages with one digest has a signature of both.
+                let hash = hash(*hash_alg).ok().filter(|hash| *hash != Hash::Sha1).ok_or_else(|| bad("hash"))?;
+                Ok(Self::SignContext { context: context.clone(), hash: Some(hash), hedge: *hedge })
             }
             (Needs::Iv, Given::Bytes(iv)) => Ok(Self::Iv(exactly(iv).ok_or_else(|| bad("IV length"))?)),
             (Needs::HalfBlockOrNothing, Given::Nothing) => Ok(Self::HalfBlock(AesMode::KEY_WRAP_IV)),
@@ -307,6 +340,18 @@ fn exactly<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
 }
 
 impl Params {
+    /// Checks what a parameter says of making signatures, which verifying them ignores.
+    pub(super) fn check_signing(&self) -> Result<()> {
+        match self {
+            Self::SignContext { hedge: CKH_HEDGE_PREFERRED | CKH_HEDGE_REQUIRED, .. } => Ok(()),
+            Self::SignContext { hedge: CKH_DETERMINISTIC_REQUIRED, .. } => {
+                Err(Cause::MechanismParamInvalid.with("ML-DSA signatures are hedged here, never deterministic"))
+            }
+            Self::SignContext { .. } => Err(Cause::MechanismParamInvalid.with("hedgeVariant")),
+            _ => Ok(()),
+        }
+    }
+
     fn oaep(given: &Given) -> Option<Self> {
         let Given::Oaep { hash: hash_alg, mgf: function, source, label } = given else { return None };
         let (hash, mgf) = (hash(*hash_alg).ok()?, mgf(*function).ok()?);

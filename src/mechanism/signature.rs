@@ -3,7 +3,7 @@
 use super::Request;
 use super::params::{Eddsa, Params};
 use super::table::Family;
-use crate::crypto::{Digester, EdVariant, Hash, KeyKind, PrivateKey, PublicKey, Secret};
+use crate::crypto::{Digester, EdVariant, Hash, KeyKind, Mu, PrivateKey, PublicKey, Secret};
 use crate::error::{Cause, Result};
 
 /// A signature that is being made or checked.
@@ -25,6 +25,15 @@ enum Scheme {
     X509,
     Ecdsa,
     Eddsa(Eddsa),
+    /// Of the message, which comes as µ.
+    MlDsa {
+        context: Vec<u8>,
+    },
+    /// Of a digest.
+    HashMlDsa {
+        hash: Hash,
+        context: Vec<u8>,
+    },
 }
 
 /// What has come in by updates.
@@ -35,6 +44,8 @@ enum Input {
     Kept { data: Vec<u8>, most: usize },
     /// Its first bytes are kept; ECDSA takes only the leftmost bits of what it is given.
     Leading { data: Vec<u8>, most: usize },
+    /// It goes into µ, which is what ML-DSA signs.
+    Mu(Mu),
 }
 
 /// The length of the longest order of a curve: P-521's, in bytes.
@@ -45,13 +56,13 @@ const LONGEST_MESSAGE: usize = 1 << 28;
 const PKCS1_OVERHEAD: usize = 11;
 
 impl Signature {
-    /// Starts a signature with a key of this kind.
+    /// Starts a signature with this key, or with the private key that goes with it.
     ///
     /// Errors: `KeyTypeInconsistent`, `MechanismParamInvalid` for a salt that the key has no room for.
-    pub fn new(request: &Request, key: KeyKind) -> Result<Self> {
-        let family = request.mechanism.family;
-        let scheme = match (family, &request.params, key) {
-            (Family::RsaPkcsHash | Family::RsaPkcs, _, KeyKind::Rsa { .. }) => Scheme::Pkcs1(request.mechanism.hash),
+    pub fn new(request: &Request, public: &PublicKey) -> Result<Self> {
+        let (key, own_hash) = (public.kind(), request.mechanism.hash);
+        let scheme = match (request.mechanism.family, &request.params, key) {
+            (Family::RsaPkcsHash | Family::RsaPkcs, _, KeyKind::Rsa { .. }) => Scheme::Pkcs1(own_hash),
             (Family::RsaPss, Params::Pss { hash, mgf, salt_len }, KeyKind::Rsa { bits }) => {
                 let room = (bits.saturating_sub(1)).div_ceil(8) as usize;
                 if hash.len() + salt_len + 2 > room {
@@ -62,18 +73,30 @@ impl Signature {
             (Family::RsaX509, _, KeyKind::Rsa { .. }) => Scheme::X509,
             (Family::Ecdsa, _, KeyKind::Ec(_)) => Scheme::Ecdsa,
             (Family::Eddsa, Params::Eddsa(variant), KeyKind::Ed25519) => Scheme::Eddsa(variant.clone()),
+            (Family::MlDsa, Params::SignContext { context, .. }, KeyKind::MlDsa(_)) => {
+                Scheme::MlDsa { context: context.clone() }
+            }
+            (
+                Family::HashMlDsa | Family::HashMlDsaHash,
+                Params::SignContext { context, hash, .. },
+                KeyKind::MlDsa(_),
+            ) => {
+                let hash = own_hash.or(*hash).ok_or(Cause::MechanismParamInvalid)?;
+                Scheme::HashMlDsa { hash, context: context.clone() }
+            }
             _ => return Err(Cause::KeyTypeInconsistent.into()),
         };
         let kept = |most| Input::Kept { data: Vec::new(), most };
-        let input = match (&scheme, request.mechanism.hash) {
+        let input = match (&scheme, own_hash) {
             (_, Some(hash)) => Input::Hashed { hash, digester: None },
             (Scheme::Pkcs1(None), None) => kept(output_len(key).saturating_sub(PKCS1_OVERHEAD)),
-            (Scheme::Pss { hash, .. }, None) => kept(hash.len()),
+            (Scheme::Pss { hash, .. } | Scheme::HashMlDsa { hash, .. }, None) => kept(hash.len()),
             (Scheme::X509, None) => kept(output_len(key)),
             (Scheme::Ecdsa, None) => Input::Leading { data: Vec::new(), most: LONGEST_ORDER },
             // Ed25519ph signs a hash of the message, and needs to keep none of it.
             (Scheme::Eddsa(Eddsa::Prehash(_)), None) => Input::Hashed { hash: Hash::Sha512, digester: None },
             (Scheme::Eddsa(_) | Scheme::Pkcs1(Some(_)), None) => kept(LONGEST_MESSAGE),
+            (Scheme::MlDsa { context }, None) => Input::Mu(public.ml_dsa_mu(context)?),
         };
         Ok(Self { scheme, key, input, updated: false })
     }
@@ -103,6 +126,7 @@ impl Signature {
                 let room = part.len().min(most.saturating_sub(data.len()));
                 data.extend_from_slice(&part[..room]);
             }
+            Input::Mu(mu) => mu.update(part),
         }
         Ok(())
     }
@@ -160,6 +184,10 @@ impl Input {
             (Self::Kept { most, .. }, Some(data)) if data.len() > most => Err(Cause::DataLenRange.into()),
             (Self::Kept { .. } | Self::Leading { .. }, Some(data)) => work(data),
             (Self::Kept { data, .. } | Self::Leading { data, .. }, None) => work(&data),
+            (Self::Mu(mut mu), one_part) => {
+                mu.update(one_part.unwrap_or_default());
+                work(&mu.finish())
+            }
         }
     }
 }
@@ -174,9 +202,13 @@ impl Scheme {
             }
             Self::X509 => return key.raw_private(message),
             Self::Ecdsa => key.ecdsa_sign(message),
-            Self::Eddsa(Eddsa::Prehash(context)) => key.ed25519_sign_prehash(context, prehash(message)?),
+            Self::Eddsa(Eddsa::Prehash(context)) => key.ed25519_sign_prehash(context, exactly(message)?),
             Self::Eddsa(Eddsa::Context(context)) => key.ed25519_sign(EdVariant::Ctx(context), message),
             Self::Eddsa(Eddsa::Pure) => key.ed25519_sign(EdVariant::Pure, message),
+            Self::MlDsa { .. } => key.ml_dsa_sign(exactly(message)?),
+            Self::HashMlDsa { hash, context } => {
+                key.ml_dsa_sign(&key.public_key().ml_dsa_mu_of_digest(context, *hash, message)?)
+            }
         };
         signature.map(Secret::new)
     }
@@ -190,9 +222,13 @@ impl Scheme {
             }
             Self::X509 => verify_raw(key, message, signature),
             Self::Ecdsa => key.verify_ecdsa(message, signature),
-            Self::Eddsa(Eddsa::Prehash(context)) => key.verify_ed25519_prehash(context, prehash(message)?, signature),
+            Self::Eddsa(Eddsa::Prehash(context)) => key.verify_ed25519_prehash(context, exactly(message)?, signature),
             Self::Eddsa(Eddsa::Context(context)) => key.verify_ed25519(EdVariant::Ctx(context), message, signature),
             Self::Eddsa(Eddsa::Pure) => key.verify_ed25519(EdVariant::Pure, message, signature),
+            Self::MlDsa { .. } => key.verify_ml_dsa(exactly(message)?, signature),
+            Self::HashMlDsa { hash, context } => {
+                key.verify_ml_dsa(&key.ml_dsa_mu_of_digest(context, *hash, message)?, signature)
+            }
         }
     }
 }
@@ -217,8 +253,8 @@ fn verify_raw(key: &PublicKey, data: &[u8], signature: &[u8]) -> Result<()> {
     if rest == data && padding.iter().all(|byte| *byte == 0) { Ok(()) } else { Err(Cause::SignatureInvalid.into()) }
 }
 
-/// The message of Ed25519ph, which is a SHA-512 digest.
-fn prehash(message: &[u8]) -> Result<&[u8; 64]> {
+/// The message of Ed25519ph, which is a SHA-512 digest, or the µ of ML-DSA.
+fn exactly(message: &[u8]) -> Result<&[u8; 64]> {
     message.try_into().map_err(|_| Cause::DataLenRange.into())
 }
 
@@ -228,6 +264,7 @@ pub(super) fn output_len(key: KeyKind) -> usize {
         KeyKind::Rsa { bits } => bits.div_ceil(8) as usize,
         KeyKind::Ec(curve) => 2 * curve.field_len(),
         KeyKind::Ed25519 => 64,
+        KeyKind::MlDsa(set) => set.signature_len(),
         // Makes none, and no scheme takes it.
         KeyKind::X25519 | KeyKind::MlKem(_) => 0,
     }

@@ -18,6 +18,10 @@ pub enum Family {
     EdwardsKeyPairGen,
     /// ML-KEM key pairs.
     MlKemKeyPairGen,
+    /// X25519 key pairs.
+    MontgomeryKeyPairGen,
+    /// ML-DSA key pairs.
+    MlDsaKeyPairGen,
     /// RSASSA-PKCS1-v1_5 with a hash.
     RsaPkcsHash,
     /// RSA PKCS#1 v1.5 on the caller's data.
@@ -32,6 +36,12 @@ pub enum Family {
     Ecdsa,
     /// EdDSA.
     Eddsa,
+    /// ML-DSA.
+    MlDsa,
+    /// HashML-DSA of a digest that the caller made.
+    HashMlDsa,
+    /// HashML-DSA with its hash.
+    HashMlDsaHash,
     /// A message digest.
     Digest,
     /// AES keys.
@@ -143,6 +153,10 @@ pub enum Needs {
     Oaep,
     /// `CK_EDDSA_PARAMS`, or nothing for pure EdDSA.
     EddsaOrNothing,
+    /// `CK_SIGN_ADDITIONAL_CONTEXT`, or nothing for no context.
+    SignContextOrNothing,
+    /// `CK_HASH_SIGN_ADDITIONAL_CONTEXT`.
+    HashSignContext,
     /// An initialisation vector of one block.
     Iv,
     /// An initial value of 8 bytes, or nothing for the standard's.
@@ -221,6 +235,7 @@ const GENERIC: (CK_ULONG, CK_ULONG) = (8, 8192);
 
 /// Of the public key, in bytes.
 const ML_KEM: (CK_ULONG, CK_ULONG) = (800, 1568);
+const ML_DSA: (CK_ULONG, CK_ULONG) = (1312, 2592);
 
 /// Every type of secret key.
 const SECRETS: &[CK_KEY_TYPE] = &[
@@ -241,7 +256,7 @@ const SECRETS: &[CK_KEY_TYPE] = &[
     CKK_SHA3_512_HMAC,
 ];
 /// Every type of private key.
-const PRIVATES: &[CK_KEY_TYPE] = &[CKK_RSA, CKK_EC, CKK_EC_EDWARDS, CKK_EC_MONTGOMERY, CKK_ML_KEM];
+const PRIVATES: &[CK_KEY_TYPE] = &[CKK_RSA, CKK_EC, CKK_EC_EDWARDS, CKK_EC_MONTGOMERY, CKK_ML_KEM, CKK_ML_DSA];
 /// What derives keys for HKDF, and from them.
 const HKDF_KEYS: &[CK_KEY_TYPE] = &[CKK_HKDF, CKK_GENERIC_SECRET];
 
@@ -268,6 +283,17 @@ pub(super) static FAMILIES: &[FamilyRow] = &[
         EDWARDS,
     ),
     family(Family::MlKemKeyPairGen, &[CKK_ML_KEM], Needs::Nothing, CKF_GENERATE_KEY_PAIR, ML_KEM),
+    family(
+        Family::MontgomeryKeyPairGen,
+        &[CKK_EC_MONTGOMERY],
+        Needs::Nothing,
+        CKF_GENERATE_KEY_PAIR | CKF_EC_OID | CKF_EC_CURVENAME,
+        EDWARDS,
+    ),
+    family(Family::MlDsaKeyPairGen, &[CKK_ML_DSA], Needs::Nothing, CKF_GENERATE_KEY_PAIR, ML_DSA),
+    family(Family::MlDsa, &[CKK_ML_DSA], Needs::SignContextOrNothing, SIGNS, ML_DSA),
+    family(Family::HashMlDsa, &[CKK_ML_DSA], Needs::HashSignContext, SIGNS, ML_DSA),
+    family(Family::HashMlDsaHash, &[CKK_ML_DSA], Needs::SignContextOrNothing, SIGNS, ML_DSA),
     family(Family::RsaPkcsHash, &[CKK_RSA], Needs::Nothing, SIGNS, RSA),
     family(Family::RsaPkcs, &[CKK_RSA], Needs::Nothing, SIGNS | RECOVERS | CRYPTS | WRAPS | ENCAPSULATES, RSA),
     family(Family::RsaPss, &[CKK_RSA], Needs::Pss, SIGNS, RSA),
@@ -394,6 +420,18 @@ mechanisms! {
     CKM_ECDSA_SHA3_512           Ecdsa Sha3_512;
     CKM_ECDSA                    Ecdsa;
     CKM_EDDSA                    Eddsa;
+    CKM_EC_MONTGOMERY_KEY_PAIR_GEN MontgomeryKeyPairGen;
+    CKM_ML_DSA_KEY_PAIR_GEN      MlDsaKeyPairGen;
+    CKM_ML_DSA                   MlDsa;
+    CKM_HASH_ML_DSA              HashMlDsa;
+    CKM_HASH_ML_DSA_SHA224       HashMlDsaHash Sha224;
+    CKM_HASH_ML_DSA_SHA256       HashMlDsaHash Sha256;
+    CKM_HASH_ML_DSA_SHA384       HashMlDsaHash Sha384;
+    CKM_HASH_ML_DSA_SHA512       HashMlDsaHash Sha512;
+    CKM_HASH_ML_DSA_SHA3_224     HashMlDsaHash Sha3_224;
+    CKM_HASH_ML_DSA_SHA3_256     HashMlDsaHash Sha3_256;
+    CKM_HASH_ML_DSA_SHA3_384     HashMlDsaHash Sha3_384;
+    CKM_HASH_ML_DSA_SHA3_512     HashMlDsaHash Sha3_512;
     CKM_SHA_1                    Digest Sha1;
     CKM_SHA224                   Digest Sha224;
     CKM_SHA256                   Digest Sha256;

@@ -137,7 +137,12 @@ fn complete_public_key(object: &mut Attributes, template: &Template) -> Result<(
             let point = ec_params::unwrap_point(object.bytes(CKA_EC_POINT), 1 + 2 * curve.field_len());
             PublicKey::from_ec(curve, point)?
         }
-        Some(CKK_ML_KEM) => PublicKey::from_ml_kem(keypair::parameter_set(object)?, object.bytes(CKA_VALUE))?,
+        Some(CKK_ML_KEM) => {
+            PublicKey::from_ml_kem(keypair::parameter_set(keypair::ML_KEM, object)?.0, object.bytes(CKA_VALUE))?
+        }
+        Some(CKK_ML_DSA) => {
+            PublicKey::from_ml_dsa(keypair::parameter_set(keypair::ML_DSA, object)?.0, object.bytes(CKA_VALUE))?
+        }
         key_type => {
             let params = object.bytes(CKA_EC_PARAMS);
             let point = ec_params::unwrap_point(object.bytes(CKA_EC_POINT), 32);

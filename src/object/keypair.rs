@@ -1,22 +1,31 @@
-//! `C_GenerateKeyPair`'s two templates, parsed into what KMS is asked for and what is stored.
+//! `C_GenerateKeyPair`'s two templates, parsed into what is to be made and what is stored.
 
-use super::attribute::ulong;
+use super::attribute::{self, ulong};
 use super::engine::{Origin, build};
 use super::history::{Past, settle};
 use super::rules::Class;
 use super::{Look, Template, ec_params};
-use crate::crypto::{Curve, MlKemSet, PublicKey, PublicParts};
+use crate::crypto::{Curve, MlDsaSet, MlKemSet, PublicKey, PublicParts, SeededKind};
 use crate::error::{Cause, Result};
 use crate::kms::KeyPairSpec;
 use crate::mechanism::{Family, Mechanism};
 use crate::store::{Attributes, ObjectId};
 use cryptoki_sys::*;
 
+/// Who makes a key pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Maker {
+    /// KMS, which is asked for this.
+    Kms(KeyPairSpec),
+    /// This module: KMS makes no key pairs of this kind, and only seals them.
+    Here(SeededKind),
+}
+
 /// A key pair that is to be made.
 #[derive(Clone, Debug)]
 pub struct NewKeyPair {
-    /// What KMS is asked for.
-    pub spec: KeyPairSpec,
+    /// Who makes it, and what kind.
+    pub maker: Maker,
     /// The public key's attributes, all but those that follow from the key.
     pub public: Attributes,
     /// The private key's attributes, likewise. What the seal binds is complete.
@@ -49,7 +58,9 @@ impl NewKeyPair {
             Family::EcKeyPairGen => CKK_EC,
             // GnuTLS 3.7 names the signature mechanism when it generates.
             Family::EdwardsKeyPairGen | Family::Eddsa => CKK_EC_EDWARDS,
+            Family::MontgomeryKeyPairGen => CKK_EC_MONTGOMERY,
             Family::MlKemKeyPairGen => CKK_ML_KEM,
+            Family::MlDsaKeyPairGen => CKK_ML_DSA,
             _ => return Err(Cause::MechanismInvalid.with(mechanism.name)),
         };
         for (template, class) in [(public, CKO_PUBLIC_KEY), (private, CKO_PRIVATE_KEY)] {
@@ -60,16 +71,20 @@ impl NewKeyPair {
         let mut public_key = build(class(CKO_PUBLIC_KEY)?, public, Origin::Generate, so)?;
         let mut private_key = build(class(CKO_PRIVATE_KEY)?, private, Origin::Generate, so)?;
 
-        let spec = match key_type {
-            CKK_RSA => rsa_spec(public)?,
-            CKK_ML_KEM => {
-                let set = parameter_set(&public_key)?;
-                private.expect(CKA_PARAMETER_SET, set_number(set))?;
-                private_key.insert(CKA_PARAMETER_SET, ulong(set_number(set)));
-                ml_kem_spec(set)
+        let maker = match key_type {
+            CKK_RSA => Maker::Kms(rsa_spec(public)?),
+            CKK_ML_KEM | CKK_ML_DSA => {
+                let maker = match key_type {
+                    CKK_ML_KEM => Maker::Kms(parameter_set(ML_KEM, &public_key)?.1),
+                    _ => Maker::Here(SeededKind::MlDsa(parameter_set(ML_DSA, &public_key)?.0)),
+                };
+                let set = public_key.number(CKA_PARAMETER_SET).unwrap_or_default();
+                private.expect(CKA_PARAMETER_SET, set)?;
+                private_key.insert(CKA_PARAMETER_SET, ulong(set));
+                maker
             }
             _ => {
-                let (spec, params) = ec_spec(key_type, public)?;
+                let (maker, params) = ec_maker(key_type, public)?;
                 if private
                     .get(CKA_EC_PARAMS)
                     .is_some_and(|value| value != params && value != public_key.bytes(CKA_EC_PARAMS))
@@ -79,7 +94,7 @@ impl NewKeyPair {
                 for key in [&mut public_key, &mut private_key] {
                     key.insert(CKA_EC_PARAMS, params.clone());
                 }
-                spec
+                maker
             }
         };
         let generated = match mechanism.family {
@@ -89,7 +104,7 @@ impl NewKeyPair {
         for key in [&mut public_key, &mut private_key] {
             settle(key, Past::Generated(generated))?;
         }
-        Ok(Self { spec, public: public_key, private: private_key })
+        Ok(Self { maker, public: public_key, private: private_key })
     }
 
     /// Adds what follows from the key itself, and the objects' identities.
@@ -114,19 +129,19 @@ fn rsa_spec(public: &Template) -> Result<KeyPairSpec> {
     row.map(|row| row.1).ok_or_else(|| Cause::KeySizeRange.with(format!("RSA of {bits} bits")))
 }
 
-fn ec_spec(key_type: CK_KEY_TYPE, public: &Template) -> Result<(KeyPairSpec, Vec<u8>)> {
+fn ec_maker(key_type: CK_KEY_TYPE, public: &Template) -> Result<(Maker, Vec<u8>)> {
     let params = public.get(CKA_EC_PARAMS).ok_or(Cause::TemplateIncomplete)?;
-    match (key_type, ec_params::is_ed25519(params)) {
-        // Clients disagree on the spelling, so each gets its own back.
-        (CKK_EC_EDWARDS, true) => Ok((KeyPairSpec::EccNistEdwards25519, params.to_vec())),
-        (CKK_EC_EDWARDS, false) | (_, true) => {
-            Err(Cause::CurveNotSupported.with("the curve does not go with the mechanism"))
-        }
-        (_, false) => {
+    // Clients disagree on the spelling, so each gets its own back.
+    let as_spelt = |maker| Ok((maker, params.to_vec()));
+    match key_type {
+        CKK_EC_EDWARDS if ec_params::is_ed25519(params) => as_spelt(Maker::Kms(KeyPairSpec::EccNistEdwards25519)),
+        CKK_EC_MONTGOMERY if ec_params::is_x25519(params) => as_spelt(Maker::Here(SeededKind::X25519)),
+        CKK_EC if !ec_params::is_ed25519(params) && !ec_params::is_x25519(params) => {
             let curve = ec_params::curve(params)?;
             let row = EC_SPECS.iter().find(|row| row.0 == curve).ok_or(Cause::CurveNotSupported)?;
-            Ok((row.1, curve.oid_der().to_vec()))
+            Ok((Maker::Kms(row.1), curve.oid_der().to_vec()))
         }
+        _ => Err(Cause::CurveNotSupported.with("the curve does not go with the mechanism")),
     }
 }
 
@@ -142,7 +157,7 @@ pub fn describe_public(object: &mut Attributes, key: &PublicKey) -> Result<()> {
         PublicParts::Ed25519 { point } | PublicParts::X25519 { point } => {
             object.insert(CKA_EC_POINT, ec_params::wrap_point(&point));
         }
-        PublicParts::MlKem { key, .. } => {
+        PublicParts::MlKem { key, .. } | PublicParts::MlDsa { key, .. } => {
             object.insert(CKA_VALUE, key);
         }
     }
@@ -167,20 +182,36 @@ pub(super) fn describe_private(object: &mut Attributes, key: &PublicKey) -> Resu
             object.entry(CKA_EC_PARAMS).or_insert_with(|| ec_params::X25519[0].to_vec());
         }
         PublicParts::MlKem { set, .. } => {
-            object.insert(CKA_PARAMETER_SET, ulong(set_number(set)));
+            object.insert(CKA_PARAMETER_SET, set_number(ML_KEM, set));
+        }
+        PublicParts::MlDsa { set, .. } => {
+            object.insert(CKA_PARAMETER_SET, set_number(ML_DSA, set));
         }
     }
     object.insert(CKA_PUBLIC_KEY_INFO, key.spki_der().to_vec());
     Ok(())
 }
 
-/// The value of `CKA_PARAMETER_SET` for a parameter set of ML-KEM.
-fn set_number(set: MlKemSet) -> CK_ULONG {
-    match set {
-        MlKemSet::MlKem512 => CKP_ML_KEM_512,
-        MlKemSet::MlKem768 => CKP_ML_KEM_768,
-        MlKemSet::MlKem1024 => CKP_ML_KEM_1024,
-    }
+/// The parameter sets of a key type: the number in `CKA_PARAMETER_SET`, the set, and what else goes with it.
+pub(super) type ParameterSets<Set, With> = &'static [(CK_ULONG, Set, With)];
+
+/// With KMS's names for key pairs.
+pub(super) const ML_KEM: ParameterSets<MlKemSet, KeyPairSpec> = &[
+    (CKP_ML_KEM_512, MlKemSet::MlKem512, KeyPairSpec::MlKem512),
+    (CKP_ML_KEM_768, MlKemSet::MlKem768, KeyPairSpec::MlKem768),
+    (CKP_ML_KEM_1024, MlKemSet::MlKem1024, KeyPairSpec::MlKem1024),
+];
+
+/// With KMS's names for its own keys of these kinds.
+pub(super) const ML_DSA: ParameterSets<MlDsaSet, &str> = &[
+    (CKP_ML_DSA_44, MlDsaSet::MlDsa44, "ML_DSA_44"),
+    (CKP_ML_DSA_65, MlDsaSet::MlDsa65, "ML_DSA_65"),
+    (CKP_ML_DSA_87, MlDsaSet::MlDsa87, "ML_DSA_87"),
+];
+
+/// The value of `CKA_PARAMETER_SET` for a parameter set; every set has its row.
+fn set_number<Set: Copy + PartialEq, With>(sets: ParameterSets<Set, With>, set: Set) -> Vec<u8> {
+    ulong(sets.iter().find(|row| row.1 == set).map_or(attribute::UNAVAILABLE, |row| row.0))
 }
 
 /// A big-endian number without its leading zeros.
@@ -189,20 +220,15 @@ pub(super) fn significant(number: &[u8]) -> &[u8] {
     &number[start..]
 }
 
-/// The parameter set that an ML-KEM key names. `ParameterSetNotSupported` if there is none of this number.
-pub(super) fn parameter_set(object: &Attributes) -> Result<MlKemSet> {
+/// The parameter set that a key names, and what goes with it. `ParameterSetNotSupported` if there is none of this
+/// number.
+pub(super) fn parameter_set<Set: Copy, With: Copy>(
+    sets: ParameterSets<Set, With>,
+    object: &Attributes,
+) -> Result<(Set, With)> {
     let number = object.number(CKA_PARAMETER_SET);
-    let set = MlKemSet::ALL.iter().copied().find(|set| Some(set_number(*set)) == number);
-    set.ok_or_else(|| Cause::ParameterSetNotSupported.into())
-}
-
-/// KMS's name for a key pair of a parameter set.
-fn ml_kem_spec(set: MlKemSet) -> KeyPairSpec {
-    match set {
-        MlKemSet::MlKem512 => KeyPairSpec::MlKem512,
-        MlKemSet::MlKem768 => KeyPairSpec::MlKem768,
-        MlKemSet::MlKem1024 => KeyPairSpec::MlKem1024,
-    }
+    let row = sets.iter().find(|row| Some(row.0) == number);
+    row.map(|row| (row.1, row.2)).ok_or_else(|| Cause::ParameterSetNotSupported.into())
 }
 
 /// The number of significant bits of a big-endian number.
@@ -231,7 +257,8 @@ pub fn spec_of(object: &Attributes) -> Option<String> {
         CKK_EC_EDWARDS => ec_params::is_ed25519(object.bytes(CKA_EC_PARAMS))
             .then(|| KeyPairSpec::EccNistEdwards25519.name().to_owned()),
         CKK_EC_MONTGOMERY => ec_params::is_x25519(object.bytes(CKA_EC_PARAMS)).then(|| "X25519".to_owned()),
-        CKK_ML_KEM => parameter_set(object).ok().map(|set| ml_kem_spec(set).name().to_owned()),
+        CKK_ML_KEM => parameter_set(ML_KEM, object).ok().map(|row| row.1.name().to_owned()),
+        CKK_ML_DSA => parameter_set(ML_DSA, object).ok().map(|row| row.1.to_owned()),
         _ => None,
     }
 }

@@ -27,7 +27,7 @@ pub mod vendor;
 pub use arrival::Arrival;
 pub use change::{Changed, copied, with_changes};
 pub use create::{NewObject, new_object};
-pub use keypair::NewKeyPair;
+pub use keypair::{Maker, NewKeyPair};
 pub use new_secret_key::{KeyFromPassword, NewSecretKey};
 pub use opened::opened_key;
 pub use private_key::{part_len, parts as private_parts};

@@ -34,7 +34,12 @@ pub(super) fn created(object: &Attributes, template: &Template) -> Result<Privat
         Some(CKK_EC_EDWARDS) if ec_params::is_ed25519(params) => PrivateComponents::Ed25519 { seed: of_32_bytes() },
         Some(CKK_EC_MONTGOMERY) if ec_params::is_x25519(params) => PrivateComponents::X25519 { scalar: of_32_bytes() },
         Some(CKK_ML_KEM) => PrivateComponents::MlKem {
-            set: keypair::parameter_set(object)?,
+            set: keypair::parameter_set(keypair::ML_KEM, object)?.0,
+            seed: part(CKA_SEED),
+            expanded: part(CKA_VALUE),
+        },
+        Some(CKK_ML_DSA) => PrivateComponents::MlDsa {
+            set: keypair::parameter_set(keypair::ML_DSA, object)?.0,
             seed: part(CKA_SEED),
             expanded: part(CKA_VALUE),
         },
@@ -49,7 +54,12 @@ pub fn part_len(object: &Attributes, attribute: CK_ATTRIBUTE_TYPE) -> Option<usi
         (CKA_VALUE, CKO_SECRET_KEY, _) => usize::try_from(object.number(CKA_VALUE_LEN)?).ok(),
         (CKA_VALUE, CKO_PRIVATE_KEY, CKK_EC) => Some(Curve::from_params(object.bytes(CKA_EC_PARAMS))?.field_len()),
         (CKA_VALUE, CKO_PRIVATE_KEY, CKK_EC_EDWARDS | CKK_EC_MONTGOMERY) => Some(32),
-        (CKA_VALUE, CKO_PRIVATE_KEY, CKK_ML_KEM) => Some(keypair::parameter_set(object).ok()?.private_key_len()),
+        (CKA_VALUE, CKO_PRIVATE_KEY, CKK_ML_KEM) => {
+            Some(keypair::parameter_set(keypair::ML_KEM, object).ok()?.0.private_key_len())
+        }
+        (CKA_VALUE, CKO_PRIVATE_KEY, CKK_ML_DSA) => {
+            Some(keypair::parameter_set(keypair::ML_DSA, object).ok()?.0.private_key_len())
+        }
         _ => None,
     }
 }
@@ -74,7 +84,9 @@ pub fn parts(key: &PrivateKey) -> Result<Vec<(CK_ATTRIBUTE_TYPE, Secret)>> {
         PrivateComponents::Ec { scalar: value, .. }
         | PrivateComponents::Ed25519 { seed: value }
         | PrivateComponents::X25519 { scalar: value } => vec![(CKA_VALUE, value)],
-        PrivateComponents::MlKem { seed, expanded, .. } => named(vec![(CKA_SEED, seed), (CKA_VALUE, expanded)]),
+        PrivateComponents::MlKem { seed, expanded, .. } | PrivateComponents::MlDsa { seed, expanded, .. } => {
+            named(vec![(CKA_SEED, seed), (CKA_VALUE, expanded)])
+        }
     })
 }
 

@@ -117,6 +117,7 @@ pub(super) fn key_type(kind: KeyKind) -> CK_KEY_TYPE {
         KeyKind::Ed25519 => CKK_EC_EDWARDS,
         KeyKind::X25519 => CKK_EC_MONTGOMERY,
         KeyKind::MlKem(_) => CKK_ML_KEM,
+        KeyKind::MlDsa(_) => CKK_ML_DSA,
     }
 }
 

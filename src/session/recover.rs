@@ -40,7 +40,7 @@ impl Session {
             Demand { flag: CKF_SIGN_RECOVER, classes: &[CKO_PRIVATE_KEY], permission: CKA_SIGN_RECOVER };
         self.sign_recovery.check_free()?;
         let (request, object) = self.request(mechanism, given, key, &DEMAND)?;
-        let signature = Signature::new(&request, object.public_key()?.kind())?;
+        let signature = Signature::new(&request, object.public_key()?)?;
         let key = UseOfKey::new(&self.slot, object, request.mechanism)?;
         self.sign_recovery.start(SignRecovery { signature, key })
     }
@@ -70,7 +70,7 @@ impl Session {
         self.verify_recovery.check_free()?;
         let (request, object) = self.request(mechanism, given, key, &DEMAND)?;
         let key = object.public_key()?.clone();
-        let signature = Signature::new(&request, key.kind())?;
+        let signature = Signature::new(&request, &key)?;
         self.verify_recovery.start(VerifyRecovery { signature, key, recovered: None })
     }
 

@@ -35,7 +35,7 @@ impl Work {
     pub(super) fn new(request: &Request, object: &Object) -> Result<Self> {
         Ok(match object.is_secret_key() {
             true => Self::Mac(Authentication::new(request)?),
-            false => Self::Signature(Signature::new(request, object.public_key()?.kind())?),
+            false => Self::Signature(Signature::new(request, object.public_key()?)?),
         })
     }
 

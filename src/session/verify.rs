@@ -45,7 +45,7 @@ impl Verifying {
             return Ok(Self::Mac(Authentication::new(request)?, key));
         }
         let key = object.public_key()?.clone();
-        Ok(Self::Signature(Signature::new(request, key.kind())?, key))
+        Ok(Self::Signature(Signature::new(request, &key)?, key))
     }
 
     fn is_updated(&self) -> bool {

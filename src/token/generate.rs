@@ -1,19 +1,29 @@
 //! `C_GenerateKeyPair` and `C_GenerateKey`: a data key pair of KMS becomes two objects, a data key one.
+//!
+//! Key pairs of the kinds that KMS does not make are made here, and sealed like keys that come from elsewhere.
 
 use super::{Made, Token, objects};
 use crate::config::GenerateMode;
-use crate::crypto::PublicKey;
+use crate::crypto::{Key, PrivateKey, PublicKey, SeededKind};
 use crate::error::{Cause, Result};
-use crate::kms::{DataKey, DataKeyPair};
-use crate::object::{Look, NewKeyPair, NewSecretKey, opened_key, policy};
+use crate::kms::{DataKey, DataKeyPair, KeyPairSpec};
+use crate::object::{Look, Maker, NewKeyPair, NewSecretKey, opened_key, policy};
 use crate::store::{ObjectRecord, SealForm, TokenRecord};
 use crate::unwrap::{Epoch, Opened};
 use cryptoki_sys::{CKA_ALWAYS_AUTHENTICATE, CKA_TOKEN, CKA_UNIQUE_ID};
+use std::sync::Arc;
 
 impl Token {
     /// Makes a key pair: one KMS call, then one transaction for what belongs on the token. Objects that
     /// belong to the session are only returned. Public key first. Any failure leaves neither.
-    pub fn generate(&self, mut new: NewKeyPair) -> Result<(Made, Made)> {
+    pub fn generate(&self, new: NewKeyPair) -> Result<(Made, Made)> {
+        match new.maker {
+            Maker::Kms(spec) => self.generate_by_kms(spec, new),
+            Maker::Here(kind) => self.generate_here(kind, new),
+        }
+    }
+
+    fn generate_by_kms(&self, spec: KeyPairSpec, mut new: NewKeyPair) -> Result<(Made, Made)> {
         let epoch = self.cache.epoch();
         let record = self.initialised()?;
         // Before the call: without the token key its answer could not be kept.
@@ -21,12 +31,12 @@ impl Token {
         let (public_id, private_id) = (objects::new_id()?, objects::new_id()?);
         new.private.insert(CKA_UNIQUE_ID, private_id.to_string().into_bytes());
         let user = &self.config.kms.encryption_context;
-        let spec = Some(new.spec.name());
-        let context = policy::encryption_context(&record.serial, &new.private, spec, SealForm::Kms, user)?;
+        let name = Some(spec.name());
+        let context = policy::encryption_context(&record.serial, &new.private, name, SealForm::Kms, user)?;
 
         let made = match self.config.generate {
-            GenerateMode::WithPlaintext => self.kms.generate_data_key_pair(new.spec, &context)?,
-            GenerateMode::WithoutPlaintext => self.kms.generate_data_key_pair_without_plaintext(new.spec, &context)?,
+            GenerateMode::WithPlaintext => self.kms.generate_data_key_pair(spec, &context)?,
+            GenerateMode::WithoutPlaintext => self.kms.generate_data_key_pair_without_plaintext(spec, &context)?,
         };
         let DataKeyPair { public_key, private_key, sealed, kms_key_arn, request_id } = made;
         let public = PublicKey::from_spki(&public_key)
@@ -40,13 +50,47 @@ impl Token {
         let sealed = self.sealed(&token_key, private_id, SealForm::Kms, &sealed, kms_key_arn)?;
         let public = ObjectRecord { id: public_id, version: 1, attributes: new.public, sealed: None };
         let secret = ObjectRecord { id: private_id, version: 1, attributes: new.private, sealed: Some(sealed) };
-        let on_token: Vec<_> =
-            [&public, &secret].into_iter().filter(|half| half.attributes.is(CKA_TOKEN)).cloned().collect();
-        self.insert(&record, &on_token)?;
+        self.insert_halves(&record, &public, &secret)?;
         if let Some(key) = private {
             self.cache_new(&secret, Opened { key, request_id }, epoch);
         }
         Ok((public.into(), secret.into()))
+    }
+
+    /// The same for a kind that KMS does not make. The private key of a session is held in protected memory, without
+    /// KMS; on the token it is sealed by one KMS call.
+    fn generate_here(&self, kind: SeededKind, mut new: NewKeyPair) -> Result<(Made, Made)> {
+        if self.config.generate == GenerateMode::WithoutPlaintext {
+            return Err(Cause::MechanismInvalid.with(
+                "KMS makes no key pairs of this kind, and generate = \"without-plaintext\" forbids to make them here",
+            ));
+        }
+        let epoch = self.cache.epoch();
+        let record = self.initialised()?;
+        let (public_id, private_id) = (objects::new_id()?, objects::new_id()?);
+        let key = PrivateKey::generate(kind)?;
+        new.complete(key.public_key(), public_id, private_id)?;
+        let public = ObjectRecord { id: public_id, version: 1, attributes: new.public, sealed: None };
+        let mut secret = ObjectRecord { id: private_id, version: 1, attributes: new.private, sealed: None };
+        let on_token = secret.attributes.is(CKA_TOKEN);
+        if on_token {
+            let token_key = self.token_key(&record)?;
+            let plaintext = key.to_pkcs8()?;
+            secret.sealed = Some(self.seal(&record, &token_key, private_id, &secret.attributes, &plaintext)?);
+        }
+        self.insert_halves(&record, &public, &secret)?;
+        let key = Key::Private(key);
+        if !on_token {
+            return Ok((public.into(), Made { record: secret, held: Some(Arc::new(key)) }));
+        }
+        self.cache_new(&secret, Opened { key, request_id: None }, epoch);
+        Ok((public.into(), secret.into()))
+    }
+
+    /// Writes what of a new key pair belongs on the token in one transaction.
+    fn insert_halves(&self, record: &TokenRecord, public: &ObjectRecord, private: &ObjectRecord) -> Result<()> {
+        let halves = [public, private].into_iter();
+        self.insert(record, &halves.filter(|half| half.attributes.is(CKA_TOKEN)).cloned().collect::<Vec<_>>())
     }
 
     /// Makes a secret key: one KMS call, then one transaction if it belongs on the token. If it belongs to the

@@ -10,11 +10,14 @@ steps, and the next test goes on.
 """
 
 import contextlib
+import fcntl
 import os
 import re
+import select
 import shlex
 import signal
 import subprocess
+import termios
 import time
 
 STEP_SECONDS = 60
@@ -90,21 +93,28 @@ class Test:
     def note(self, text):
         self.transcript.append(text)
 
-    def run(self, argv, *, code=0, contains=(), lacks=(), quiet=False, stdin=b"", env=None, seconds=STEP_SECONDS):
+    def run(self, argv, *, code=0, contains=(), lacks=(), quiet=False, stdin=b"", typed=None, env=None, seconds=STEP_SECONDS):
         """Runs one program to its end and checks it.
 
         `code`: the exit code demanded, None for any, "bad" for any but 0. `contains`, `lacks`: regular expressions for the
-        text of both streams. `quiet`: nothing in the output may look like a complaint.
+        text of both streams. `quiet`: nothing in the output may look like a complaint. `typed`: the program runs on a terminal,
+        and at each prompt in this list of (regular expression, answer) somebody types the answer; each must be asked for.
         """
         argv = [str(word) for word in argv]
         self.note("$ " + shlex.join(argv))
-        result = execute(argv, {**self.env, **(env or {})}, self.cwd, stdin, seconds)
+        env = {**self.env, **(env or {})}
+        if typed is None:
+            result, unasked = execute(argv, env, self.cwd, stdin, seconds), []
+        else:
+            result, unasked = execute_on_terminal(argv, env, self.cwd, typed, seconds)
         for stream in (result.out, result.err):
             if stream.strip():
                 self.note(stream.rstrip()[-SHOWN_CHARACTERS:])
         self.note(f"[exit {result.code}]")
         if result.code is None:
             raise Failure(f"still running after {seconds} s")
+        if unasked:
+            raise Failure(f"did not ask: {unasked[0]}")
         if result.code < 0:
             raise Failure(f"killed by {signal.Signals(-result.code).name}")
         if code == "bad" and result.code == 0:
@@ -194,6 +204,50 @@ def execute(argv, env, cwd, stdin=b"", seconds=STEP_SECONDS):
         kill_group(process)
         out, err = process.communicate()
         return Result(None, out, err)
+
+
+def execute_on_terminal(argv, env, cwd, typed, seconds):
+    """Runs a program on a terminal of its own, see `Test.run`; returns the `Result` and the prompts that did not come."""
+    ours, theirs = os.openpty()
+    try:
+        process = subprocess.Popen(
+            argv, env=env, cwd=cwd, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # programs that want a PIN open /dev/tty
+        )
+    except FileNotFoundError:
+        os.close(ours)
+        raise Failure(f"not installed: {argv[0]}") from None
+    finally:
+        os.close(theirs)
+    said, answered, prompts, code = b"", 0, list(typed), None
+    end = time.monotonic() + seconds
+    try:
+        # A program that ended may leave one behind that holds the terminal, so its end is waited for as well.
+        while (gone := process.poll()) is None or select.select([ours], [], [], 0)[0]:
+            if time.monotonic() > end:
+                break
+            if not select.select([ours], [], [], 0.05)[0]:
+                continue
+            try:
+                said += os.read(ours, 65536)
+            except OSError:  # nobody has the terminal open any more
+                gone = process.wait(max(0.1, end - time.monotonic()))
+                break
+            if prompts and (found := re.search(prompts[0][0].encode(), said[answered:])):
+                answered += found.end()
+                # Some programs ask first, and then turn the echo off and forget what was typed.
+                hasty = time.monotonic() + 0.5
+                while termios.tcgetattr(ours)[3] & termios.ECHO and time.monotonic() < hasty:
+                    time.sleep(0.01)
+                os.write(ours, prompts.pop(0)[1].encode() + b"\n")
+        code = gone
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        if process.poll() is None:
+            kill_group(process)
+        os.close(ours)
+    return Result(code, said.replace(b"\r\n", b"\n"), b""), [pattern for pattern, _ in prompts]
 
 
 class Report:

@@ -3,6 +3,7 @@
 It is a mount namespace: /etc, /usr, /var and /run are the real ones, with everything that is written there kept aside and
 thrown away at the end. So a recipe runs exactly as it is printed, system paths included, and leaves nothing behind.
 KMS is the embedded one, over the wire on a loopback port: its calls can be counted, and faults ordered.
+With `network` the machine has a loopback network of its own too, so that servers can have the ports they are printed with.
 """
 
 import contextlib
@@ -12,7 +13,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import urllib.request
 
 from harness import Failure, Skip, base_environment
 from tokens import write
@@ -21,6 +21,21 @@ ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), 
 TREES = ("etc", "usr", "var", "run")
 MODULE = "/usr/lib/pkcs11/libdatakey_pkcs11.so"
 LABEL, PIN, SO_PIN = "web", "123456", "12345678"
+
+# Programs that run inside.
+LOOPBACK_UP = """
+import fcntl, socket, struct
+probe = socket.socket()
+SIOCSIFFLAGS, IFF_UP = 0x8914, 1
+fcntl.ioctl(probe, SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", IFF_UP))
+"""
+ASK_KMS = """
+import sys, urllib.request
+method, url, body = sys.argv[1:]
+request = urllib.request.Request(url, body.encode() or None, method=method)
+with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=20) as answer:
+    sys.stdout.buffer.write(answer.read())
+"""
 
 # Mounts the trees, says so, and holds the namespace until its standard input ends.
 HOLD = r"""
@@ -37,9 +52,9 @@ class Machine:
 
     label, pin, so_pin, module = LABEL, PIN, SO_PIN, MODULE
 
-    def __init__(self, suite, login="pin", settings=""):
-        """`settings`: more lines of the token's configuration."""
-        self.login = login
+    def __init__(self, suite, login="pin", settings="", network=False):
+        """`settings`: more lines of the token's configuration; `network`: one of its own, without a way out."""
+        self.login, self.network = login, network
         self.root = tempfile.mkdtemp(prefix="machine-", dir=suite.parent)
         self.folder = self.path("here")  # where recipes run
         os.mkdir(self.folder)
@@ -59,22 +74,28 @@ class Machine:
         return self
 
     def __exit__(self, *_):
-        self._closing.close()
+        try:
+            self.end_daemons()
+        finally:
+            self._closing.close()
 
     def _enter(self):
+        if os.geteuid() != 0:
+            # In a user namespace too, what belongs to the real root cannot be written to.
+            raise Skip("only root can have the system's folders to itself")
         for tree in TREES:
             os.makedirs(self.path("up", tree))
             os.makedirs(self.path("work", tree))
             shutil.copystat(f"/{tree}", self.path("up", tree))
-        unshare = ["unshare", "--mount", "--propagation", "private"]
-        if os.geteuid() != 0:
-            unshare += ["--user", "--map-root-user"]
+        unshare = ["unshare", "--mount", "--propagation", "private", *(["--net"] if self.network else [])]
         words = [*unshare, "sh", "-c", HOLD.format(trees=" ".join(TREES)), "hold", self.root]
         self._holder = self._start(words)
         if self._holder.stdout.readline().strip() != b"ready":
             raise Skip("overlay mounts in a mount namespace of one's own are not permitted here")
-        self._kms = self._start([os.environ.get("TOOL", os.path.join(ROOT, "target", "debug", "datakey-pkcs11")),
-                                 "embedded-kms", "--keys", self.path("kms.json"), "--control"])
+        if self.network:
+            self.check_call("python3", "-c", LOOPBACK_UP)
+        tool = os.path.abspath(os.environ.get("TOOL", os.path.join(ROOT, "target", "debug", "datakey-pkcs11")))
+        self._kms = self._start(self.inside(tool, "embedded-kms", "--keys", self.path("kms.json"), "--control"))
         self.kms_url = self._kms.stdout.readline().decode().strip()
         if not self.kms_url:
             raise Failure("the embedded KMS does not start: is TOOL built?")
@@ -84,20 +105,32 @@ class Machine:
             (os.path.join(ROOT, "packaging", "p11-kit", "datakey-pkcs11.module"), "/usr/share/p11-kit/modules/datakey-pkcs11.module"),
         ):
             self.check_call("install", "-D", "-m", "644", source, target)
+        # Home, for programs that do not ask HOME.
+        self.check_call("sed", "-i", rf"s|^\(root:.*\):[^:]*\(:[^:]*\)$|\1:{self.folder}\2|", "/etc/passwd")
         self.configure(self._settings)
 
     def configure(self, settings=""):
         """Writes the system's configuration file: one token, on a KMS endpoint that is on loopback."""
         lines = ["[[token]]", f'label = "{LABEL}"', 'kms_key_id = "alias/datakey-pkcs11"', 'region = "eu-central-1"']
         lines += [f'endpoint_url = "{self.kms_url}"', f'login = "{self.login}"', settings]
-        draft = self.path("datakey-pkcs11.toml")
-        write(draft, "\n".join(lines) + "\n")
-        self.check_call("install", "-D", "-m", "644", draft, "/etc/datakey-pkcs11/datakey-pkcs11.toml")
+        if "timeouts" not in settings:
+            # On a busy machine the embedded KMS takes its time for an RSA key.
+            lines.append('timeouts = { attempt = "10s", total = "30s", generate_attempt = "60s", generate_total = "100s" }')
+        self.put("/etc/datakey-pkcs11/datakey-pkcs11.toml", "\n".join(lines) + "\n")
 
     def _start(self, words):
         process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
         self._closing.callback(end, process)
         return process
+
+    def end_daemons(self):
+        """Kills what recipes left running: every process of this mount namespace but the helpers of this class."""
+        helpers = {process.pid for process in (self._holder, self._kms)}
+        here = os.readlink(f"/proc/{self._holder.pid}/ns/mnt")
+        for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+            with contextlib.suppress(OSError):
+                if pid not in helpers and os.readlink(f"/proc/{pid}/ns/mnt") == here:
+                    os.kill(pid, signal.SIGKILL)
 
     def path(self, *names):
         """A file of the test, outside the folder where recipes run."""
@@ -109,11 +142,32 @@ class Machine:
 
     def inside(self, *argv):
         """The words of a command that is to run in this machine."""
-        return ["nsenter", f"--mount=/proc/{self._holder.pid}/ns/mnt", f"--wd={self.folder}", "--", *map(str, argv)]
+        spaces = [f"--mount=/proc/{self._holder.pid}/ns/mnt"]
+        if self.network:
+            spaces.append(f"--net=/proc/{self._holder.pid}/ns/net")
+        return ["nsenter", *spaces, f"--wd={self.folder}", "--", *map(str, argv)]
+
+    def answers(self, port):
+        """Whether somebody listens on a port of the loopback there; for the server this is one connection that ends at once."""
+        return self.succeeds("bash", "-c", f"exec 3<>/dev/tcp/127.0.0.1/{port}")
+
+    def succeeds(self, *argv):
+        """Whether a command there ends with 0."""
+        return subprocess.run(self.inside(*argv), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode == 0
 
     def check_call(self, *argv):
         """Runs one command of the set-up inside."""
         subprocess.run(self.inside(*argv), check=True, capture_output=True)
+
+    def put(self, path, text, mode="644"):
+        """Makes a file of the machine's; a relative path is in the folder where recipes run, which is `~` as well."""
+        draft = self.path("draft")
+        write(draft, text)
+        self.check_call("install", "-D", "-m", mode, draft, os.path.join(self.folder, path.removeprefix("~/")))
+
+    def read(self, path):
+        """The text of a file of the machine's; empty if there is none."""
+        return subprocess.run(self.inside("cat", path), capture_output=True, check=False).stdout.decode("utf-8", "replace")
 
     def tool(self, *args):
         """The words of a pkcs11-tool call without login."""
@@ -147,12 +201,11 @@ class Machine:
 
     def fault(self, *faults):
         """Orders faults: dictionaries as src/kms/embedded/control.rs reads them."""
-        self._kms_control("POST", "faults", json.dumps(faults).encode())
+        self._kms_control("POST", "faults", json.dumps(faults))
 
-    def _kms_control(self, method, name, body=None):
-        request = urllib.request.Request(f"{self.kms_url}/_embedded/{name}", body, method=method)
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=20) as answer:
-            return answer.read()
+    def _kms_control(self, method, name, body=""):
+        words = self.inside("python3", "-c", ASK_KMS, method, f"{self.kms_url}/_embedded/{name}", body)
+        return subprocess.run(words, check=True, capture_output=True, timeout=30).stdout
 
 
 def end(process):

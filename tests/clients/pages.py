@@ -8,7 +8,7 @@ import contextlib
 import os
 import re
 
-from harness import Failure
+from harness import Failure, Skip
 from machine import ROOT
 
 FOLDER = os.path.join(ROOT, "docs", "hosts")
@@ -55,10 +55,7 @@ class Page:
             if language == "sh":
                 commands.append(text)
             else:
-                draft = machine.path("draft")
-                with open(draft, "w", encoding="utf-8") as file:
-                    file.write(text)
-                machine.check_call("install", "-D", "-m", "644", draft, name if name.startswith("/") else machine.here(name))
+                machine.put(name, text)
                 t.note(f"[wrote {name}]\n{text}")
         script = machine.path("recipe.sh")
         with open(script, "w", encoding="utf-8") as file:
@@ -94,6 +91,8 @@ def check_table(report, write):
         return
     report.begin("hosts", {}, FOLDER)
     with report.test("the table of docs/hosts is what was found (run.sh --write-table)") as t:
+        if any(name.startswith("hosts.") for name in report.skipped):
+            raise Skip("not every page was run")
         without_version = lambda text: [(row.split(" | ")[0], row.split(" | ")[2:]) for row in text.splitlines()]
         t.same("table", without_version(there), without_version(now))
 

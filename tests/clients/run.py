@@ -20,13 +20,28 @@ SUITES = (
 )
 # One for each page of docs/hosts, in hosts/; `hosts` means them all.
 HOSTS = (
+    "apache",
+    "gnupg",
+    "gnutls",
     "go",
     "java",
+    "knot",
+    "nginx",
     "node",
     "nss",
+    "openssh",
     "openssl",
+    "openvpn",
+    "osslsigncode",
+    "p11-kit",
+    "pesign",
+    "pkcs11-spy",
     "python",
     "rust",
+    "sbsigntool",
+    "strongswan",
+    "systemd-cryptenroll",
+    "wpa_supplicant",
 )
 # What a suite gets to know: its name, the profile, the module's path, a directory to put its tokens in.
 Suite = collections.namedtuple("Suite", "name profile module parent")

@@ -208,7 +208,7 @@ impl Module {
     ) -> Result<Vec<u8>, CK_RV> {
         let mut mechanism = mechanism(mechanism_);
         check(call!(self, C_SignInit, session, &mut mechanism, key))?;
-        let mut signature = vec![0; 1024];
+        let mut signature = vec![0; 5000];
         let mut len = signature.len() as CK_ULONG;
         check(call!(
             self,
@@ -253,7 +253,7 @@ impl Module {
     }
 }
 
-/// The kinds of key pairs that KMS makes.
+/// The kinds of key pairs that sign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Rsa(CK_ULONG),
@@ -262,10 +262,11 @@ pub(crate) enum Kind {
     P521,
     Secp256k1,
     Ed25519,
+    MlDsa(CK_ML_DSA_PARAMETER_SET_TYPE),
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Rsa(2048),
         Self::Rsa(3072),
         Self::Rsa(4096),
@@ -274,6 +275,9 @@ impl Kind {
         Self::P521,
         Self::Secp256k1,
         Self::Ed25519,
+        Self::MlDsa(CKP_ML_DSA_44),
+        Self::MlDsa(CKP_ML_DSA_65),
+        Self::MlDsa(CKP_ML_DSA_87),
     ];
 
     fn parameters(self) -> (CK_MECHANISM_TYPE, CK_ATTRIBUTE_TYPE, Vec<u8>) {
@@ -284,6 +288,7 @@ impl Kind {
             Self::P521 => &[6, 5, 0x2b, 0x81, 4, 0, 35],
             Self::Secp256k1 => &[6, 5, 0x2b, 0x81, 4, 0, 10],
             Self::Ed25519 => return (CKM_EC_EDWARDS_KEY_PAIR_GEN, CKA_EC_PARAMS, vec![6, 3, 0x2b, 0x65, 0x70]),
+            Self::MlDsa(set) => return (CKM_ML_DSA_KEY_PAIR_GEN, CKA_PARAMETER_SET, set.to_ne_bytes().to_vec()),
         };
         (CKM_EC_KEY_PAIR_GEN, CKA_EC_PARAMS, oid.to_vec())
     }
@@ -293,6 +298,7 @@ impl Kind {
         match self {
             Self::Rsa(_) => CKM_SHA256_RSA_PKCS,
             Self::Ed25519 => CKM_EDDSA,
+            Self::MlDsa(_) => CKM_ML_DSA,
             _ => CKM_ECDSA_SHA256,
         }
     }

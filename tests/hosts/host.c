@@ -16,6 +16,7 @@ static const struct kind kinds[] = {
     {"p384", EC_KEY_PAIR_GEN, EC_PARAMS, {6, 5, 0x2b, 0x81, 4, 0, 34}, 7, ECDSA_SHA256},
     {"p521", EC_KEY_PAIR_GEN, EC_PARAMS, {6, 5, 0x2b, 0x81, 4, 0, 35}, 7, ECDSA_SHA256},
     {"secp256k1", EC_KEY_PAIR_GEN, EC_PARAMS, {6, 5, 0x2b, 0x81, 4, 0, 10}, 7, ECDSA_SHA256},
+    {"mldsa65", ML_DSA_KEY_PAIR_GEN, PARAMETER_SET, {2}, 8, ML_DSA},
     {"ed25519", EDWARDS_KEY_PAIR_GEN, EC_PARAMS, {6, 3, 0x2b, 0x65, 0x70}, 5, EDDSA},
 };
 
@@ -44,7 +45,7 @@ static ulong_t generate(const char *name, const char *id)
 static ulong_t use(const char *name, const char *id)
 {
     ulong_t type = kind_of(name)->signs, key, public, rv;
-    byte_t signature[1024];
+    byte_t signature[4096];
     ulong_t length = sizeof signature;
     struct mechanism mechanism = {type, 0, 0};
     if ((rv = find_one(session, PRIVATE_KEY, id, strlen(id), &key)) ||

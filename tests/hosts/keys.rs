@@ -41,8 +41,8 @@ fn secrets(der: &[u8]) -> Vec<(&'static str, Range<usize>)> {
     let key = parts[2].contents.clone();
     let inner = element(der, key.start);
     match inner.tag {
-        // Ed25519: an OCTET STRING in the OCTET STRING.
-        4 => vec![("seed", inner.contents)],
+        // Ed25519: an OCTET STRING in the OCTET STRING; ML-DSA: a seed with a tag of its own.
+        4 | 0x80 => vec![("seed", inner.contents)],
         0x30 => {
             let fields = elements(der, inner.contents);
             let at = |index: usize| fields[index].contents.clone();

@@ -21,9 +21,10 @@ enum {
     CANT_CREATE_OS_THREADS = 1, OS_LOCKING_OK = 2, RW_SESSION = 2, SERIAL_SESSION = 4,
     USER_SO = 0, USER = 1,
     CLASS = 0, TOKEN = 1, ID = 0x102, MODULUS_BITS = 0x121, EC_PARAMS = 0x180,
+    PARAMETER_SET = 0x61d,
     PUBLIC_KEY = 2, PRIVATE_KEY = 3,
     RSA_KEY_PAIR_GEN = 0, RSA_PKCS = 1, SHA256_RSA_PKCS = 0x40, EC_KEY_PAIR_GEN = 0x1040, ECDSA_SHA256 = 0x1044,
-    EDWARDS_KEY_PAIR_GEN = 0x1055, EDDSA = 0x1057,
+    EDWARDS_KEY_PAIR_GEN = 0x1055, EDDSA = 0x1057, ML_DSA_KEY_PAIR_GEN = 0x1c, ML_DSA = 0x1d,
 };
 
 typedef ulong_t (*function_t)(ulong_t, ulong_t, ulong_t, ulong_t, ulong_t, ulong_t, ulong_t, ulong_t);

@@ -3,6 +3,7 @@
 pub(crate) mod ciphers;
 pub(crate) mod derivations;
 pub(crate) mod kem;
+pub(crate) mod ml_dsa;
 pub(crate) mod signatures;
 
 use crate::host::{Module, attr, call, mechanism};

@@ -5,10 +5,16 @@ use crate::host::{call, mechanism};
 use cryptoki_sys::*;
 use serde_json::Value;
 
-const REFUSED: &[CK_RV] = &[CKR_SIGNATURE_INVALID, CKR_SIGNATURE_LEN_RANGE];
+pub(crate) const REFUSED: &[CK_RV] = &[CKR_SIGNATURE_INVALID, CKR_SIGNATURE_LEN_RANGE];
 
 /// Verifies in one part.
-fn verify(bench: &Bench, mechanism: &mut CK_MECHANISM, key: CK_OBJECT_HANDLE, data: &[u8], signature: &[u8]) -> CK_RV {
+pub(crate) fn verify(
+    bench: &Bench,
+    mechanism: &mut CK_MECHANISM,
+    key: CK_OBJECT_HANDLE,
+    data: &[u8],
+    signature: &[u8],
+) -> CK_RV {
     let (module, session) = (bench.module, bench.session);
     let rv = call!(module, C_VerifyInit, session, mechanism, key);
     if rv != CKR_OK {

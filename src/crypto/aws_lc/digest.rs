@@ -105,6 +105,33 @@ impl Digester {
     }
 }
 
+/// SHAKE256 in parts.
+pub(in crate::crypto) struct Shake256(Context);
+
+impl Shake256 {
+    pub(in crate::crypto) fn new() -> Self {
+        // SAFETY: a fresh context is initialised with a constant description.
+        unsafe {
+            let context = new_context();
+            or_out_of_memory(EVP_DigestInit_ex(context.as_ptr(), EVP_shake256(), std::ptr::null_mut()));
+            Self(context)
+        }
+    }
+
+    pub(in crate::crypto) fn update(&mut self, data: &[u8]) {
+        // SAFETY: the context is initialised and `data` valid.
+        or_out_of_memory(unsafe { EVP_DigestUpdate(self.0.as_ptr(), data.as_ptr().cast(), data.len()) });
+    }
+
+    /// The first bytes of the output.
+    pub(in crate::crypto) fn finish<const N: usize>(self) -> [u8; N] {
+        let mut out = [0; N];
+        // SAFETY: the context is initialised, and `out` holds as many bytes as are asked for.
+        or_out_of_memory(unsafe { EVP_DigestFinalXOF(self.0.as_ptr(), out.as_mut_ptr(), N) });
+        out
+    }
+}
+
 impl Clone for Digester {
     fn clone(&self) -> Self {
         let context = new_context();

@@ -50,7 +50,8 @@ fn a_child_can_neither_use_nor_harm_its_parents_keys() {
     let ec = p256::SecretKey::from_slice(&[7; 32]).unwrap().to_pkcs8_der().unwrap();
     let x25519 = [&b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x6e\x04\x22\x04\x20"[..], &[7; 32]].concat();
     let ml_kem = ml_kem::ml_kem_512::DecapsulationKey::from_seed([7; 64].into()).to_pkcs8_der().unwrap();
-    for der in [ml_kem.as_bytes(), ed25519.as_bytes(), rsa.as_bytes(), ec.as_bytes(), &x25519] {
+    let ml_dsa = ml_dsa::SigningKey::<ml_dsa::MlDsa44>::from_seed(&[7; 32].into()).to_pkcs8_der().unwrap();
+    for der in [ml_kem.as_bytes(), ml_dsa.as_bytes(), ed25519.as_bytes(), rsa.as_bytes(), ec.as_bytes(), &x25519] {
         let key = PrivateKey::from_pkcs8(der).unwrap();
         let digest = Hash::Sha256.digest(b"message");
         let sign = |key: &PrivateKey| match key.kind() {
@@ -58,6 +59,7 @@ fn a_child_can_neither_use_nor_harm_its_parents_keys() {
             crate::crypto::KeyKind::Ec(_) => key.ecdsa_sign(&digest),
             crate::crypto::KeyKind::Ed25519 => key.ed25519_sign(crate::crypto::EdVariant::Pure, &digest),
             crate::crypto::KeyKind::MlKem(_) => key.decapsulate(&[7; 768]).map(|secret| secret.expose().to_vec()),
+            crate::crypto::KeyKind::MlDsa(_) => key.ml_dsa_sign(&[7; 64]),
             crate::crypto::KeyKind::X25519 => key.ecdh(&[9; 32]).map(|secret| secret.expose().to_vec()),
         };
         let status = in_child(|| {

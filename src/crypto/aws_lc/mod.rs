@@ -18,6 +18,7 @@ pub(super) mod kdf;
 pub(super) mod key_wrap;
 pub(super) mod mac;
 mod memory;
+pub(super) mod ml_dsa;
 pub(super) mod ml_kem;
 pub(super) mod rsa;
 pub(super) mod rsa_numbers;

@@ -1,6 +1,7 @@
 //! `SubjectPublicKeyInfo` (RFC 5280, section 4.1.2.7), read and written.
 
 use super::ec::EcKey;
+use super::ml_dsa::MlDsa;
 use super::ml_kem::MlKem;
 use super::rsa::Rsa;
 use super::{Envelope, check, failure, reader};
@@ -18,6 +19,7 @@ pub(in crate::crypto) enum Parsed {
     Ed25519([u8; 32]),
     X25519([u8; 32]),
     MlKem(MlKem),
+    MlDsa(MlDsa),
 }
 
 /// Parses, and refuses other kinds of keys and anything that follows. Points are on their curves, except
@@ -41,6 +43,7 @@ pub(in crate::crypto) fn parse(der: &[u8]) -> Result<Parsed> {
             }
             EVP_PKEY_ED25519 => Ok(Parsed::Ed25519(raw(&envelope)?)),
             EVP_PKEY_X25519 => Ok(Parsed::X25519(raw(&envelope)?)),
+            EVP_PKEY_PQDSA => MlDsa::of_envelope(envelope).map(Parsed::MlDsa),
             _ => MlKem::of_envelope(envelope).map(Parsed::MlKem),
         }
     }
@@ -70,6 +73,7 @@ pub(in crate::crypto) fn write(key: &Parsed) -> Result<Vec<u8>> {
             Parsed::Ed25519(key) => marshal(of_raw(EVP_PKEY_ED25519, key)?.as_ptr()),
             Parsed::X25519(key) => marshal(of_raw(EVP_PKEY_X25519, key)?.as_ptr()),
             Parsed::MlKem(key) => marshal(key.envelope()),
+            Parsed::MlDsa(key) => marshal(key.envelope()),
         }
     }
 }

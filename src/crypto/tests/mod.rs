@@ -12,6 +12,7 @@ mod ed25519;
 mod kdf;
 mod kem;
 mod mac;
+mod ml_dsa;
 mod parse;
 mod process;
 mod rsa_oracle;

@@ -1,6 +1,6 @@
 //! Malformed, tampered and unusual keys: refused or understood, never a panic.
 
-use super::super::{Curve, KeyKind, MlKemSet, PrivateKey, PublicKey};
+use super::super::{Curve, KeyKind, MlDsaSet, MlKemSet, PrivateKey, PublicKey, SeededKind};
 use super::{assert_fails, random_bytes, rsa_pair, unhex};
 use crate::error::Cause;
 use getrandom::SysRng;
@@ -196,7 +196,9 @@ fn malformed_spki_is_refused_and_never_panics() {
     let ed25519 = PrivateKey::from_pkcs8(&pkcs8(0, &[ED25519], &tlv(OCTETS, &[&[7; 32]]), &[])).unwrap();
     let seed = pkcs8(0, &[&tlv(6, &[MlKemSet::MlKem512.oid()])], &tlv(0x80, &[&[7; 64]]), &[]);
     let ml_kem = PrivateKey::from_pkcs8(&seed).unwrap();
-    for der in [rsa, ec, ed25519.public_key().spki_der().to_vec(), ml_kem.public_key().spki_der().to_vec()] {
+    let ml_dsa = PrivateKey::generate(SeededKind::MlDsa(MlDsaSet::MlDsa44)).unwrap();
+    let others = [ed25519, ml_kem, ml_dsa].map(|key| key.public_key().spki_der().to_vec());
+    for der in [rsa, ec].into_iter().chain(others) {
         let original = PublicKey::from_spki(&der).unwrap();
         assert_eq!(original.spki_der(), der);
         for at in 0..der.len() {

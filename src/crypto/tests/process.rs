@@ -230,6 +230,13 @@ fn use_private_key(key: &PrivateKey) {
                 ciphertext[0] ^= 1;
                 key.decapsulate(&ciphertext).unwrap();
             }
+            KeyKind::MlDsa(_) => {
+                let mut mu = public.ml_dsa_mu(b"context").unwrap();
+                mu.update(b"message");
+                key.ml_dsa_sign(&mu.finish()).unwrap();
+                let mu = public.ml_dsa_mu_of_digest(b"", Hash::Sha256, &digest).unwrap();
+                key.ml_dsa_sign(&mu).unwrap();
+            }
             KeyKind::Ed25519 => {
                 for variant in [EdVariant::Pure, EdVariant::Ctx(b"context"), EdVariant::Ph(b"")] {
                     key.ed25519_sign(variant, b"message").unwrap();
@@ -281,6 +288,18 @@ fn keys_leave_nothing_in_memory() {
         })*};
     }
     kem!(MlKem512 MlKem768 MlKem1024);
+    macro_rules! ml_dsa {
+        ($($parameters:ident)*) => {$({
+            use ml_dsa::pkcs8::EncodePrivateKey;
+            let seed = random_bytes(32);
+            let key = ml_dsa::SigningKey::<ml_dsa::$parameters>::from_seed(seed.as_slice().try_into().unwrap());
+            // Of the expanded key all but the public seed and the digest of the public key: K, s1, s2 and t0.
+            let expanded = key.expanded_key().to_expanded();
+            let secrets = [seed, expanded[32..64].to_vec(), expanded[128..].to_vec()];
+            cases.push(Case::new(key.to_pkcs8_der().unwrap().as_bytes(), &secrets));
+        })*};
+    }
+    ml_dsa!(MlDsa44 MlDsa65 MlDsa87);
     let scalar = random_bytes(32);
     cases.push(Case::new(&[&unhex("302e020100300506032b656e04220420"), &scalar[..]].concat(), &[scalar]));
 

@@ -79,6 +79,7 @@ const EC: Good = Good { signs: true, derives: true, ..NOTHING };
 const EDWARDS: Good = Good { signs: true, ..NOTHING };
 const MONTGOMERY: Good = Good { derives: true, ..NOTHING };
 const ML_KEM: Good = Good { encapsulates: true, ..NOTHING };
+const ML_DSA: Good = Good { signs: true, ..NOTHING };
 
 /// The usages of a public key, each true for the key types that allow it.
 const fn public_usages(good: Good) -> [Rule; 6] {
@@ -113,11 +114,13 @@ static EC_PUBLIC_USAGES: [Rule; 6] = public_usages(EC);
 static EDWARDS_PUBLIC_USAGES: [Rule; 6] = public_usages(EDWARDS);
 static MONTGOMERY_PUBLIC_USAGES: [Rule; 6] = public_usages(MONTGOMERY);
 static ML_KEM_PUBLIC_USAGES: [Rule; 6] = public_usages(ML_KEM);
+static ML_DSA_PUBLIC_USAGES: [Rule; 6] = public_usages(ML_DSA);
 static RSA_PRIVATE_USAGES: [Rule; 6] = private_usages(RSA);
 static EC_PRIVATE_USAGES: [Rule; 6] = private_usages(EC);
 static EDWARDS_PRIVATE_USAGES: [Rule; 6] = private_usages(EDWARDS);
 static MONTGOMERY_PRIVATE_USAGES: [Rule; 6] = private_usages(MONTGOMERY);
 static ML_KEM_PRIVATE_USAGES: [Rule; 6] = private_usages(ML_KEM);
+static ML_DSA_PRIVATE_USAGES: [Rule; 6] = private_usages(ML_DSA);
 
 /// RSA public keys (section 6.1.2).
 const RSA_PUBLIC: &[Rule] = &[
@@ -146,12 +149,12 @@ const EC_PUBLIC: &[Rule] =
 const EC_PRIVATE: &[Rule] =
     &[rule(CKA_EC_PARAMS, Must, May, Computed, Fixed).arriving(Never), Rule::secret(CKA_VALUE, Must)];
 
-/// ML-KEM public keys (section 6.68.2).
-const ML_KEM_PUBLIC: &[Rule] =
+/// Public keys of ML-DSA (section 6.67.2) and ML-KEM (section 6.68.2).
+const LATTICE_PUBLIC: &[Rule] =
     &[rule(CKA_PARAMETER_SET, Must, Must, Computed, Fixed), rule(CKA_VALUE, Must, Never, Computed, Fixed)];
 
-/// ML-KEM private keys (section 6.68.3): by seed, by value, or by both.
-const ML_KEM_PRIVATE: &[Rule] = &[
+/// Private keys of ML-DSA (section 6.67.3) and ML-KEM (section 6.68.3): by seed, by value, or by both.
+const LATTICE_PRIVATE: &[Rule] = &[
     rule(CKA_PARAMETER_SET, Must, May, Computed, Fixed).arriving(Never),
     Rule::secret(CKA_SEED, May),
     Rule::secret(CKA_VALUE, May),
@@ -257,7 +260,12 @@ pub static CLASSES: &[Class] = &[
     Class {
         class: CKO_PUBLIC_KEY,
         kind: Some(CKK_ML_KEM),
-        groups: &[STORAGE, OPEN, KEY, PUBLIC, ML_KEM_PUBLIC, &ML_KEM_PUBLIC_USAGES],
+        groups: &[STORAGE, OPEN, KEY, PUBLIC, LATTICE_PUBLIC, &ML_KEM_PUBLIC_USAGES],
+    },
+    Class {
+        class: CKO_PUBLIC_KEY,
+        kind: Some(CKK_ML_DSA),
+        groups: &[STORAGE, OPEN, KEY, PUBLIC, LATTICE_PUBLIC, &ML_DSA_PUBLIC_USAGES],
     },
     Class {
         class: CKO_PRIVATE_KEY,
@@ -282,7 +290,12 @@ pub static CLASSES: &[Class] = &[
     Class {
         class: CKO_PRIVATE_KEY,
         kind: Some(CKK_ML_KEM),
-        groups: &[STORAGE, HIDDEN, KEY, SEALED, PRIVATE, ML_KEM_PRIVATE, &ML_KEM_PRIVATE_USAGES],
+        groups: &[STORAGE, HIDDEN, KEY, SEALED, PRIVATE, LATTICE_PRIVATE, &ML_KEM_PRIVATE_USAGES],
+    },
+    Class {
+        class: CKO_PRIVATE_KEY,
+        kind: Some(CKK_ML_DSA),
+        groups: &[STORAGE, HIDDEN, KEY, SEALED, PRIVATE, LATTICE_PRIVATE, &ML_DSA_PRIVATE_USAGES],
     },
     secret_class(CKK_AES, AES_SECRET),
     secret_class(CKK_CHACHA20, CHACHA20_SECRET),

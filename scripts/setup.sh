@@ -26,6 +26,7 @@ openssh-client    command -v ssh-keygen
 binutils          command -v nm
 python3           command -v python3
 python3-venv      python3 -c "import ensurepip, venv"
+openjdk-17-jdk-headless command -v javac && command -v keytool && command -v jarsigner
 libengine-pkcs11-openssl test -e "$(openssl version -e 2>/dev/null | cut -d\" -f2)/pkcs11.so"
 libssl3           has_library libcrypto.so.3
 libsqlite3-0      has_library libsqlite3.so.0
@@ -40,8 +41,11 @@ qemu-user         command -v qemu-aarch64
 hosts='
 apache2           command -v apache2
 cryptsetup-bin    test -e /usr/sbin/cryptsetup
+g++               command -v c++
 gnupg-pkcs11-scd  command -v gnupg-pkcs11-scd
 gnutls-bin        command -v gnutls-serv
+golang-github-thalesignite-crypto11-dev test -e /usr/share/gocode/src/github.com/ThalesIgnite/crypto11/crypto11.go
+golang-go         command -v go
 gpg               command -v gpg
 gpg-agent         command -v gpg-agent
 gpgsm             command -v gpgsm
@@ -51,10 +55,14 @@ knot              test -e /usr/sbin/keymgr
 knot-dnssecutils  command -v kzonesign
 ldnsutils         command -v ldns-verify-zone
 libengine-pkcs11-openssl test -e "$(openssl version -e 2>/dev/null | cut -d\" -f2)/pkcs11.so"
-libnss3-tools     command -v certutil
+libnode-dev       test -e /usr/include/node/node.h
+libnss3-tools     command -v certutil && command -v cmsutil && command -v signtool && command -v selfserv
 libstrongswan-extra-plugins test -e /usr/lib/ipsec/plugins/libstrongswan-pkcs11.so
 libstrongswan-standard-plugins test -e /usr/lib/ipsec/plugins/libstrongswan-openssl.so
 nginx-light       command -v nginx
+nodejs            command -v node
+npm               command -v npm
+openjdk-17-jdk-headless command -v javac && command -v keytool && command -v jarsigner
 openssh-client    command -v ssh
 openssh-server    test -e /usr/sbin/sshd
 openvpn           test -e /usr/sbin/openvpn
@@ -63,6 +71,7 @@ p11-kit           command -v p11-kit
 p11-kit-modules   ls /usr/lib/*/pkcs11/p11-kit-client.so
 pesign            command -v pesign
 python3           command -v python3
+python3-venv      python3 -c "import ensurepip, venv"
 sbsigntool        command -v sbsign
 strongswan-charon test -e /usr/lib/ipsec/charon
 strongswan-pki    command -v pki

@@ -53,6 +53,10 @@ pub const DEVIATIONS: &[(&str, &str)] = &[
         "C_DigestKey",
         "Only for a key that is extractable and not sensitive, `CKR_KEY_INDIGESTIBLE` otherwise: the digest of a long HMAC key is as good as the key.",
     ),
+    (
+        "C_DeriveKey",
+        "A generic secret of the session that ECDH makes is readable if the template names none of `CKA_SENSITIVE`, `CKA_EXTRACTABLE` and `CKA_WRAP_WITH_TRUSTED`: Java names none and reads it. Any other key of ECDH is then sensitive and not extractable.",
+    ),
     ("C_GetOperationState", "SHA-1 and SHA-2 digests can be saved; anything else is `CKR_STATE_UNSAVEABLE`."),
     ("C_GetSessionValidationFlags", "Always 0: nothing here is validated."),
     (

@@ -19,6 +19,8 @@ pub enum Base {
 pub enum Inheritance {
     /// It may be less protected: nothing leads back from it. Only the past is handed down.
     Past,
+    /// The same, but where the template is silent it is open: a secret that two parties agreed on is there to be taken.
+    Agreement,
     /// The same, but where the template is silent it is protected as the base key is.
     Defaults,
     /// It contains the other keys, or serves in their place: it is protected as they are.
@@ -50,6 +52,7 @@ impl Derivation {
             // HMAC uses the digest of a long key in the key's place.
             Self::Hash(_) => Inheritance::Protection,
             Self::Sp800 { .. } => Inheritance::Defaults,
+            Self::Ecdh { .. } => Inheritance::Agreement,
             _ => Inheritance::Past,
         }
     }

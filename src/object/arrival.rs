@@ -98,6 +98,20 @@ impl Arrival {
         }
     }
 
+    /// Lets the value of a generic secret of the session be seen, unless the template says anything of who may: Java
+    /// names no such attribute, and has no key agreement if it cannot read the value.
+    pub fn suggest_open(&mut self) {
+        let is_said = |attribute: &CK_ATTRIBUTE_TYPE| self.template.get(*attribute).is_some();
+        let key_type = self.attributes.number(CKA_KEY_TYPE);
+        if key_type == Some(CKK_GENERIC_SECRET)
+            && !self.attributes.is(CKA_TOKEN)
+            && ![CKA_SENSITIVE, CKA_EXTRACTABLE, CKA_WRAP_WITH_TRUSTED].iter().any(is_said)
+        {
+            self.attributes.insert(CKA_SENSITIVE, attribute::boolean(false));
+            self.attributes.insert(CKA_EXTRACTABLE, attribute::boolean(true));
+        }
+    }
+
     /// The attributes of the secret key that arrived, complete but for `CKA_UNIQUE_ID`.
     pub fn secret_arrived(mut self, value: &Secret, past: Past) -> Result<Attributes> {
         secret_key::complete(&mut self.attributes, value)?;
@@ -214,6 +228,29 @@ mod tests {
         assert_eq!(cause(Arrival::new(template(&[(CKA_CLASS, &class)]), false)), Cause::TemplateIncomplete);
         let unknown = template(&[(CKA_CLASS, &class), (CKA_KEY_TYPE, &CKK_DES3.to_ne_bytes())]);
         assert_eq!(cause(Arrival::new(unknown, false)), Cause::AttributeValueInvalid);
+    }
+
+    #[test]
+    fn a_secret_agreed_on_is_open_only_where_nothing_is_said_of_it() {
+        let (yes, no, aes, len) = (&[1][..], &[0][..], CKK_AES.to_ne_bytes(), 16_u64.to_ne_bytes());
+        let seen = |given: &[(CK_ATTRIBUTE_TYPE, &[u8])]| {
+            let mut key = Arrival::secret(template(given), false).unwrap();
+            key.suggest_open();
+            (key.attributes().is(CKA_SENSITIVE), key.attributes().is(CKA_EXTRACTABLE))
+        };
+        assert_eq!(seen(&[]), (false, true));
+        assert_eq!(seen(&[(CKA_DERIVE, yes), (CKA_LABEL, b"shared")]), (false, true));
+        for said in [
+            (CKA_TOKEN, yes),
+            (CKA_SENSITIVE, yes),
+            (CKA_EXTRACTABLE, no),
+            (CKA_WRAP_WITH_TRUSTED, no),
+            (CKA_KEY_TYPE, &aes[..]),
+        ] {
+            assert_eq!(seen(&[said, (CKA_VALUE_LEN, &len)]), (true, false), "{said:?}");
+        }
+        assert_eq!(seen(&[(CKA_SENSITIVE, no)]), (false, false));
+        assert_eq!(seen(&[(CKA_EXTRACTABLE, yes)]), (true, true));
     }
 
     #[test]

@@ -41,7 +41,7 @@ impl Sources {
         let every = |attribute| self.all().all(|key| key.is(attribute));
         let base = |attribute| self.base.record.attributes.is(attribute);
         let (always_sensitive, never_extractable) = match derivation.inheritance() {
-            Inheritance::Past => (base(sensitive), base(unextractable)),
+            Inheritance::Past | Inheritance::Agreement => (base(sensitive), base(unextractable)),
             Inheritance::Protection | Inheritance::Defaults => (every(sensitive), every(unextractable)),
         };
         Past::Derived { always_sensitive, never_extractable }
@@ -174,6 +174,7 @@ impl Session {
         }
         match derivation.inheritance() {
             Inheritance::Past => {}
+            Inheritance::Agreement => arrival.suggest_open(),
             Inheritance::Defaults => {
                 for attribute in [CKA_SENSITIVE, CKA_EXTRACTABLE] {
                     arrival.suggest(attribute, base.is(attribute));

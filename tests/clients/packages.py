@@ -1,8 +1,9 @@
 """Client libraries that come from package registries, by name and version, kept under target/clients/ between runs.
 
-The ordinary clients (pip, cargo) fetch them with the caller's own environment, so mirrors and proxies are the caller's affair.
+The ordinary clients (pip, cargo, npm) fetch them with the caller's own environment, so mirrors and proxies are the caller's affair.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -16,13 +17,14 @@ WORK = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), 
 PYTHON_PACKAGES = (
     "python-pkcs11==0.10.1", "PyKCS11==1.5.20", "cryptography==50.0.2", "parameterized==0.9.0", "asn1crypto==1.5.1",
 )
+NODE_PACKAGES = ("graphene-pk11@2.3.6", "pkcs11js@2.1.7")
 CRYPTOKI = "0.12.1"
 FETCH_SECONDS = 240
 BUILD_SECONDS = 500
 
 
 def fetch(argv, cwd):
-    """Runs pip or cargo. What cannot be had is a reason to skip: it says nothing about the module."""
+    """Runs pip, cargo or npm. What cannot be had is a reason to skip: it says nothing about the module."""
     result = execute([str(word) for word in argv], dict(os.environ), cwd, seconds=FETCH_SECONDS)
     if result.code != 0:
         said = result.text.strip().splitlines() or ["no answer"]
@@ -52,8 +54,7 @@ def python():
         pip = os.path.join(path, "bin", "pip")
         fetch([pip, "install", "--quiet", "--only-binary", ":all:", *PYTHON_PACKAGES], WORK)
 
-    os.makedirs(WORK, exist_ok=True)
-    return os.path.join(once(os.path.join(WORK, version), make), "bin", "python")
+    return os.path.join(once(folder(version), make), "bin", "python")
 
 
 def python_tests(interpreter, package, tests):
@@ -77,6 +78,49 @@ def python_tests(interpreter, package, tests):
     return os.path.join(once(os.path.join(WORK, requirement.replace("==", "-")), make), tests)
 
 
+def node():
+    """The `node_modules` that has NODE_PACKAGES. Node's headers are those of the system: npm would download them."""
+
+    def make(path):
+        words = ["--no-audit", "--no-fund", "--no-save", "--nodedir=/usr", "--prefix", path]
+        fetch(["npm", "install", *words, *NODE_PACKAGES], path)
+
+    return os.path.join(once(folder("node"), make), "node_modules")
+
+
+def folder(name):
+    """A folder of what is kept between runs."""
+    os.makedirs(WORK, exist_ok=True)
+    return os.path.join(WORK, name)
+
+
+def cargo_environment():
+    """What cargo needs to work as the caller's does, in another home."""
+    home = os.path.expanduser("~")
+    return {
+        "PATH": os.environ["PATH"],
+        "CARGO_HOME": os.environ.get("CARGO_HOME", os.path.join(home, ".cargo")),
+        "RUSTUP_HOME": os.environ.get("RUSTUP_HOME", os.path.join(home, ".rustup")),
+        "CARGO_TARGET_DIR": folder("rust"),
+    }
+
+
+def cargo_lock(manifest):
+    """The lock file of a package with this manifest and CRYPTOKI, whose crates are fetched then."""
+
+    def make(path):
+        write(os.path.join(path, "Cargo.toml"), manifest)
+        write(os.path.join(path, "src", "main.rs"), "fn main() {}\n")
+        # A workspace of its own, else cargo takes it for a forgotten member of ours.
+        with open(os.path.join(path, "Cargo.toml"), "a", encoding="utf-8") as file:
+            file.write("\n[workspace]\n")
+        fetch(["cargo", "update", "--quiet", "cryptoki", "--precise", CRYPTOKI], path)
+        fetch(["cargo", "fetch", "--quiet", "--locked"], path)
+
+    name = f"rust-{CRYPTOKI}-{hashlib.sha256(manifest.encode()).hexdigest()[:8]}"
+    return os.path.join(once(folder(name), make), "Cargo.lock")
+
+
 def cryptoki_tests():
     """The test programs of the cryptoki crate, built by cargo from the registry's source: {name: path}."""
 
@@ -92,8 +136,7 @@ def cryptoki_tests():
         with open(os.path.join(source, "Cargo.toml"), "a", encoding="utf-8") as file:
             file.write("\n[workspace]\n")
 
-    os.makedirs(WORK, exist_ok=True)
-    path = once(os.path.join(WORK, f"cryptoki-{CRYPTOKI}"), make)
+    path = once(folder(f"cryptoki-{CRYPTOKI}"), make)
     source = os.path.join(path, "source")
     fetch(["cargo", "fetch", "--quiet", "--locked"], source)
     words = ["--quiet", "--locked", "--offline", "--tests", "--no-run", "--message-format=json"]

@@ -59,7 +59,9 @@ class Page:
                 t.note(f"[wrote {name}]\n{text}")
         script = machine.path("recipe.sh")
         with open(script, "w", encoding="utf-8") as file:
-            file.write("set -euo pipefail\n" + "".join(commands))
+            # What a recipe that failed left in the background would keep its output open.
+            ending = "trap '[ $? -eq 0 ] || kill $(jobs -p) 2>/dev/null || :' EXIT"
+            file.write(f"set -euo pipefail\n{ending}\n" + "".join(commands))
         t.note("".join(commands))
         return t.run(machine.inside(shell, script), **checks)
 

@@ -27,7 +27,7 @@ pub const DEVIATIONS: &[(&str, &str)] = &[
     ),
     (
         "C_GenerateKey",
-        "One KMS `GenerateDataKey`, for keys of sessions as well; at most 1024 bytes. ChaCha20 keys need no `CKA_VALUE_LEN`. `CKM_PKCS5_PBKD2` computes here (on the token, one KMS `Encrypt`) and takes `CK_PKCS5_PBKD2_PARAMS2`; iterations times blocks of output beyond 2^24, and password or salt over 65535 bytes, are `CKR_MECHANISM_PARAM_INVALID`. Its keys have no `CKA_CHECK_VALUE` unless the template gives it.",
+        "One KMS `GenerateDataKey`, for keys of sessions as well; at most 1024 bytes. ChaCha20 keys need no `CKA_VALUE_LEN`. `CKM_PKCS5_PBKD2` computes here (on the token, one KMS `Encrypt`) and takes `CK_PKCS5_PBKD2_PARAMS2` or the older `CK_PKCS5_PBKD2_PARAMS`; iterations times blocks of output beyond 2^24, and password or salt over 65535 bytes, are `CKR_MECHANISM_PARAM_INVALID`. Its keys have no `CKA_CHECK_VALUE` unless the template gives it.",
     ),
     (
         "C_CreateObject",

@@ -4,8 +4,8 @@ use crate::crypto::{Hash, Secret, kdf};
 use crate::error::{Cause, Result};
 use cryptoki_sys::*;
 
-/// How long password and salt may be, in bytes. Hosts that know the older `CK_PKCS5_PBKD2_PARAMS` give a pointer in
-/// the place of the password's length, and nothing else tells the two structures apart: no pointer is as small.
+/// How long password and salt may be, in bytes. Hosts that know the older `CK_PKCS5_PBKD2_PARAMS` give a pointer to
+/// the password's length in its place, and nothing else tells the two structures apart: no pointer is as small.
 pub const LONGEST_PASSWORD: CK_ULONG = 65535;
 
 /// The most work: iterations times blocks of output, as each block costs all of them. It is what the longest of RFC

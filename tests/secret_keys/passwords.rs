@@ -8,6 +8,8 @@ use std::ptr::null_mut;
 use std::time::Instant;
 
 const BAD: CK_RV = CKR_MECHANISM_PARAM_INVALID;
+/// Longer than any password.
+static LONG: CK_ULONG = 65536;
 const OPEN: [(CK_ATTRIBUTE_TYPE, &[u8]); 2] = [(CKA_SENSITIVE, &[0]), (CKA_EXTRACTABLE, &[1])];
 
 fn params(password: &[u8], salt: &[u8], iterations: CK_ULONG) -> CK_PKCS5_PBKD2_PARAMS2 {
@@ -91,6 +93,10 @@ fn a_password_makes_a_key_of_any_type() {
         assert_eq!(module.attribute(desk.session, made, CKA_VALUE), value[..len]);
         assert_eq!((desk.number(made, CKA_VALUE_LEN), desk.number(made, CKA_KEY_TYPE)), (len as CK_ULONG, key_type));
     }
+    // The older structure, as NSS has it: a pointer to the length in its place.
+    let older = CK_PKCS5_PBKD2_PARAMS2 { ulPasswordLen: (&raw const rfc.ulPasswordLen) as CK_ULONG, ..rfc };
+    let made = make(desk, older, CKK_AES, Some(32), &OPEN).unwrap();
+    assert_eq!(module.attribute(desk.session, made, CKA_VALUE), value[..32]);
     // The same key from the same password, and each function another.
     let mut seen = Vec::new();
     for prf in [
@@ -185,8 +191,8 @@ fn what_cannot_be_made_is_refused() {
             CK_PKCS5_PBKD2_PARAMS2 { ulSaltSourceDataLen: CK_ULONG::MAX, ..good },
             CK_PKCS5_PBKD2_PARAMS2 { pPassword: null_mut(), ..good },
             CK_PKCS5_PBKD2_PARAMS2 { ulPasswordLen: CK_ULONG::MAX, ..good },
-            // As hosts of the older structure have it: a pointer to the length.
-            CK_PKCS5_PBKD2_PARAMS2 { ulPasswordLen: (&raw const good.ulPasswordLen) as CK_ULONG, ..good },
+            // A pointer to a length that is none.
+            CK_PKCS5_PBKD2_PARAMS2 { ulPasswordLen: (&raw const LONG) as CK_ULONG, ..good },
             params(&long, b"salt", 1),
             params(b"password", &long, 1),
             CK_PKCS5_PBKD2_PARAMS2 { prf: 0, ..good },

@@ -11,8 +11,7 @@ from pages import Page
 PROXY = "/usr/lib/x86_64-linux-gnu/p11-kit-proxy.so"
 CLIENT = "/usr/lib/x86_64-linux-gnu/pkcs11/p11-kit-client.so"
 SOCKET = "/run/test.sock"
-# The server passes no room for no bytes of random as a NULL pointer, and p11-kit's protocol takes a NULL in the answer for room that
-# was too small: no module can answer this one call of the test so that it succeeds (SoftHSM's fails as well).
+# Through the socket a random number of no bytes cannot be asked for; SoftHSM's call fails there as well.
 ZERO_BYTES = (
     ("No errors", "1 errors"),
     ("  seems to be OK", "  ERR: C_GenerateRandom(buf1,0) failed: CKR_BUFFER_TOO_SMALL (0x150)"),

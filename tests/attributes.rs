@@ -260,7 +260,7 @@ fn unwrapped_derived_and_generated_as_the_tables_say() {
         };
         (rv, key)
     };
-    let (secret, private) = ([STORAGE, KEY, AES].concat(), [STORAGE, KEY, EC_PRIVATE].concat());
+    let (secret, private) = ([STORAGE, KEY, AES].concat(), [STORAGE, KEY, PRIVATE, EC_PRIVATE].concat());
     let of_aes = [number(CKA_CLASS, CKO_SECRET_KEY), number(CKA_KEY_TYPE, CKK_AES)];
     let of_ec = [number(CKA_CLASS, CKO_PRIVATE_KEY), number(CKA_KEY_TYPE, CKK_EC)];
     let sized = with(of_aes.to_vec(), &[number(CKA_VALUE_LEN, 16)]);

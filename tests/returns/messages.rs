@@ -78,6 +78,8 @@ pub(crate) fn signatures(scene: &Scene, keys: &Keys) {
     record!(scene, C_SignRecoverInit, session, &mut pkcs1, keys.always.1);
     record!(scene, C_SignRecover, session, some, N, to, &mut 600);
 
+    lengths(scene, keys, signed);
+
     // Arguments that are missing.
     record!(scene, C_VerifyInit, session, &mut sha, public);
     record!(scene, C_Verify, session, null_mut(), N, signed, 256);
@@ -161,6 +163,37 @@ pub(crate) fn messages(scene: &Scene, keys: &Keys) {
     record!(scene, C_VerifyMessageNext, session, null, 0, some, N, null_mut(), 0);
     record!(scene, C_VerifyMessageNext, session, null, 0, some, 0, signed, 256);
     record!(scene, C_MessageVerifyFinal, session);
+}
+
+/// Digests that are none of the named hash: too short for it, and too long.
+fn lengths(scene: &Scene, keys: &Keys, signed: *mut CK_BYTE) {
+    let session = scene.session;
+    let (some, mut out) = (bytes(DATA), [0_u8; 600]);
+    let (to, null, (public, private)) = (out.as_mut_ptr(), null_mut(), keys.rsa);
+    let mut params = CK_RSA_PKCS_PSS_PARAMS { hashAlg: CKM_SHA256, mgf: CKG_MGF1_SHA256, sLen: 32 };
+    let mut pss = mechanism(CKM_RSA_PKCS_PSS);
+    (pss.pParameter, pss.ulParameterLen) = ((&raw mut params).cast(), size_of_val(&params) as CK_ULONG);
+
+    record!(scene, C_SignInit, session, &mut pss, private);
+    record!(scene, C_SignUpdate, session, some, N);
+    record!(scene, C_SignFinal, session, to, &mut 600);
+    record!(scene, C_VerifyInit, session, &mut pss, public);
+    record!(scene, C_Verify, session, some, N, signed, 256);
+    record!(scene, C_VerifySignatureInit, session, &mut pss, public, signed, 256);
+    record!(scene, C_VerifySignature, session, some, N);
+    for (data, len) in [(some, N), (to, 300)] {
+        record!(scene, C_VerifyInit, session, &mut pss, public);
+        record!(scene, C_VerifyUpdate, session, data, len);
+        record!(scene, C_VerifyFinal, session, signed, 256);
+        record!(scene, C_VerifySignatureInit, session, &mut pss, public, signed, 256);
+        record!(scene, C_VerifySignatureUpdate, session, data, len);
+        record!(scene, C_VerifySignatureFinal, session);
+        record!(scene, C_MessageVerifyInit, session, &mut pss, public);
+        record!(scene, C_VerifyMessage, session, null, 0, data, len, signed, 256);
+        record!(scene, C_VerifyMessageBegin, session, null, 0);
+        record!(scene, C_VerifyMessageNext, session, null, 0, data, len, signed, 256);
+        record!(scene, C_SessionCancel, session, CK_FLAGS::MAX);
+    }
 }
 
 pub(crate) fn ciphers(scene: &Scene, keys: &Keys) {

@@ -93,8 +93,11 @@ HIDDEN int mknod(const char *path, unsigned mode, unsigned long device)
 extern long syscall(long, ...);
 HIDDEN int gettid(void) { return syscall(SYS_gettid); }
 
+#if defined(__x86_64__)
 /* Not a matter of age: glibc ends the process when it has no memory to note a destructor in. Without it, the value
- * of a thread stays when the thread ends; the host goes on, and the call with an error. */
+ * of a thread stays when the thread ends; the host goes on, and the call with an error. Only here: on aarch64 the
+ * linker takes the reference to glibc's version, which is its newest, for the function itself, which then calls
+ * itself for ever. */
 OLD(__cxa_thread_atexit_impl, "GLIBC_2.18");
 extern int old___cxa_thread_atexit_impl(void (*)(void *), void *, void *);
 extern void *malloc(unsigned long);
@@ -106,3 +109,4 @@ HIDDEN int __cxa_thread_atexit_impl(void (*destructor)(void *), void *value, voi
     free(room);
     return room ? old___cxa_thread_atexit_impl(destructor, value, library) : -1;
 }
+#endif

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds the module for 64-bit ARM and has it make and use keys under emulation. It builds everything a second
-# time, so `make test` does not run it: `make aarch64`. Without optimisation, which changes nothing of what it shows.
+# time, so `make test` does not run it: `make aarch64`. Without optimisation, but for what makes RSA keys.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -11,7 +11,8 @@ rustup target list --installed 2>/dev/null | grep -qx "$target" || rustup target
 export CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
 cargo build --locked -p datakey-pkcs11-module --target "$target" --target-dir target/cross \
-    --config 'profile.dev.opt-level=0' --config 'profile.dev.debug=false' --config 'profile.dev.package."*".opt-level=0'
+    --config 'profile.dev.opt-level=0' --config 'profile.dev.debug=false' --config 'profile.dev.package."*".opt-level=0' \
+    --config 'profile.dev.package.crypto-bigint.opt-level=2' --config 'profile.dev.package.rsa.opt-level=2'
 module=target/cross/$target/debug/libdatakey_pkcs11.so
 
 # What needs a newer glibc, or another library, than on x86-64.
@@ -26,6 +27,7 @@ cat > "$folder/datakey-pkcs11.toml" <<END
 [[token]]
 label = "arm"
 login = "none"
+pin_hash = { memory = "1M", passes = 1 }
 store = "sqlite:$folder/token.db"
 kms = "embedded:$folder/kms.json"
 END

@@ -43,8 +43,8 @@ fn cases(point: &[u8]) -> Vec<Case> {
         case("EC private key", CKO_PRIVATE_KEY, &[&private[..], &open].concat(), &[KEY, PRIVATE, EC_PRIVATE]),
         case("ML-DSA public key", CKO_PUBLIC_KEY, &ml_dsa_public, &[KEY, PUBLIC, ML_DSA_PUBLIC]),
         case("ML-DSA private key", CKO_PRIVATE_KEY, &ml_dsa_private, &[KEY, PRIVATE, ML_DSA_PRIVATE]),
-        case("AES key", CKO_SECRET_KEY, &[&aes[..], &open].concat(), &[KEY, AES]),
-        case("ChaCha20 key", CKO_SECRET_KEY, &[&chacha20[..], &open].concat(), &[KEY, CHACHA20]),
+        case("AES key", CKO_SECRET_KEY, &[&aes[..], &open].concat(), &[KEY, SECRET, AES]),
+        case("ChaCha20 key", CKO_SECRET_KEY, &[&chacha20[..], &open].concat(), &[KEY, SECRET, CHACHA20]),
     ]
 }
 
@@ -260,7 +260,7 @@ fn unwrapped_derived_and_generated_as_the_tables_say() {
         };
         (rv, key)
     };
-    let (secret, private) = ([STORAGE, KEY, AES].concat(), [STORAGE, KEY, PRIVATE, EC_PRIVATE].concat());
+    let (secret, private) = ([STORAGE, KEY, SECRET, AES].concat(), [STORAGE, KEY, PRIVATE, EC_PRIVATE].concat());
     let of_aes = [number(CKA_CLASS, CKO_SECRET_KEY), number(CKA_KEY_TYPE, CKK_AES)];
     let of_ec = [number(CKA_CLASS, CKO_PRIVATE_KEY), number(CKA_KEY_TYPE, CKK_EC)];
     let sized = with(of_aes.to_vec(), &[number(CKA_VALUE_LEN, 16)]);

@@ -133,15 +133,11 @@ pub(crate) const ML_DSA_PRIVATE: &[Row] = &[
     (CKA_VALUE, "s 4 6 7", Bytes(&[2; 2560])),
 ];
 
-pub(crate) const AES: &[Row] = &[
+pub(crate) const SECRET: &[Row] = &[
     (CKA_PRIVATE, "", Flag(false)),
     (CKA_SENSITIVE, "8 11", Flag(true)),
     (CKA_ENCRYPT, "8", Flag(false)),
     (CKA_DECRYPT, "8", Flag(false)),
-    (CKA_SIGN, "8", Flag(false)),
-    (CKA_VERIFY, "8", Flag(false)),
-    (CKA_WRAP, "8", Flag(false)),
-    (CKA_UNWRAP, "8", Flag(false)),
     (CKA_EXTRACTABLE, "8 12", Flag(false)),
     (CKA_ALWAYS_SENSITIVE, "2 4 6", Flag(true)),
     (CKA_NEVER_EXTRACTABLE, "2 4 6", Flag(true)),
@@ -151,28 +147,22 @@ pub(crate) const AES: &[Row] = &[
     (CKA_WRAP_TEMPLATE, "", Bytes(b"")),
     (CKA_UNWRAP_TEMPLATE, "", Bytes(b"")),
     (CKA_DERIVE_TEMPLATE, "", Bytes(b"")),
+];
+
+pub(crate) const AES: &[Row] = &[
+    (CKA_SIGN, "8", Flag(false)),
+    (CKA_VERIFY, "8", Flag(false)),
+    (CKA_WRAP, "8", Flag(false)),
+    (CKA_UNWRAP, "8", Flag(false)),
     (CKA_VALUE, "1 4 6 7", Bytes(&[2; 16])),
     (CKA_VALUE_LEN, "2 3 6", Number(32)),
 ];
 
 pub(crate) const CHACHA20: &[Row] = &[
-    (CKA_PRIVATE, "", Flag(false)),
-    (CKA_SENSITIVE, "8 11", Flag(true)),
-    (CKA_ENCRYPT, "8", Flag(false)),
-    (CKA_DECRYPT, "8", Flag(false)),
     (CKA_SIGN, "8", Flag(true)),
     (CKA_VERIFY, "8", Flag(true)),
     (CKA_WRAP, "8", Flag(true)),
     (CKA_UNWRAP, "8", Flag(true)),
-    (CKA_EXTRACTABLE, "8 12", Flag(false)),
-    (CKA_ALWAYS_SENSITIVE, "2 4 6", Flag(true)),
-    (CKA_NEVER_EXTRACTABLE, "2 4 6", Flag(true)),
-    (CKA_CHECK_VALUE, "o", Bytes(b"abc")),
-    (CKA_WRAP_WITH_TRUSTED, "11", Flag(true)),
-    (CKA_TRUSTED, "10", Flag(true)),
-    (CKA_WRAP_TEMPLATE, "", Bytes(b"")),
-    (CKA_UNWRAP_TEMPLATE, "", Bytes(b"")),
-    (CKA_DERIVE_TEMPLATE, "", Bytes(b"")),
     (CKA_VALUE, "1 4 6 7", Bytes(&[2; 32])),
     (CKA_VALUE_LEN, "2 6", Number(16)),
 ];

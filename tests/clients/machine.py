@@ -40,7 +40,7 @@ with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, 
 # Mounts the trees, says so, and holds the namespace until its standard input ends.
 HOLD = r"""
 for tree in {trees}; do
-    mount -t overlay overlay -o "lowerdir=/$tree,upperdir=$1/up/$tree,workdir=$1/work/$tree" "/$tree" || exit 1
+    mount -t overlay overlay -o "lowerdir=/$tree,upperdir=$1/up/$tree,workdir=$1/scratch/$tree" "/$tree" || exit 1
 done
 echo ready
 exec cat >/dev/null
@@ -85,7 +85,7 @@ class Machine:
             raise Skip("only root can have the system's folders to itself")
         for tree in TREES:
             os.makedirs(self.path("up", tree))
-            os.makedirs(self.path("work", tree))
+            os.makedirs(self.path("scratch", tree))
             shutil.copystat(f"/{tree}", self.path("up", tree))
         unshare = ["unshare", "--mount", "--propagation", "private", *(["--net"] if self.network else [])]
         words = [*unshare, "sh", "-c", HOLD.format(trees=" ".join(TREES)), "hold", self.root]

@@ -1,6 +1,6 @@
 //! ML-KEM.
 
-use super::{Envelope, Operation, check, check_or, reader};
+use super::{Envelope, Operation, check, check_or, raw, reader};
 use crate::crypto::ml_kem::SEED_LEN;
 use crate::crypto::{MlKemSet, Secret};
 use crate::error::{Cause, Result};
@@ -91,34 +91,17 @@ impl MlKem {
 
     /// The encapsulation key.
     pub(in crate::crypto) fn public(&self) -> Result<Vec<u8>> {
-        let mut public = vec![0; self.set.public_key_len()];
-        let mut len = public.len();
-        // SAFETY: the envelope is valid; no more than `len` bytes are written.
-        check(unsafe { EVP_PKEY_get_raw_public_key(self.envelope.as_ptr(), public.as_mut_ptr(), &mut len) })?;
-        Ok(public)
+        raw::public(&self.envelope, self.set.public_key_len())
     }
 
     /// The expanded decapsulation key.
     pub(in crate::crypto) fn expanded(&self) -> Result<Secret> {
-        let mut expanded = Secret::zeroed(self.set.private_key_len());
-        let mut len = expanded.len();
-        let out = expanded.expose_mut().as_mut_ptr();
-        // SAFETY: as above.
-        check(unsafe { EVP_PKEY_get_raw_private_key(self.envelope.as_ptr(), out, &mut len) })?;
-        Ok(expanded)
+        raw::expanded(&self.envelope, self.set.private_key_len())
     }
 
     /// The seed, if the key was made of it.
     pub(in crate::crypto) fn seed(&self) -> Result<Option<Secret>> {
-        if !self.has_seed {
-            return Ok(None);
-        }
-        let mut seed = Secret::zeroed(SEED_LEN);
-        let mut len = seed.len();
-        let out = seed.expose_mut().as_mut_ptr();
-        // SAFETY: as above.
-        check(unsafe { EVP_PKEY_get_private_seed(self.envelope.as_ptr(), out, &mut len) })?;
-        Ok(Some(seed))
+        self.has_seed.then(|| raw::seed(&self.envelope, SEED_LEN)).transpose()
     }
 
     /// Makes a secret and encapsulates it: both slices have the lengths of the set.

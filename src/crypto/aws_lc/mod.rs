@@ -20,6 +20,7 @@ pub(super) mod mac;
 mod memory;
 pub(super) mod ml_dsa;
 pub(super) mod ml_kem;
+mod raw;
 pub(super) mod rsa;
 pub(super) mod rsa_numbers;
 pub(super) mod spki;

@@ -16,6 +16,9 @@
 //! is the difference that would have been seen. A ciphertext of a wrong length, which is rejected before the key is used
 //! and tells nobody anything, has to be found in any case.
 //!
+//! `alike` is |t| against the first class with the same answer: what an attacker has who sees the answer as well, and
+//! is not what the verdict goes by.
+//!
 //! The program fails if a class is told apart that must not be, or if the longest wait is not.
 
 #[path = "timing/blocks.rs"]
@@ -163,7 +166,7 @@ impl Target {
             }
         }
         println!("\n{}, {} bits, {samples} samples of each class", suite.name(), 8 * self.modulus_len);
-        println!("{:<42} {:>10} {:>10} {:>8}   answers", "", "median us", "more ns", "|t|");
+        println!("{:<42} {:>10} {:>10} {:>8} {:>8}   answers", "", "median us", "more ns", "|t|", "alike");
         let (right, others) = rows.split_first().expect("each suite has classes");
         let mut wrong = 0;
         for row in std::iter::once(right).chain(others) {
@@ -178,8 +181,10 @@ impl Target {
             let median = median(&row.times);
             let more = median - self::median(&right.times);
             let answers: Vec<_> = row.answers.iter().map(|rv| format!("{rv:#x}")).collect();
+            let alike = rows.iter().find(|other| other.answers == row.answers).unwrap_or(right);
+            let among = compare(&alike.times, &row.times);
             println!(
-                "{:<42} {:>10.2} {more:>10.0} {t:>8.2}   {} {verdict}",
+                "{:<42} {:>10.2} {more:>10.0} {t:>8.2} {among:>8.2}   {} {verdict}",
                 row.name,
                 median / 1000.0,
                 answers.join(" ")

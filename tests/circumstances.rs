@@ -9,7 +9,7 @@ use cryptoki_sys::*;
 use datakey::kms::embedded::{self, Fault, FaultKind, Server};
 use host::{Kind, Module, Place, alone, call, ok};
 use hosts::world::{NOBODY, World, give, may_change};
-use hosts::{Host, OK, PIN, SO_PIN, command, compile, run};
+use hosts::{Host, OK, PIN, command, compile, furnish, run};
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -21,23 +21,6 @@ use std::time::{Duration, Instant};
 
 fn serve(folder: &Path) -> Server {
     embedded::serve(([127, 0, 0, 1], 0).into(), &folder.join("keys.json"), true).unwrap()
-}
-
-/// Gives a token a P-256 key "1"; its user PIN first, where it has PINs.
-fn furnish(place: &Place, login: &str) {
-    let program = compile("host");
-    let mut host = if login == "pin" {
-        Host::make_token(&program, &place.configuration());
-        Host::logged_in(&program, &place.configuration(), PIN)
-    } else {
-        let mut host = Host::start(&program, &place.configuration());
-        host.ok("initialise");
-        host.ok(&format!("init-token {SO_PIN}"));
-        host.ok("open");
-        host
-    };
-    host.ok("generate p256 1");
-    host.ok("finalise");
 }
 
 /// How long `C_Finalize` may take whatever other threads wait for; on a machine that is busy besides.
@@ -203,7 +186,7 @@ fn signals_to_every_thread_break_nothing() {
     let url = format!("http://localhost:{}", server.address().port());
     let more = "login = \"none\"\ncache = { max_age = 0 }\ntimeouts = { attempt = \"30s\", total = \"60s\" }";
     let place = Place::at(&url, embedded::DEFAULT_ALIAS, more);
-    furnish(&place, "none");
+    furnish(&place.configuration(), "none");
     server.control().reset_calls();
     let said = run(command(&compile("storm"), &place.configuration()).arg("8"));
     let numbers: Vec<u64> =
@@ -223,7 +206,7 @@ fn a_host_that_forbids_threads_has_none() {
     let network = Place::at(&url, embedded::DEFAULT_ALIAS, "login = \"none\"\ncache = { max_age = \"5ms\" }");
     let program = compile("odd");
     for place in [embedded, network] {
-        furnish(&place, "none");
+        furnish(&place.configuration(), "none");
         let threads = |argument: &str| {
             let said = run(command(&program, &place.configuration()).args(["threads", argument]));
             u64::from_str_radix(said[0].strip_prefix("threads ").expect(&said[0]), 16).unwrap()
@@ -258,7 +241,7 @@ fn a_thousand_lives_cost_what_ten_do() {
             true => Place::at(&server.url(), embedded::DEFAULT_ALIAS, &login_line),
             false => Place::embedded(&login_line),
         };
-        furnish(&place, login);
+        furnish(&place.configuration(), login);
         let mut host = Host::start(&program, &place.configuration());
         let pin = if login == "pin" { PIN } else { "" };
         host.ok(&format!("lives 10 {pin}"));
@@ -290,7 +273,7 @@ fn without_locked_memory_it_works_and_says_so() {
         return;
     }
     let place = Place::embedded("login = \"none\"");
-    furnish(&place, "none");
+    furnish(&place.configuration(), "none");
     give(place.folder(), NOBODY);
     let log = place.folder().join("stderr");
     let mut command = command(&compile("host"), &place.configuration());
@@ -320,7 +303,7 @@ fn too_little_memory_is_an_error_and_no_more() {
     let keys = tempfile::tempdir().unwrap();
     let server = serve(keys.path());
     let place = Place::at(&server.url(), embedded::DEFAULT_ALIAS, "login = \"none\"\n[log]\nlevel = \"off\"");
-    furnish(&place, "none");
+    furnish(&place.configuration(), "none");
     let program = compile("host");
     let (mut failed, mut worked) = (0, 0);
     for step in 0..20 {
@@ -363,7 +346,7 @@ fn on_a_read_only_root_keys_are_used() {
             true => Place::at(&server.url(), embedded::DEFAULT_ALIAS, &login_line),
             false => Place::embedded(&login_line),
         };
-        furnish(&place, login);
+        furnish(&place.configuration(), login);
         let world = World { read_only: vec!["/".into(), place.folder().into()], ..World::default() };
         let mut command = command(&compile("host"), &place.configuration());
         world.around(&mut command);

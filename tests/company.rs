@@ -8,7 +8,7 @@ use cryptoki_sys::*;
 use datakey::crypto::{Hash, PublicKey, random};
 use datakey::kms::embedded::{self, Server};
 use host::{Kind, Module, Place, alone, library, ok};
-use hosts::{Host, PIN, SO_PIN, command, compile, run};
+use hosts::{Host, PIN, command, compile, run};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,15 +32,7 @@ impl Token {
         } else {
             (Place::embedded(&more), None)
         };
-        let program = compile("host");
-        if login == "pin" {
-            Host::make_token(&program, &place.configuration());
-        } else {
-            let mut host = Host::start(&program, &place.configuration());
-            host.ok("initialise");
-            host.ok(&format!("init-token {SO_PIN}"));
-            host.ok("finalise");
-        }
+        Host::on_new_token(&compile("host"), &place.configuration(), login).ok("finalise");
         Self { place, server, _keys: keys }
     }
 

@@ -6,7 +6,7 @@ mod hosts;
 
 use datakey::kms::embedded::{Server, serve};
 use hosts::proxy::Proxy;
-use hosts::{Host, PIN, SO_PIN, command, compile};
+use hosts::{Host, PIN, command, compile};
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -53,17 +53,7 @@ impl Place {
             Way::Tls => Some(serve()).map(|server| (Proxy::with_tls(server.address(), folder.path()), server)),
         };
         let place = Self { folder, login, network };
-        let program = compile("host");
-        let mut host = if login == "pin" {
-            Host::make_token(&program, &place.configuration());
-            Host::logged_in(&program, &place.configuration(), PIN)
-        } else {
-            let mut host = Host::start(&program, &place.configuration());
-            host.ok("initialise");
-            host.ok(&format!("init-token {SO_PIN}"));
-            host.ok("open");
-            host
-        };
+        let mut host = Host::on_new_token(&compile("host"), &place.configuration(), login);
         host.ok("generate p256 key");
         place
     }

@@ -6,7 +6,7 @@ mod hosts;
 use cryptoki_sys::*;
 use datakey::kms::embedded::{self, FaultKind};
 use host::{Kind, Module, Place, alone, call, ok};
-use hosts::{Host, SO_PIN, command, compile, run};
+use hosts::{command, compile, furnish, run};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
@@ -16,19 +16,9 @@ use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-/// Gives a token without PINs a P-256 key "1".
-fn furnish(place: &Place) {
-    let mut host = Host::start(&compile("host"), &place.configuration());
-    host.ok("initialise");
-    host.ok(&format!("init-token {SO_PIN}"));
-    host.ok("open");
-    host.ok("generate p256 1");
-    host.ok("finalise");
-}
-
 fn embedded() -> Place {
     let place = Place::embedded("login = \"none\"");
-    furnish(&place);
+    furnish(&place.configuration(), "none");
     place
 }
 
@@ -85,7 +75,7 @@ fn without_standard_descriptors_nothing_is_mistaken_for_one() {
     let server = embedded::serve(([127, 0, 0, 1], 0).into(), &keys.path().join("keys.json"), true).unwrap();
     let more = "login = \"none\"\ncache = { max_age = 0 }\n[log]\nlevel = \"trace\"";
     let place = Place::at(&server.url(), embedded::DEFAULT_ALIAS, more);
-    furnish(&place);
+    furnish(&place.configuration(), "none");
     assert_eq!(odd(&compile("odd"), &place, &["closed-descriptors"]), ["closed 0"]);
     let sound: String = rusqlite::Connection::open(place.store())
         .unwrap()
@@ -101,7 +91,7 @@ fn too_few_descriptors_are_an_error_and_no_more() {
     let keys = tempfile::tempdir().unwrap();
     let server = embedded::serve(([127, 0, 0, 1], 0).into(), &keys.path().join("keys.json"), true).unwrap();
     let place = Place::at(&server.url(), embedded::DEFAULT_ALIAS, "login = \"none\"\n[log]\nlevel = \"off\"");
-    furnish(&place);
+    furnish(&place.configuration(), "none");
     let said = odd(&compile("odd"), &place, &["few-descriptors"]);
     let failed = u64::from_str_radix(said[0].strip_prefix("failed ").expect(&said[0]), 16).unwrap();
     // Some numbers were too small, and some were enough.
@@ -174,7 +164,7 @@ fn connections_that_are_reset_raise_no_signal() {
     let keys = tempfile::tempdir().unwrap();
     let server = embedded::serve(([127, 0, 0, 1], 0).into(), &keys.path().join("keys.json"), true).unwrap();
     let place = Place::at(&server.url(), embedded::DEFAULT_ALIAS, "login = \"none\"\ncache = { max_age = 0 }");
-    furnish(&place);
+    furnish(&place.configuration(), "none");
     // The token key is opened; from then on every other connection is reset, and tried again.
     for _ in 0..20 {
         server.control().inject_any(FaultKind::Delay(0));

@@ -6,7 +6,7 @@ mod hosts;
 use datakey::kms::embedded::{self, Server};
 use host::Place;
 use hosts::world::{NOBODY, World, copy_below, give, may_change, public_module, set_mode};
-use hosts::{Host, OK, SO_PIN, command, compile, tls};
+use hosts::{Host, OK, SO_PIN, command, compile, furnish, tls};
 use std::path::{Path, PathBuf};
 
 /// As the header has them.
@@ -15,15 +15,6 @@ const DEVICE_ERROR: u64 = 0x30;
 const KMS_UNREACHABLE: &str = "0x103";
 const CREDENTIALS_MISSING: &str = "0x110";
 const KMS_SETUP: &str = "0x113";
-
-fn furnish(place: &Place) {
-    let mut host = Host::start(&compile("host"), &place.configuration());
-    host.ok("initialise");
-    host.ok(&format!("init-token {SO_PIN}"));
-    host.ok("open");
-    host.ok("generate p256 1");
-    host.ok("finalise");
-}
 
 fn host_of(place: &Place) -> Host {
     Host::start(&compile("host"), &place.configuration())
@@ -58,7 +49,7 @@ impl Network {
     fn place(&self) -> Place {
         let more = format!("login = \"none\"\ncache = {{ max_age = 0 }}\nca_bundle = \"{}\"", self.bundle.display());
         let place = Place::at(&self.url, embedded::DEFAULT_ALIAS, &more);
-        furnish(&place);
+        furnish(&place.configuration(), "none");
         place
     }
 }
@@ -76,7 +67,7 @@ fn a_root_that_has_everything_is_as_good_as_any() {
     }
     let network = Network::new();
     let embedded = Place::embedded("login = \"none\"");
-    furnish(&embedded);
+    furnish(&embedded.configuration(), "none");
     for place in [embedded, network.place()] {
         let jail = jail();
         copy_below(jail.path(), place.folder());
@@ -113,7 +104,7 @@ fn a_root_without_the_configuration_is_told_at_once() {
         return;
     }
     let place = Place::embedded("login = \"none\"");
-    furnish(&place);
+    furnish(&place.configuration(), "none");
     let jail = jail();
     let mut host = host_of(&place);
     enter(&mut host, jail.path());
@@ -134,7 +125,7 @@ fn an_empty_root_takes_no_open_store_away() {
         return;
     }
     let place = Place::embedded("login = \"none\"");
-    furnish(&place);
+    furnish(&place.configuration(), "none");
     let jail = jail();
     let mut host = host_of(&place);
     host.ok("initialise");

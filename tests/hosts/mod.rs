@@ -60,6 +60,13 @@ pub(crate) fn run(command: &mut Command) -> Vec<String> {
     said.lines().map(str::to_owned).collect()
 }
 
+/// Makes a token with a P-256 key "1", by a host that ends afterwards.
+pub(crate) fn furnish(configuration: &Path, login: &str) {
+    let mut host = Host::on_new_token(&compile("host"), configuration, login);
+    host.ok("generate p256 1");
+    host.ok("finalise");
+}
+
 /// `host.c`, which does what it is told.
 pub(crate) struct Host {
     child: Child,
@@ -99,6 +106,19 @@ impl Host {
         host.ok("open");
         host.ok(&format!("login-so {SO_PIN}"));
         host.ok(&format!("init-pin {PIN}"));
+    }
+
+    /// A host with a session on a new token, the user logged in where it has PINs (`login`, as the configuration says).
+    pub(crate) fn on_new_token(program: &Path, configuration: &Path, login: &str) -> Self {
+        if login == "pin" {
+            Self::make_token(program, configuration);
+            return Self::logged_in(program, configuration, PIN);
+        }
+        let mut host = Self::start(program, configuration);
+        host.ok("initialise");
+        host.ok(&format!("init-token {SO_PIN}"));
+        host.ok("open");
+        host
     }
 
     pub(crate) fn pid(&self) -> u32 {

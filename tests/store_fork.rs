@@ -5,10 +5,10 @@ mod store_support;
 use datakey::error::Cause;
 use datakey::store::{Query, Store};
 use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::Duration;
 use store_support::*;
 
 fn main() {
@@ -17,7 +17,8 @@ fn main() {
             ("children_of_a_busy_parent_read_and_write", children_of_a_busy_parent_read_and_write),
             ("parent_children_and_grandchildren_lose_no_update", parent_children_and_grandchildren_lose_no_update),
             ("a_child_has_locks_of_its_own", a_child_has_locks_of_its_own),
-            ("an_inherited_store_is_neither_used_nor_closed", an_inherited_store_is_neither_used_nor_closed),
+            ("an_inherited_store_is_unused_and_closed", an_inherited_store_is_unused_and_closed),
+            ("a_number_given_to_another_file_stays_open", a_number_given_to_another_file_stays_open),
         ],
         &[],
     );
@@ -182,7 +183,9 @@ fn open_files(path: &Path) -> usize {
     files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok()).filter(|file| file.starts_with(path)).count()
 }
 
-fn an_inherited_store_is_neither_used_nor_closed() {
+/// A child has its parent's files with their locks, which would outlive the parent: they are closed at the
+/// fork, and what the child opens itself is closed by it alone.
+fn an_inherited_store_is_unused_and_closed() {
     let (directory, path) = initialised();
     let parents = store(&path);
     parents.insert(&pair(0, 0)).unwrap();
@@ -191,23 +194,53 @@ fn an_inherited_store_is_neither_used_nor_closed() {
     assert!(before >= 2);
     let mut parents = Some(parents);
     ended_well(fork(|| {
+        assert_eq!(open_files(directory.path()), 0);
         let inherited = parents.take().unwrap();
+        let own = store(&path);
+        let opened = open_files(directory.path());
         is_not_ours(&*inherited);
         drop(inherited);
-        assert_eq!(open_files(directory.path()), before);
+        assert_eq!(open_files(directory.path()), opened);
+        drop(own);
         // Nothing that the child opens and closes is left.
         for _ in 0..3 {
             store(&path).insert(&pair(2, 2)).unwrap();
             store(&path).delete(&pair(2, 2)[0].id, None).unwrap();
             store(&path).delete(&pair(2, 2)[1].id, None).unwrap();
         }
-        assert_eq!(open_files(directory.path()), before);
+        assert_eq!(open_files(directory.path()), 0);
     }));
-    std::thread::sleep(Duration::from_millis(1));
+    assert_eq!(open_files(directory.path()), before);
     let parents = parents.unwrap();
     parents.insert(&pair(1, 0)).unwrap();
     assert_eq!(all(&*parents, &Query::default()).len(), 4);
     drop(parents);
     assert_eq!(open_files(directory.path()), 0);
     assert_sound(&path);
+}
+
+/// Daemons close every number that they do not know, and open files of their own: those a child must keep.
+fn a_number_given_to_another_file_stays_open() {
+    let (directory, path) = initialised();
+    let parents = store(&path);
+    parents.token().unwrap();
+    let other = tempfile::tempfile().unwrap();
+    let mut taken = Vec::new();
+    for entry in std::fs::read_dir("/proc/self/fd").unwrap() {
+        let entry = entry.unwrap();
+        if std::fs::read_link(entry.path()).is_ok_and(|file| file.starts_with(directory.path())) {
+            let number: i32 = entry.file_name().to_str().unwrap().parse().unwrap();
+            // SAFETY: what a host may do to numbers; the store behind this one is not used any more.
+            assert_eq!(unsafe { libc::dup2(other.as_raw_fd(), number) }, number);
+            taken.push(number);
+        }
+    }
+    assert!(taken.len() >= 2);
+    ended_well(fork(|| {
+        for number in &taken {
+            // SAFETY: only asks.
+            assert!(unsafe { libc::fcntl(*number, libc::F_GETFD) } >= 0, "{number} was closed in the child");
+        }
+    }));
+    std::mem::forget(parents);
 }

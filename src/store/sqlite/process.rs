@@ -39,8 +39,9 @@ const PATIENCE: Duration = gate::PATIENCE;
 static DIRTY: AtomicBool = AtomicBool::new(false);
 /// What the last connection's salt was made of. A child goes on counting where its parent was.
 static SALTS: AtomicU64 = AtomicU64::new(0);
-/// The files that SQLite has open: a bit for each number. What lies beyond is inherited by children.
-static OPEN: [AtomicU64; 64] = [const { AtomicU64::new(0) }; 64];
+/// The files that SQLite has open: by their number, what [`identity`] says of each. What lies beyond is
+/// inherited by children.
+static OPEN: [AtomicU64; 4096] = [const { AtomicU64::new(0) }; 4096];
 /// Whether the handlers and system calls are in place: 0 no, 1 under way, 2 yes.
 static SETUP: AtomicU8 = AtomicU8::new(0);
 static CURRENT: AtomicPtr<Process> = AtomicPtr::new(ptr::null_mut());
@@ -51,12 +52,13 @@ fn child() {
     if SETUP.load(Ordering::SeqCst) == 1 {
         DIRTY.store(true, Ordering::SeqCst);
     }
-    for (index, word) in OPEN.iter().enumerate() {
-        let mut open = word.swap(0, Ordering::SeqCst);
-        while open != 0 {
+    for (number, place) in OPEN.iter().enumerate() {
+        let noted = place.swap(0, Ordering::SeqCst);
+        // A host that has closed what it does not know, as daemons do, may have given the number to a
+        // file of its own.
+        if noted != 0 && identity(number as c_int) == noted {
             // SAFETY: a file of SQLite's, which in this process nobody uses any more.
-            unsafe { libc::close((index * 64) as c_int + open.trailing_zeros() as c_int) };
-            open &= open - 1;
+            unsafe { libc::close(number as c_int) };
         }
     }
 }
@@ -200,26 +202,37 @@ unsafe extern "C" fn fcntl_of_open_file(file: c_int, command: c_int, argument: *
     }
 }
 
-/// The word of [`OPEN`] with this file's bit, and the bit. Standard descriptors that SQLite fills up are not
-/// among them: a child keeps those.
-fn place(file: c_int) -> Option<(&'static AtomicU64, u64)> {
-    let number = usize::try_from(file).ok().filter(|number| *number > 2)?;
-    Some((OPEN.get(number / 64)?, 1 << (number % 64)))
+/// What tells an open file from others that may come to have its number; never 0 for a file that is open.
+fn identity(file: c_int) -> u64 {
+    let mut about = mem::MaybeUninit::<Stat>::zeroed();
+    // SAFETY: `about` is only read when fstat has filled it.
+    unsafe {
+        if system_fstat(file, about.as_mut_ptr()) != 0 {
+            return 0;
+        }
+        let about = about.assume_init();
+        (about.st_ino as u64 ^ (about.st_dev as u64).rotate_left(32)) | 1 << 63
+    }
+}
+
+/// The place of a file in [`OPEN`]. Standard descriptors that SQLite fills up have none: a child keeps those.
+fn place(file: c_int) -> Option<&'static AtomicU64> {
+    OPEN.get(usize::try_from(file).ok().filter(|number| *number > 2)?)
 }
 
 unsafe extern "C" fn noted_open(path: *const c_char, flags: c_int, mode: c_int) -> c_int {
     // SAFETY: SQLite's own call, passed on.
     let file = unsafe { libc::open(path, flags, mode as libc::mode_t) };
-    if let Some((word, bit)) = place(file) {
-        word.fetch_or(bit, Ordering::SeqCst);
+    if let Some(place) = place(file) {
+        place.store(identity(file), Ordering::SeqCst);
     }
     file
 }
 
 unsafe extern "C" fn noted_close(file: c_int) -> c_int {
     // Before it is closed: the number may be somebody else's at once.
-    if let Some((word, bit)) = place(file) {
-        word.fetch_and(!bit, Ordering::SeqCst);
+    if let Some(place) = place(file) {
+        place.store(0, Ordering::SeqCst);
     }
     // SAFETY: SQLite's own call, passed on.
     unsafe { libc::close(file) }

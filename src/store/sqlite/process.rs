@@ -211,7 +211,7 @@ fn identity(file: c_int) -> u64 {
             return 0;
         }
         let about = about.assume_init();
-        (about.st_ino as u64 ^ (about.st_dev as u64).rotate_left(32)) | 1 << 63
+        (about.st_ino ^ about.st_dev.rotate_left(32)) | 1 << 63
     }
 }
 

@@ -108,10 +108,18 @@ impl Cache {
         }
         // A crowd may use up an entry between its making and this caller's turn; then it starts anew.
         loop {
-            let (result, worked) = self.shared.flights.run((id, tag), || self.insert(id, tag, self.epoch(), &unwrap));
+            let mut cached = true;
+            let (result, _) = self.shared.flights.run((id, tag), || {
+                // Since this caller looked, another one's unwrap may have come and gone.
+                if let Some(entry) = self.shared.present(id, tag) {
+                    return Ok(entry);
+                }
+                cached = false;
+                self.insert(id, tag, self.epoch(), &unwrap)
+            });
             let entry = result?;
             if self.shared.take_use(id, &entry) {
-                return Ok(entry.used(!worked));
+                return Ok(entry.used(cached));
             }
         }
     }
@@ -181,7 +189,9 @@ impl Cache {
             let end = self.shared.now() + self.shared.rules.max_age.as_millis() as u64;
             self.shared.due.fetch_min(end, Ordering::Relaxed);
             while entries.len() > self.shared.rules.max_keys {
-                let oldest = entries.iter().min_by_key(|(_, entry)| entry.last_use.load(Ordering::Relaxed));
+                // Not the new one, though others may have been used in the same millisecond.
+                let others = entries.iter().filter(|(other, _)| **other != id);
+                let oldest = others.min_by_key(|(_, entry)| entry.last_use.load(Ordering::Relaxed));
                 let Some(oldest) = oldest.map(|(id, _)| *id) else { break };
                 entries.remove(&oldest);
             }
@@ -255,10 +265,15 @@ impl Shared {
         self.born.elapsed().as_millis() as u64
     }
 
-    fn usable(&self, id: ObjectId, tag: Tag) -> Option<Arc<Entry>> {
+    /// The entry of a key that is neither too old nor used up.
+    fn present(&self, id: ObjectId, tag: Tag) -> Option<Arc<Entry>> {
         let entry = Arc::clone(self.read().get(&id)?);
-        let good = entry.tag == tag && entry.unwrapped.elapsed() < self.rules.max_age;
-        (good && self.take_use(id, &entry)).then_some(entry)
+        (entry.tag == tag && entry.unwrapped.elapsed() < self.rules.max_age).then_some(entry)
+    }
+
+    /// The same, counted as used.
+    fn usable(&self, id: ObjectId, tag: Tag) -> Option<Arc<Entry>> {
+        self.present(id, tag).filter(|entry| self.take_use(id, entry))
     }
 
     /// Counts a use, before it happens; false if there are none left. With its last use a key is dropped.
@@ -315,5 +330,37 @@ impl Shared {
 
     fn write(&self) -> RwLockWriteGuard<'_, HashMap<ObjectId, Arc<Entry>>> {
         write(&self.entries)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::SecretKey;
+    use std::sync::Barrier;
+    use std::thread;
+
+    /// Also if the scheduler stops one of them between its look at the cache and its unwrap.
+    #[test]
+    fn of_many_callers_one_unwraps() {
+        const KEYS: u64 = 2000;
+        let rules = Rules { max_age: Duration::from_secs(60), max_uses: u64::MAX, max_keys: 10 };
+        let (cache, unwraps, start) = (Cache::new(rules, false), AtomicU64::new(0), Barrier::new(4));
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for number in 0..KEYS {
+                        let id = ObjectId::from_bytes(u128::from(number).to_be_bytes());
+                        start.wait();
+                        let used = cache.key(id, [0; 32], || {
+                            unwraps.fetch_add(1, Ordering::Relaxed);
+                            Ok(Opened { key: Key::Secret(SecretKey::new(&[7; 16])?), request_id: None })
+                        });
+                        assert!(used.is_ok());
+                    }
+                });
+            }
+        });
+        assert_eq!(unwraps.into_inner(), KEYS);
     }
 }

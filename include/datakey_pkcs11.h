@@ -95,6 +95,9 @@
 /* A stored record is damaged. */
 #define DATAKEY_ERR_RECORD_CORRUPT 0x206UL
 
+/* A name or another part of a stored record was altered: its MAC is missing or not the token's. */
+#define DATAKEY_ERR_SEAL_RECORD 0x207UL
+
 /* 0x3xx: the store. */
 
 /* The store cannot be opened or read; check path, permissions and file system. */

@@ -144,6 +144,7 @@ causes! {
     SealKeyMalformed      CKR_DEVICE_ERROR    0x204 "what KMS unwrapped is not a private key of the object's kind";
     SealTokenKey          CKR_DEVICE_ERROR    0x205 "the sealed key was altered or moved: it does not open under the token key";
     RecordCorrupt         CKR_DEVICE_ERROR    0x206 "a stored record is damaged";
+    SealRecord            CKR_DEVICE_ERROR    0x207 "a name or another part of a stored record was altered: its MAC is missing or not the token's";
 
     // 0x3xx: the store.
     StoreUnavailable      CKR_DEVICE_ERROR    0x301 "the store cannot be opened or read; check path, permissions and file system";

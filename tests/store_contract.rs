@@ -36,7 +36,7 @@ fn id(number: u64) -> ObjectId {
 
 fn object(number: u64, attributes: &[(u64, &[u8])]) -> ObjectRecord {
     let attributes: Attributes = attributes.iter().map(|(kind, value)| (*kind, value.to_vec())).collect();
-    ObjectRecord { id: id(number), version: 1, attributes, sealed: None }
+    ObjectRecord { id: id(number), version: 1, attributes, sealed: None, mac: None }
 }
 
 fn token() -> TokenRecord {
@@ -56,6 +56,7 @@ fn token() -> TokenRecord {
         so_pin: Some(pin(1, 0)),
         user_pin: Some(pin(2, 3)),
         sealed_token_key: Some(sealed()),
+        mac: Some([0x4e; 32]),
         created: 1_700_000_000,
         changed: 1_700_000_001,
     }

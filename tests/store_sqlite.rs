@@ -67,10 +67,10 @@ fn a_newer_format_is_refused_also_when_it_comes_while_the_store_is_open() {
     let open = store(&path);
     open.insert(&pair(0, 0)).unwrap();
     open.token().unwrap();
-    Connection::open(&path).unwrap().pragma_update(None, "user_version", 2).unwrap();
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 3).unwrap();
     all_refused(&*open, Cause::StoreNewer);
     all_refused(&*store(&path), Cause::StoreNewer);
-    Connection::open(&path).unwrap().pragma_update(None, "user_version", 1).unwrap();
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 2).unwrap();
     assert_eq!(all(&*open, &Query::default()).len(), 2);
 }
 

@@ -1,8 +1,10 @@
 //! The store in the hands of somebody else: whatever is changed in it that decides what a key is or may
 //! do, a new process that uses the key fails with the number that says why, and never signs.
 //!
-//! What the seal does not cover is written down here, and asserted to be harmless: names (`NAMES`), what
-//! is for people to read, and the counters by which writers notice each other (`COLUMNS` in `tamper_bits`).
+//! Two walls stand behind each other, and each is tried by itself. Whoever does not have the token key cannot make the
+//! MAC of what he wrote (`without_the_token_key`). Whoever has it, which takes the PIN or the right to call KMS, meets
+//! the seal, which binds what a key is and may do; names (`NAMES`) and what is for people to read are not part of it.
+//! The counters by which writers notice each other stop nobody (`COLUMNS` in `tamper_bits`).
 
 mod host;
 mod support;
@@ -28,9 +30,9 @@ const WRONG_KEY: Must = Device(0x202);
 const MISMATCH: Must = Device(0x203);
 const TOKEN_KEY: Must = Device(0x205);
 const CORRUPT: Must = Device(0x206);
+const ALTERED: Must = Device(0x207);
 
-/// Attributes of a private key that can be changed without anybody noticing: names. Whoever looks for a
-/// key by name can thus be given another one of the same token.
+/// Attributes of a private key that the MAC alone protects: names.
 const NAMES: &[CK_ATTRIBUTE_TYPE] = &[CKA_LABEL, CKA_ID, CKA_SUBJECT, CKA_START_DATE, CKA_END_DATE];
 
 /// The steps that run in processes of their own.
@@ -184,6 +186,42 @@ fn attributes(victim: &mut Victim) {
     assert!(bound > 40, "{bound} changes of bound attributes");
 }
 
+/// By somebody who can write the store and has no token key: nothing at all.
+fn without_the_token_key(victim: &mut Victim) {
+    let class = Class::of(CKO_PRIVATE_KEY, Some(CKK_EC)).unwrap();
+    let unsealed = class.rules().filter(|rule| !rule.secret && !rule.seal).map(|rule| rule.attribute);
+    let pins = victim.token.login == LoginMode::Pin;
+    for which in unsealed.collect::<Vec<_>>() {
+        for (variant, value) in variants(&victim.one.clone(), which) {
+            // Without PINs the first use of a key brings the token key: what is refused before it is refused.
+            let must = match must(which, variant) {
+                refused @ Refuse(_) if !pins => refused,
+                // An object that says that it belongs to a session has no MAC; the seal says that it does not.
+                _ if which == CKA_TOKEN && !pins => BROKEN,
+                _ if which == CKA_PUBLIC_KEY_INFO && !pins => CORRUPT,
+                _ => ALTERED,
+            };
+            victim.edit_without_key(&format!("{} {variant}", attribute::name(which)), must, |record| match &value {
+                Some(value) => drop(record.attributes.insert(which, value.clone())),
+                None => drop(record.attributes.remove(&which)),
+            });
+        }
+    }
+    victim.edit_without_key("the KMS key's ARN", ALTERED, |record| sealed(record).kms_key_arn.push('x'));
+    victim.edit_without_key("the user's pairs", ALTERED, |record| sealed(record).user_context.clear());
+    victim.edit_without_key("the blob", ALTERED, |record| sealed(record).blob[20] ^= 1);
+    let two = victim.two.clone();
+    victim.edit_without_key("another key's name", ALTERED, |record| {
+        record.attributes.insert(CKA_LABEL, two.attributes[&CKA_LABEL].clone());
+        record.attributes.insert(CKA_ID, two.attributes[&CKA_ID].clone());
+    });
+    victim.edit_token_without_key("the label", ALTERED, |token| token.label.push('x'));
+    victim.edit_token_without_key("when it was made", ALTERED, |token| token.created += 1);
+    victim.edit_token_without_key("its MAC", ALTERED, |token| token.mac.as_mut().unwrap()[31] ^= 1);
+    victim.edit_token_without_key("no MAC", ALTERED, |token| token.mac = None);
+    victim.edit_token_without_key("when it was changed", Work, |token| token.changed += 1);
+}
+
 fn public_keys(victim: &mut Victim) {
     let two = victim.two.clone();
     let spki = two.attributes[&CKA_PUBLIC_KEY_INFO].clone();
@@ -284,10 +322,12 @@ fn moves(victim: &mut Victim) {
     victim.store.delete(&one.id, None).unwrap();
     victim.check("a deleted key", Refuse(CKR_KEY_FUNCTION_NOT_PERMITTED));
     let mut renamed = ObjectRecord { id: nobody(), ..one.clone() };
+    renamed.mac = Some(victim.mac(&renamed));
     victim.store.insert(std::slice::from_ref(&renamed)).unwrap();
     victim.check("a key under a new id", CORRUPT);
     victim.store.delete(&renamed.id, None).unwrap();
     renamed.attributes.insert(CKA_UNIQUE_ID, nobody().to_string().into_bytes());
+    renamed.mac = Some(victim.mac(&renamed));
     victim.store.insert(std::slice::from_ref(&renamed)).unwrap();
     victim.check("a key under a new id with that name", TOKEN_KEY);
     victim.store.delete(&renamed.id, None).unwrap();
@@ -363,7 +403,7 @@ fn tokens(victim: &mut Victim, foreign: &dyn Fn(&[u8], &EncryptionContext) -> Ve
         victim.edit_token("the serial", BROKEN, |token| token.serial = "0123456789abcdef".to_owned());
         victim.edit_token("the token key", BROKEN, |token| key(token, &|key| *key.blob.last_mut().unwrap() ^= 1));
         victim.edit_token("its pairs", BROKEN, |token| key(token, &|key| key.user_context.clear()));
-        victim.edit_token("its context version", BROKEN, |token| key(token, &|key| key.context_version = 2));
+        victim.edit_token("its context version", BROKEN, |token| key(token, &|key| key.context_version = 1));
         let reserved = ("datakey-pkcs11:usage".to_owned(), "x".to_owned());
         victim.edit_token("a reserved pair", BROKEN, |token| {
             key(token, &|key| key.user_context.push(reserved.clone()));
@@ -375,10 +415,10 @@ fn tokens(victim: &mut Victim, foreign: &dyn Fn(&[u8], &EncryptionContext) -> Ve
         victim.edit_token("a token key by another KMS key", WRONG_KEY, |token| {
             key(token, &|key| key.blob.clone_from(&made));
         });
-        // A token key of somebody who may call KMS: it opens no blob.
+        // A token key of somebody who may call KMS: it vouches for nothing that is there.
         let context = token_key_context(&token.serial, &pairs);
         let made = victim.kms.encrypt(&datakey::crypto::Secret::new(vec![7; 32]), &context).unwrap().sealed;
-        victim.edit_token("another token key", TOKEN_KEY, |token| key(token, &|key| key.blob.clone_from(&made)));
+        victim.edit_token("another token key", ALTERED, |token| key(token, &|key| key.blob.clone_from(&made)));
         victim.edit_token("the login mode", Refuse(CKR_USER_PIN_NOT_INITIALIZED), |token| token.login = LoginMode::Pin);
     }
 }
@@ -423,6 +463,7 @@ fn on_the_embedded_kms(test: &'static str, more: &str) {
     let admin = admin_of(&keys);
     let other = admin.create_key();
     let foreign = |plaintext: &[u8], context: &EncryptionContext| admin.encrypt(&other, plaintext, context);
+    without_the_token_key(&mut victim);
     attributes(&mut victim);
     public_keys(&mut victim);
     blobs(&mut victim, &foreign, true);
@@ -430,6 +471,7 @@ fn on_the_embedded_kms(test: &'static str, more: &str) {
     tokens(&mut victim, &foreign);
     moves(&mut victim);
     println!("{test}: {} edits, each used by a new process", victim.edits);
+    victim.findings.check(if more.is_empty() { "A token with PINs" } else { "A token without PINs" });
 }
 
 fn admin_of(keys: &Path) -> Admin {

@@ -2,9 +2,11 @@
 //! the table below as one that decides nothing.
 
 mod host;
+mod objects;
 
 use cryptoki_sys::*;
-use host::{Kind, Module, Place, alone, call};
+use host::{Kind, Module, Place, alone, attr, call};
+use objects::{CERTIFICATE, bytes, flag, number, secret_key, with};
 use p256::ecdsa::signature::Verifier;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
@@ -89,15 +91,86 @@ fn change(path: &Path, sql: &str, values: &[Value]) -> rusqlite::Result<usize> {
 }
 
 fn rows(path: &Path, table: &str, columns: &[&str]) -> Vec<Vec<Value>> {
-    let connection = Connection::open(path).unwrap();
-    // Of the objects, the private key alone: the public half is not sealed.
+    // Of the objects, the private key alone.
     let only = match table {
-        "record" | "object" | "lookup" => " WHERE seq = (SELECT max(seq) FROM object)",
-        _ => "",
+        "record" | "object" | "lookup" => "seq = (SELECT max(seq) FROM object)",
+        _ => "true",
     };
-    let mut statement = connection.prepare(&format!("SELECT {} FROM {table}{only}", columns.join(", "))).unwrap();
+    rows_where(path, table, columns, only)
+}
+
+fn rows_where(path: &Path, table: &str, columns: &[&str], only: &str) -> Vec<Vec<Value>> {
+    let connection = Connection::open(path).unwrap();
+    let sql = format!("SELECT {} FROM {table} WHERE {only}", columns.join(", "));
+    let mut statement = connection.prepare(&sql).unwrap();
     let read = |row: &rusqlite::Row<'_>| (0..columns.len()).map(|index| row.get(index)).collect();
     statement.query_map([], read).unwrap().map(Result::unwrap).collect()
+}
+
+/// The checksum at the end of a record, which whoever edits it can put right.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |sum: u32, byte| {
+        (0..8).fold(sum ^ u32::from(*byte), |sum, _| (sum >> 1) ^ (0xEDB8_8320 & (sum & 1).wrapping_neg()))
+    })
+}
+
+/// Reads every object, in a state of the module that has used a key and so has the token key; the worst answer.
+fn read_all(module: Module) -> CK_RV {
+    module.initialise();
+    let session = module.open(false);
+    let other = module.find(session, &[(CKA_ID, b"2"), (CKA_CLASS, &CKO_PRIVATE_KEY.to_ne_bytes())]);
+    module.sign(session, other[0], CKM_ECDSA_SHA256, b"data").expect("another key is usable");
+    let mut worst = CKR_OK;
+    for object in module.find(session, &[]) {
+        let mut wanted = attr(CKA_LABEL, &[]);
+        wanted.pValue = std::ptr::null_mut();
+        worst = worst.max(call!(module, C_GetAttributeValue, session, object, &mut wanted, 1));
+    }
+    module.finalise();
+    worst
+}
+
+/// Whoever edits a record puts its checksum right as well: then its MAC tells. A bit of every byte of a private key, of
+/// its public key, of a secret key and of a certificate.
+#[test]
+fn every_byte_of_every_record_with_the_right_checksum() {
+    if !alone("every_byte_of_every_record_with_the_right_checksum") {
+        return;
+    }
+    host::steps::limit(600);
+    let place = Place::embedded("login = \"none\"\n[log]\nlevel = \"off\"");
+    let module = Module::start(&place.configuration());
+    module.make_token(false);
+    let session = module.open(true);
+    module.generate(session, Kind::P256, b"2");
+    module.generate(session, Kind::P256, b"1");
+    let on_token = flag(CKA_TOKEN, true);
+    module.create(session, &with(secret_key(CKK_AES, &[7; 32]), &[on_token.clone(), bytes(CKA_LABEL, b"box")]));
+    let certificate = [number(CKA_CLASS, CKO_CERTIFICATE), number(CKA_CERTIFICATE_TYPE, CKC_X_509)];
+    let names = [bytes(CKA_VALUE, CERTIFICATE), bytes(CKA_LABEL, b"web"), on_token];
+    module.create(session, &[&certificate[..], &names].concat());
+    module.finalise();
+    assert_eq!(read_all(module), CKR_OK);
+    let path = place.store();
+    let mut tried = 0;
+    // Not the first pair, whose key the reader uses.
+    for row in rows_where(&path, "record", &["record", "seq"], "seq > (SELECT min(seq) + 1 FROM object)") {
+        let Value::Blob(record) = &row[0] else { unreachable!("a record is bytes") };
+        let body = record.len() - 4;
+        for at in 0..body {
+            let mut edited = record[..body].to_vec();
+            edited[at] ^= 1 << (at % 8);
+            edited.extend(crc32(&edited).to_be_bytes());
+            let update = "UPDATE record SET record = ?1 WHERE seq = ?2";
+            assert_eq!(change(&path, update, &[Value::Blob(edited), row[1].clone()]), Ok(1));
+            assert_eq!(read_all(module), CKR_DEVICE_ERROR, "record {:?}, byte {at}", row[1]);
+            assert_eq!(change(&path, update, &row), Ok(1));
+            tried += 1;
+        }
+    }
+    assert!(tried > 2000, "{tried}");
+    println!("{tried} bytes changed, each noticed");
+    assert_eq!(read_all(module), CKR_OK);
 }
 
 #[test]

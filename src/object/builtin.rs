@@ -41,7 +41,7 @@ fn object(class: CK_OBJECT_CLASS, attribute: CK_ATTRIBUTE_TYPE, value: CK_ULONG,
         (CKA_LABEL, label.as_bytes().to_vec()),
         (CKA_UNIQUE_ID, id.to_string().into_bytes()),
     ]);
-    ObjectRecord { id, version: 1, attributes, sealed: None }
+    ObjectRecord { id, version: 1, attributes, sealed: None, mac: None }
 }
 
 /// The same UUID in every process and version: of version 8, by a digest of what the object is.

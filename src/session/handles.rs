@@ -21,6 +21,7 @@ pub struct Object {
     held: Option<Arc<Key>>,
     public_key: OnceCell<PublicKey>,
     seal_tag: OnceCell<policy::SealTag>,
+    vouched: OnceCell<()>,
     /// The same for all copies of a key that is held.
     ivs: Arc<Mutex<IvCount>>,
 }
@@ -32,7 +33,8 @@ impl Object {
 
     fn with(made: Made, ivs: Arc<Mutex<IvCount>>) -> Arc<Self> {
         let Made { record, held } = made;
-        Arc::new(Self { record, held, public_key: OnceCell::new(), seal_tag: OnceCell::new(), ivs })
+        let (public_key, seal_tag, vouched) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
+        Arc::new(Self { record, held, public_key, seal_tag, vouched, ivs })
     }
 
     /// The object as it was changed.
@@ -78,6 +80,11 @@ impl Object {
     /// Whether it is a public key.
     pub(super) fn is_public_key(&self) -> bool {
         self.record.attributes.number(CKA_CLASS) == Some(CKO_PUBLIC_KEY)
+    }
+
+    /// Has `check` look, once, at what vouches for the record.
+    pub(super) fn check_vouched(&self, check: impl FnOnce(&ObjectRecord) -> Result<()>) -> Result<()> {
+        self.vouched.get_or_try_init(|| check(&self.record)).copied()
     }
 
     /// [`policy::seal_tag`], computed once.
@@ -335,7 +342,7 @@ mod tests {
 
     fn record(id: u8, on_token: bool, private: bool) -> ObjectRecord {
         let attributes = Attributes::from([(CKA_TOKEN, boolean(on_token)), (CKA_PRIVATE, boolean(private))]);
-        ObjectRecord { id: ObjectId::from_bytes([id; 16]), version: 1, attributes, sealed: None }
+        ObjectRecord { id: ObjectId::from_bytes([id; 16]), version: 1, attributes, sealed: None, mac: None }
     }
 
     fn of_new(handles: &Handles, record: ObjectRecord, session: CK_SESSION_HANDLE) -> CK_OBJECT_HANDLE {

@@ -205,6 +205,7 @@ impl UseOfKey {
         match self.object.held() {
             Some(key) => Ok(Use { key: Arc::clone(key), cached: true, request_id: None }),
             None => {
+                self.object.check_vouched(|record| slot.token.check_vouched(record))?;
                 let used = slot.token.key(&self.object.record, self.object.seal_tag())?;
                 // Destroyed since: it is not to stay in the cache.
                 if !used.cached && !slot.handles.knows(self.object.record.id) {

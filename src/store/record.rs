@@ -6,21 +6,26 @@
 //! The row's version is not in it; each store keeps that where it can compare and swap it.
 //!
 //! ```text
-//! object   'O' 1  id[16]  count32 { type64 bytes }  sealed
-//! token    'T' 1  serial-text label-text login8  flag8 pin  flag8 pin  sealed  created64 changed64
+//! object   'O' 2  id[16]  count32 { type64 bytes }  sealed  mac
+//! token    'T' 2  serial-text label-text login8  flag8 pin  flag8 pin  sealed  created64 changed64  mac
 //! sealed   0  or  1 by KMS, 2 in an envelope:
 //!          context-version8  blob-bytes  count32 { key-text value-text }  arn-text
 //! pin      salt[16] memory32 iterations32 lanes32 failed32  wrapped-bytes
+//! mac      0  or  1 mac[32]
 //! bytes    length32 byte…        text = bytes that are UTF-8
 //! ```
+//!
+//! Format 1 was the same without `mac`.
 
-use super::types::{ObjectId, ObjectRecord, PinRecord, SealForm, SealedKey, TokenRecord};
+use super::types::{Mac, ObjectId, ObjectRecord, PinRecord, SealForm, SealedKey, TokenRecord};
 use super::wire::{Reader, Writer, damaged};
 use crate::config::LoginMode;
 use crate::error::{Cause, Result};
 
 /// The format that this module writes.
-pub const FORMAT: u8 = 1;
+pub const FORMAT: u8 = 2;
+/// The format that has no MACs.
+const WITHOUT_MAC: u8 = 1;
 
 const OBJECT: u8 = b'O';
 const TOKEN: u8 = b'T';
@@ -30,14 +35,52 @@ pub fn encode_object(record: &ObjectRecord) -> Result<Vec<u8>> {
     let mut out = Writer::new();
     out.u8(OBJECT);
     out.u8(FORMAT);
+    write_object(&mut out, record)?;
+    out.option(record.mac.as_ref(), write_mac)?;
+    out.finish()
+}
+
+/// What the MAC of an object is made of, in the token with this serial. Never changes: what it once vouched for must
+/// stay so in every later format.
+pub fn vouched_object(serial: &str, record: &ObjectRecord) -> Result<Vec<u8>> {
+    let mut out = Writer::new();
+    out.bytes(b"datakey-pkcs11 object v1")?;
+    out.bytes(serial.as_bytes())?;
+    write_object(&mut out, record)?;
+    out.finish()
+}
+
+/// What the MAC of a token is made of: what does not change from one initialisation to the next.
+pub fn vouched_token(record: &TokenRecord) -> Result<Vec<u8>> {
+    let mut out = Writer::new();
+    out.bytes(b"datakey-pkcs11 token v1")?;
+    out.bytes(record.serial.as_bytes())?;
+    out.bytes(record.label.as_bytes())?;
+    out.u8(login_byte(record.login));
+    out.u64(record.created);
+    out.finish()
+}
+
+fn write_object(out: &mut Writer, record: &ObjectRecord) -> Result<()> {
     out.fixed(record.id.as_bytes());
     out.count(record.attributes.len())?;
     for (kind, value) in &record.attributes {
         out.u64(*kind);
         out.bytes(value)?;
     }
-    write_sealed(&mut out, record.sealed.as_ref())?;
-    out.finish()
+    write_sealed(out, record.sealed.as_ref())
+}
+
+fn login_byte(login: LoginMode) -> u8 {
+    match login {
+        LoginMode::None => 0,
+        LoginMode::Pin => 1,
+    }
+}
+
+fn write_mac(out: &mut Writer, mac: &Mac) -> Result<()> {
+    out.fixed(mac);
+    Ok(())
 }
 
 /// Encodes a token, all but its version.
@@ -47,15 +90,13 @@ pub fn encode_token(record: &TokenRecord) -> Result<Vec<u8>> {
     out.u8(FORMAT);
     out.bytes(record.serial.as_bytes())?;
     out.bytes(record.label.as_bytes())?;
-    out.u8(match record.login {
-        LoginMode::None => 0,
-        LoginMode::Pin => 1,
-    });
+    out.u8(login_byte(record.login));
     out.option(record.so_pin.as_ref(), write_pin)?;
     out.option(record.user_pin.as_ref(), write_pin)?;
     write_sealed(&mut out, record.sealed_token_key.as_ref())?;
     out.u64(record.created);
     out.u64(record.changed);
+    out.option(record.mac.as_ref(), write_mac)?;
     out.finish()
 }
 
@@ -67,7 +108,7 @@ pub fn decode_object(id: &ObjectId, version: u64, bytes: &[u8]) -> Result<Object
         return Err(Cause::RecordCorrupt.with(format!("object {id}: its record is that of object {}", view.id)));
     }
     let attributes = view.attributes.into_iter().map(|(kind, value)| (kind, value.to_vec())).collect();
-    Ok(ObjectRecord { id: view.id, version, attributes, sealed: view.sealed })
+    Ok(ObjectRecord { id: view.id, version, attributes, sealed: view.sealed, mac: view.mac })
 }
 
 /// Decodes the token that its store keeps with `version`.
@@ -80,11 +121,12 @@ pub(super) struct ObjectView<'a> {
     id: ObjectId,
     attributes: Vec<(u64, &'a [u8])>,
     sealed: Option<SealedKey>,
+    mac: Option<Mac>,
 }
 
 impl<'a> ObjectView<'a> {
     pub(super) fn parse(bytes: &'a [u8]) -> Result<Self> {
-        let mut input = open(bytes, OBJECT)?;
+        let (format, mut input) = open(bytes, OBJECT)?;
         let id = ObjectId::from_bytes(input.array()?);
         let count = input.count(12)?;
         let mut attributes = Vec::with_capacity(count);
@@ -96,8 +138,9 @@ impl<'a> ObjectView<'a> {
             attributes.push((kind, input.bytes()?));
         }
         let sealed = read_sealed(&mut input)?;
+        let mac = read_mac(format, &mut input)?;
         input.end()?;
-        Ok(Self { id, attributes, sealed })
+        Ok(Self { id, attributes, sealed, mac })
     }
 
     pub(super) fn get(&self, kind: u64) -> Option<&'a [u8]> {
@@ -106,19 +149,24 @@ impl<'a> ObjectView<'a> {
     }
 }
 
-fn open(bytes: &[u8], kind: u8) -> Result<Reader<'_>> {
+/// The format of a record of this kind, and its parts.
+fn open(bytes: &[u8], kind: u8) -> Result<(u8, Reader<'_>)> {
     let mut input = Reader::new(bytes)?;
     if input.u8()? != kind {
         return Err(damaged("it is of another kind"));
     }
     match input.u8()? {
-        FORMAT => Ok(input),
+        format @ (WITHOUT_MAC | FORMAT) => Ok((format, input)),
         _ => Err(damaged("its format is unknown")),
     }
 }
 
+fn read_mac(format: u8, input: &mut Reader<'_>) -> Result<Option<Mac>> {
+    if format == WITHOUT_MAC { Ok(None) } else { input.option(Reader::array) }
+}
+
 fn read_token(version: u64, bytes: &[u8]) -> Result<TokenRecord> {
-    let mut input = open(bytes, TOKEN)?;
+    let (format, mut input) = open(bytes, TOKEN)?;
     let record = TokenRecord {
         version,
         serial: input.text()?.to_owned(),
@@ -133,6 +181,7 @@ fn read_token(version: u64, bytes: &[u8]) -> Result<TokenRecord> {
         sealed_token_key: read_sealed(&mut input)?,
         created: input.u64()?,
         changed: input.u64()?,
+        mac: read_mac(format, &mut input)?,
     };
     input.end()?;
     Ok(record)

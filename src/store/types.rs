@@ -67,6 +67,9 @@ pub struct SealedKey {
     pub kms_key_arn: String,
 }
 
+/// What vouches for a record: HMAC-SHA-256 under a key that is made of the token key.
+pub type Mac = [u8; 32];
+
 /// One object.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ObjectRecord {
@@ -78,6 +81,8 @@ pub struct ObjectRecord {
     pub attributes: Attributes,
     /// Its private part, if it has one.
     pub sealed: Option<SealedKey>,
+    /// What vouches for all of it but its version. The store does not look at it.
+    pub mac: Option<Mac>,
 }
 
 /// The token's own record.
@@ -97,6 +102,8 @@ pub struct TokenRecord {
     pub user_pin: Option<PinRecord>,
     /// The token key of a token without PINs.
     pub sealed_token_key: Option<SealedKey>,
+    /// What vouches for its names: all but its version, the PINs and the time of the last change.
+    pub mac: Option<Mac>,
     /// When it was initialised, in seconds since 1970 (UTC).
     pub created: u64,
     /// When this record last changed, in seconds since 1970 (UTC).

@@ -48,9 +48,10 @@ impl Token {
             .transpose()
             .map_err(|error| Cause::KmsBadResponse.with(format!("the new key pair: {error}")))?;
         let sealed = self.sealed(&token_key, private_id, SealForm::Kms, &sealed, kms_key_arn)?;
-        let public = ObjectRecord { id: public_id, version: 1, attributes: new.public, sealed: None };
-        let secret = ObjectRecord { id: private_id, version: 1, attributes: new.private, sealed: Some(sealed) };
-        self.insert_halves(&record, &public, &secret)?;
+        let mut public = ObjectRecord { id: public_id, version: 1, attributes: new.public, sealed: None, mac: None };
+        let mut secret =
+            ObjectRecord { id: private_id, version: 1, attributes: new.private, sealed: Some(sealed), mac: None };
+        self.insert_halves(&record, &mut public, &mut secret)?;
         if let Some(key) = private {
             self.cache_new(&secret, Opened { key, request_id }, epoch);
         }
@@ -70,15 +71,15 @@ impl Token {
         let (public_id, private_id) = (objects::new_id()?, objects::new_id()?);
         let key = PrivateKey::generate(kind)?;
         new.complete(key.public_key(), public_id, private_id)?;
-        let public = ObjectRecord { id: public_id, version: 1, attributes: new.public, sealed: None };
-        let mut secret = ObjectRecord { id: private_id, version: 1, attributes: new.private, sealed: None };
+        let mut public = ObjectRecord { id: public_id, version: 1, attributes: new.public, sealed: None, mac: None };
+        let mut secret = ObjectRecord { id: private_id, version: 1, attributes: new.private, sealed: None, mac: None };
         let on_token = secret.attributes.is(CKA_TOKEN);
         if on_token {
             let token_key = self.token_key(&record)?;
             let plaintext = key.to_pkcs8()?;
             secret.sealed = Some(self.seal(&record, &token_key, private_id, &secret.attributes, &plaintext)?);
         }
-        self.insert_halves(&record, &public, &secret)?;
+        self.insert_halves(&record, &mut public, &mut secret)?;
         let key = Key::Private(key);
         if !on_token {
             return Ok((public.into(), Made { record: secret, held: Some(Arc::new(key)) }));
@@ -88,9 +89,9 @@ impl Token {
     }
 
     /// Writes what of a new key pair belongs on the token in one transaction.
-    fn insert_halves(&self, record: &TokenRecord, public: &ObjectRecord, private: &ObjectRecord) -> Result<()> {
-        let halves = [public, private].into_iter();
-        self.insert(record, &halves.filter(|half| half.attributes.is(CKA_TOKEN)).cloned().collect::<Vec<_>>())
+    fn insert_halves(&self, record: &TokenRecord, public: &mut ObjectRecord, private: &mut ObjectRecord) -> Result<()> {
+        let mut halves: Vec<_> = [public, private].into_iter().filter(|half| half.attributes.is(CKA_TOKEN)).collect();
+        self.insert(record, &mut halves)
     }
 
     /// Makes a secret key: one KMS call, then one transaction if it belongs on the token. If it belongs to the
@@ -116,9 +117,9 @@ impl Token {
             .transpose()
             .map_err(|error| Cause::KmsBadResponse.with(format!("the new key: {error}")))?;
         let sealed = self.sealed(&token_key, id, SealForm::Kms, &sealed, kms_key_arn)?;
-        let object = ObjectRecord { id, version: 1, attributes, sealed: Some(sealed) };
+        let mut object = ObjectRecord { id, version: 1, attributes, sealed: Some(sealed), mac: None };
         if object.attributes.is(CKA_TOKEN) {
-            self.insert(&record, std::slice::from_ref(&object))?;
+            self.insert(&record, &mut [&mut object])?;
         }
         if let Some(key) = key {
             self.cache_new(&object, Opened { key, request_id }, epoch);
@@ -135,13 +136,15 @@ impl Token {
         }
     }
 
-    /// Writes new objects of the token in one transaction.
-    pub(super) fn insert(&self, record: &TokenRecord, objects: &[ObjectRecord]) -> Result<()> {
+    /// Vouches for new objects of the token, and writes them in one transaction.
+    pub(super) fn insert(&self, record: &TokenRecord, objects: &mut [&mut ObjectRecord]) -> Result<()> {
         if objects.is_empty() {
             return Ok(());
         }
-        self.store()?.insert(objects)?;
-        self.check_still_this_token(record, objects)
+        objects.iter_mut().try_for_each(|object| self.vouch(record, object))?;
+        let objects: Vec<_> = objects.iter().map(|object| (**object).clone()).collect();
+        self.store()?.insert(&objects)?;
+        self.check_still_this_token(record, &objects)
     }
 
     /// Takes back what was just written if another process initialised the token anew meanwhile: it is

@@ -28,9 +28,9 @@ impl Token {
         let context = policy::encryption_context(&record.serial, &attributes, None, SealForm::Kms, user)?;
         let made = self.kms.re_encrypt(&foreign.blob, &foreign.context, &context).map_err(blame_the_caller)?;
         let sealed = self.sealed(&token_key, id, SealForm::Kms, &made.sealed, made.kms_key_arn)?;
-        let object = ObjectRecord { id, version: 1, attributes, sealed: Some(sealed) };
+        let mut object = ObjectRecord { id, version: 1, attributes, sealed: Some(sealed), mac: None };
         if object.attributes.is(CKA_TOKEN) {
-            self.insert(&record, std::slice::from_ref(&object))?;
+            self.insert(&record, &mut [&mut object])?;
         }
         Ok(object.into())
     }

@@ -7,6 +7,7 @@ mod key;
 mod objects;
 mod pins;
 mod seal;
+mod vouch;
 
 pub use objects::{Made, secret_parts};
 pub use pins::{PIN_LEN, PinFlags, User};
@@ -21,12 +22,17 @@ use crate::unwrap::{Cache, Flights};
 use once_cell::sync::OnceCell;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
+use vouch::Vouching;
 
 /// The key that encrypts every sealed key of a token once more; see `pins.rs`.
 pub struct TokenKey {
     key: SecretKey,
+    /// Made of it: the key of the MACs.
+    mac_key: SecretKey,
     /// The serial number of the token that it belongs to: a token that is initialised anew has another.
     serial: String,
+    login: LoginMode,
+    vouching: Vouching,
 }
 
 /// One token. Making it touches neither store nor network.

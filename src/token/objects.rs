@@ -52,7 +52,7 @@ impl Token {
         let id = new_id()?;
         attributes.insert(CKA_UNIQUE_ID, id.to_string().into_bytes());
         let key = plaintext.map(|plaintext| opened_key(&attributes, plaintext)).transpose()?;
-        let mut object = ObjectRecord { id, version: 1, attributes, sealed: None };
+        let mut object = ObjectRecord { id, version: 1, attributes, sealed: None, mac: None };
         if !object.attributes.is(CKA_TOKEN) {
             return Ok(Made { record: object, held: key.map(Arc::new) });
         }
@@ -62,7 +62,7 @@ impl Token {
             let token_key = self.token_key(&record)?;
             object.sealed = Some(self.seal(&record, &token_key, id, &object.attributes, plaintext)?);
         }
-        self.insert(&record, std::slice::from_ref(&object))?;
+        self.insert(&record, &mut [&mut object])?;
         if let Some(key) = key {
             self.cache_new(&object, Opened { key, request_id: None }, epoch);
         }
@@ -88,7 +88,9 @@ impl Token {
         if let Some(object) = builtin::get(id) {
             return Ok(Some(object.clone()));
         }
-        self.store()?.get(id)
+        let object = self.store()?.get(id)?;
+        object.as_ref().map_or(Ok(()), |object| self.check_read(object))?;
+        Ok(object)
     }
 
     /// `C_SetAttributeValue`: the object as it is then. `so` tells whether the security officer is logged in.
@@ -99,6 +101,8 @@ impl Token {
         let Some(Changed { attributes, bound }) = with_changes(&object.attributes, template, so)? else {
             return Ok(object.clone());
         };
+        // Else the new MAC would vouch for what somebody else wrote.
+        self.check_vouched(object)?;
         let sealed = match &object.sealed {
             Some(_) if bound => Some(self.reseal(object, object.id, &attributes)?),
             sealed => sealed.clone(),
@@ -106,7 +110,10 @@ impl Token {
         let mut changed = ObjectRecord { attributes, sealed, ..object.clone() };
         self.seal_value(&mut changed)?;
         changed.version = match object.attributes.is(CKA_TOKEN) {
-            true => self.store()?.update(&changed)?,
+            true => {
+                self.vouch(&*self.initialised()?, &mut changed)?;
+                self.store()?.update(&changed)?
+            }
             false => object.version + 1,
         };
         if bound {
@@ -119,6 +126,7 @@ impl Token {
     /// of a session object that is not sealed. A sealed key costs one KMS call.
     pub fn copy(&self, object: &ObjectRecord, held: Option<&Arc<Key>>, attributes: Attributes) -> Result<Made> {
         let on_token = attributes.is(CKA_TOKEN);
+        self.check_vouched(object)?;
         if let Some(key) = held
             && on_token
         {
@@ -133,13 +141,13 @@ impl Token {
             return self.keep(attributes, None);
         }
         let id = new_id()?;
-        let mut copy = ObjectRecord { id, version: 1, attributes, sealed: None };
+        let mut copy = ObjectRecord { id, version: 1, attributes, sealed: None, mac: None };
         copy.attributes.insert(CKA_UNIQUE_ID, id.to_string().into_bytes());
         if object.sealed.is_some() {
             copy.sealed = Some(self.reseal(object, id, &copy.attributes)?);
         }
         if on_token {
-            self.insert(&*self.initialised()?, std::slice::from_ref(&copy))?;
+            self.insert(&*self.initialised()?, &mut [&mut copy])?;
         }
         Ok(Made { record: copy, held: held.cloned() })
     }

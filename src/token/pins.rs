@@ -5,15 +5,17 @@
 //! merely compared; a token without PINs keeps it sealed by KMS.
 
 use super::seal::stored_pairs;
+use super::vouch::Vouching;
 use super::{Token, TokenKey};
 use crate::config::{LoginMode, PinHash};
-use crate::crypto::{Hash, Secret, SecretKey, password, random, seal_box};
+use crate::crypto::{Hash, Secret, password, random, seal_box};
 use crate::error::{Cause, Error, Result};
 use crate::host::lock::{lock, read, write};
 use crate::kms::{DataKeySize, EncryptionContext};
 use crate::store::{PinRecord, SealForm, SealedKey, TokenRecord};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -32,8 +34,13 @@ pub const PIN_LEN: std::ops::RangeInclusive<usize> = 4..=255;
 /// How often a change of the token's record is tried again when another process changed it meanwhile.
 const TRIES: u32 = 50;
 
-/// The version of [`token_key_context`].
-const CONTEXT_VERSION: u8 = 1;
+/// The versions of how the token key is kept: under a PIN, and in [`token_key_context`]. A token is kept by the last one
+/// only if all its objects have their MACs.
+const KEPT: [(u8, Vouching); 2] = [(2, Vouching::Complete), (1, Vouching::Partial)];
+
+fn kept_as(vouching: Vouching) -> u8 {
+    KEPT.iter().find(|(_, kept)| *kept == vouching).map_or(0, |(version, _)| *version)
+}
 
 /// What `CK_TOKEN_INFO.flags` says about a PIN.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,24 +87,32 @@ impl Token {
             sealed_token_key: None,
             created: now(),
             changed: now(),
+            mac: None,
         };
         match self.config.login {
             LoginMode::Pin => {
                 check_length(so_pin)?;
-                record.so_pin = Some(self.wrap(new_key()?.expose(), &record.serial, User::So, so_pin)?);
+                let key = new_key()?;
+                TokenKey::vouch_new(&key, &mut record)?;
+                let bound = bound_to(&record.serial, User::So, Vouching::Complete);
+                record.so_pin = Some(self.wrap(key.expose(), &bound, so_pin)?);
             }
             LoginMode::None => {
                 // The SO PIN of such a token guards against a mistaken C_InitToken and opens nothing.
                 if !so_pin.is_empty() {
                     check_length(so_pin)?;
-                    record.so_pin = Some(self.wrap(new_key()?.expose(), &record.serial, User::So, so_pin)?);
+                    let bound = bound_to(&record.serial, User::So, Vouching::Complete);
+                    record.so_pin = Some(self.wrap(new_key()?.expose(), &bound, so_pin)?);
                 }
-                let context = token_key_context(&record.serial, &self.config.kms.encryption_context)?;
+                let version = kept_as(Vouching::Complete);
+                let context = token_key_context(&record.serial, version, &self.config.kms.encryption_context)?;
                 let made = self.kms.generate_data_key(DataKeySize::AES_256, &context)?;
+                let key = made.plaintext.ok_or_else(|| Cause::KmsBadResponse.with("no plaintext data key"))?;
+                TokenKey::vouch_new(&key, &mut record)?;
                 record.sealed_token_key = Some(SealedKey {
                     form: SealForm::Kms,
                     blob: made.sealed,
-                    context_version: CONTEXT_VERSION,
+                    context_version: version,
                     user_context: self.user_context(),
                     kms_key_arn: made.kms_key_arn,
                 });
@@ -130,7 +145,7 @@ impl Token {
             // Never right, so it is no guess to be counted.
             return Err(Cause::PinIncorrect.into());
         }
-        let Some(key) = unwrap(stored, &record.serial, user, pin)? else {
+        let Some(opened) = unwrap(stored, &record.serial, user, pin)? else {
             self.count(user, |failed| failed.saturating_add(1))?;
             return Err(Cause::PinIncorrect.into());
         };
@@ -143,7 +158,29 @@ impl Token {
         if failed != 0 {
             self.count(user, |_| 0)?;
         }
-        (record.login == LoginMode::Pin).then(|| TokenKey::new(&key, &record)).transpose()
+        match (record.login, opened.vouching) {
+            (LoginMode::None, _) => Ok(None),
+            (LoginMode::Pin, Vouching::Complete) => TokenKey::new(&opened.key, &record, opened.vouching).map(Some),
+            (LoginMode::Pin, Vouching::Partial) => self.adopt_by_pin(&opened, &record, user).map(Some),
+        }
+    }
+
+    /// A token of an earlier version: its objects get their MACs, and this PIN opens it in the present way.
+    fn adopt_by_pin(&self, opened: &OpenedByPin, token: &TokenRecord, user: User) -> Result<Arc<TokenKey>> {
+        self.adopt(&opened.key, token, user, |mac| {
+            let bound = bound_to(&token.serial, user, Vouching::Complete);
+            let wrapped = seal_box::seal(opened.pin_key.expose(), &bound, opened.key.expose())?;
+            let before = pin_of(token, user).map(|pin| &pin.wrapped_token_key);
+            self.change_record(|record| {
+                if let Some(pin) = pin_of_mut(record, user)
+                    && Some(&pin.wrapped_token_key) == before
+                {
+                    pin.wrapped_token_key.clone_from(&wrapped);
+                    record.mac = Some(mac);
+                }
+                Ok(())
+            })
+        })
     }
 
     /// Sets the count of wrong tries. A store that cannot be written cannot count; that is no reason to
@@ -169,7 +206,8 @@ impl Token {
             return Err(Cause::FunctionNotSupported.with("a token with login = \"none\" has no user PIN"));
         }
         let key = self.token_key(&record)?;
-        let wrapped = self.wrap(key.key.expose()?, &record.serial, User::User, pin)?;
+        let bound = bound_to(&record.serial, User::User, key.vouching);
+        let wrapped = self.wrap(key.key.expose()?, &bound, pin)?;
         self.change_record(|record| {
             if record.serial != key.serial {
                 return Err(Cause::UserNotLoggedIn.with("the token was initialised anew"));
@@ -188,8 +226,8 @@ impl Token {
         let key = self.check_pin(user, old)?;
         check_length(new)?;
         let wrapped = match key {
-            Some(key) => self.wrap(key.key.expose()?, &record.serial, user, new)?,
-            None => self.wrap(new_key()?.expose(), &record.serial, user, new)?,
+            Some(key) => self.wrap(key.key.expose()?, &bound_to(&record.serial, user, key.vouching), new)?,
+            None => self.wrap(new_key()?.expose(), &bound_to(&record.serial, user, Vouching::Complete), new)?,
         };
         let unchanged = pin_of(&record, user).map(|pin| pin.salt);
         self.change_record(|record| {
@@ -206,7 +244,7 @@ impl Token {
     }
 
     /// The token key as it is kept under a PIN, at the configured price.
-    fn wrap(&self, key: &[u8], serial: &str, user: User, pin: &[u8]) -> Result<PinRecord> {
+    fn wrap(&self, key: &[u8], bound_to: &[u8], pin: &[u8]) -> Result<PinRecord> {
         let PinHash { memory_kib, passes } = self.config.pin_hash;
         let cost = password::Cost { memory_kib, iterations: passes, lanes: 1 };
         let mut salt = [0; 16];
@@ -217,7 +255,7 @@ impl Token {
             memory_kib: cost.memory_kib,
             iterations: cost.iterations,
             lanes: cost.lanes,
-            wrapped_token_key: seal_box::seal(pin_key.expose(), &bound_to(serial, user), key)?,
+            wrapped_token_key: seal_box::seal(pin_key.expose(), bound_to, key)?,
             failed_attempts: 0,
         })
     }
@@ -227,7 +265,7 @@ impl Token {
         *write(&self.key) = key;
     }
 
-    fn held_key(&self) -> Option<Arc<TokenKey>> {
+    pub(super) fn held_key(&self) -> Option<Arc<TokenKey>> {
         read(&self.key).clone()
     }
 
@@ -246,18 +284,51 @@ impl Token {
 
     fn unseal_token_key(&self, record: &TokenRecord) -> Result<Arc<TokenKey>> {
         let sealed = record.sealed_token_key.as_ref().ok_or(Cause::RecordCorrupt)?;
-        if sealed.context_version != CONTEXT_VERSION {
+        let Some((version, vouching)) = KEPT.into_iter().find(|(version, _)| *version == sealed.context_version) else {
             return Err(Cause::SealBroken.with("the token key: an unknown version of the encryption context"));
-        }
+        };
         let user = stored_pairs(sealed)?;
         self.compare_pairs("token key", sealed);
-        let opened = self.kms.decrypt(&sealed.blob, &token_key_context(&record.serial, &user)?)?;
+        let context = token_key_context(&record.serial, version, &user)?;
+        let opened = self.kms.decrypt(&sealed.blob, &context)?;
         if opened.plaintext.len() != 32 {
             return Err(Cause::SealKeyMalformed.with("the token key"));
         }
-        let key = TokenKey::new(&opened.plaintext, record)?;
+        let key = match vouching {
+            Vouching::Complete => TokenKey::new(&opened.plaintext, record, vouching)?,
+            Vouching::Partial => self.adopt_by_kms(&opened.plaintext, record, sealed, &context)?,
+        };
         self.hold_key(Some(Arc::clone(&key)));
         Ok(key)
+    }
+
+    /// A token of an earlier version: its objects get their MACs, and its key is sealed in the present way (one KMS
+    /// `ReEncrypt`).
+    fn adopt_by_kms(
+        &self,
+        key: &Secret,
+        token: &TokenRecord,
+        sealed: &SealedKey,
+        context: &EncryptionContext,
+    ) -> Result<Arc<TokenKey>> {
+        self.adopt(key, token, User::User, |mac| {
+            let version = kept_as(Vouching::Complete);
+            let now = token_key_context(&token.serial, version, &self.config.kms.encryption_context)?;
+            let made = self.kms.re_encrypt(&sealed.blob, context, &now)?;
+            self.change_record(|record| {
+                if record.sealed_token_key.as_ref() == Some(sealed) {
+                    record.mac = Some(mac);
+                    record.sealed_token_key = Some(SealedKey {
+                        blob: made.sealed.clone(),
+                        context_version: version,
+                        user_context: self.user_context(),
+                        kms_key_arn: made.kms_key_arn.clone(),
+                        ..sealed.clone()
+                    });
+                }
+                Ok(())
+            })
+        })
     }
 
     /// What `CK_TOKEN_INFO` says about a user's PIN.
@@ -304,11 +375,6 @@ impl Token {
 }
 
 impl TokenKey {
-    /// The key of this token, in protected memory.
-    fn new(key: &Secret, record: &TokenRecord) -> Result<Arc<Self>> {
-        Ok(Arc::new(Self { key: SecretKey::new(key.expose())?, serial: record.serial.clone() }))
-    }
-
     /// Encrypts a blob of the object `id`.
     pub(super) fn seal(&self, id: &[u8], blob: &[u8]) -> Result<Vec<u8>> {
         seal_box::seal(self.key.expose()?, id, blob)
@@ -338,32 +404,46 @@ fn check_length(pin: &[u8]) -> Result<()> {
     if PIN_LEN.contains(&pin.len()) { Ok(()) } else { Err(Cause::PinLenRange.into()) }
 }
 
-/// What a wrapped token key is bound to: it cannot be moved to another token or to the other user.
-fn bound_to(serial: &str, user: User) -> Vec<u8> {
+/// What a wrapped token key is bound to: it cannot be moved to another token or to the other user, and not pass for one
+/// of a token whose objects have no MACs.
+fn bound_to(serial: &str, user: User, vouching: Vouching) -> Vec<u8> {
     let role: &[u8] = match user {
         User::So => b"so",
         User::User => b"user",
     };
-    [b"datakey-pkcs11 token key v1\0", serial.as_bytes(), b"\0", role].concat()
+    let label = format!("datakey-pkcs11 token key v{}\0", kept_as(vouching));
+    [label.as_bytes(), serial.as_bytes(), b"\0", role].concat()
+}
+
+/// What a PIN opened.
+struct OpenedByPin {
+    /// The token key.
+    key: Secret,
+    /// What the PIN was made into.
+    pin_key: Secret,
+    vouching: Vouching,
 }
 
 /// The token key, or `None` for a wrong PIN.
-fn unwrap(record: &PinRecord, serial: &str, user: User, pin: &[u8]) -> Result<Option<Secret>> {
+fn unwrap(record: &PinRecord, serial: &str, user: User, pin: &[u8]) -> Result<Option<OpenedByPin>> {
     let cost = password::Cost { memory_kib: record.memory_kib, iterations: record.iterations, lanes: record.lanes };
     let pin_key = password::derive(pin, &record.salt, cost)?;
-    match seal_box::open(pin_key.expose(), &bound_to(serial, user), &record.wrapped_token_key) {
-        Ok(key) if key.len() == 32 => Ok(Some(key)),
-        Ok(_) => Err(Cause::RecordCorrupt.with("the wrapped token key")),
-        // A wrong PIN and a damaged record look the same, and are counted the same.
-        Err(error) if error.cause() == Cause::SealTokenKey => Ok(None),
-        Err(error) => Err(error),
+    for (_, vouching) in KEPT {
+        match seal_box::open(pin_key.expose(), &bound_to(serial, user, vouching), &record.wrapped_token_key) {
+            Ok(key) if key.len() == 32 => return Ok(Some(OpenedByPin { key, pin_key, vouching })),
+            Ok(_) => return Err(Cause::RecordCorrupt.with("the wrapped token key")),
+            Err(error) if error.cause() == Cause::SealTokenKey => {}
+            Err(error) => return Err(error),
+        }
     }
+    // A wrong PIN and a damaged record look the same, and are counted the same.
+    Ok(None)
 }
 
 /// The context that seals the token key of a token without PINs.
-fn token_key_context(serial: &str, user: &std::collections::BTreeMap<String, String>) -> Result<EncryptionContext> {
+fn token_key_context(serial: &str, version: u8, user: &BTreeMap<String, String>) -> Result<EncryptionContext> {
     Ok(EncryptionContext::new(user)?
-        .with(EncryptionContext::VERSION, CONTEXT_VERSION.to_string())
+        .with(EncryptionContext::VERSION, version.to_string())
         .with(EncryptionContext::TOKEN, serial)
         .with(EncryptionContext::OBJECT, "token-key")
         .with(EncryptionContext::SPEC, "AES_256")

@@ -8,6 +8,12 @@ use std::ptr::null_mut;
 /// An attribute and its value.
 pub(crate) type Attr = (CK_ATTRIBUTE_TYPE, Vec<u8>);
 
+/// The outer structure of a certificate, with single bytes for what lies deeper.
+pub(crate) const CERTIFICATE: &[u8] = &[
+    0x30, 0x1b, 0x30, 0x14, 0xa0, 3, 2, 1, 2, 0x02, 1, 0x05, 0x30, 0, 0x30, 1, 0x41, 0x30, 0, 0x30, 1, 0x42, 0x30, 0,
+    0x30, 0x00, 0x03, 0x01, 0x00,
+];
+
 /// A `CK_BBOOL`.
 pub(crate) fn flag(attribute: CK_ATTRIBUTE_TYPE, value: bool) -> Attr {
     (attribute, vec![u8::from(value)])

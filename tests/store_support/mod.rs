@@ -24,6 +24,7 @@ pub(crate) fn token() -> TokenRecord {
         so_pin: None,
         user_pin: None,
         sealed_token_key: None,
+        mac: None,
         created: 0,
         changed: 0,
     }
@@ -49,7 +50,7 @@ pub(crate) fn object(writer: u32, number: u32, half: u8) -> ObjectRecord {
         (0x129, bytes.repeat(6)),
         (0x8000_0001, vec![half; 900]),
     ];
-    ObjectRecord { id: ObjectId::from_bytes(bytes), version: 1, attributes: attributes.into(), sealed: None }
+    ObjectRecord { id: ObjectId::from_bytes(bytes), version: 1, attributes: attributes.into(), sealed: None, mac: None }
 }
 
 pub(crate) fn pair(writer: u32, number: u32) -> [ObjectRecord; 2] {

@@ -6,11 +6,13 @@ use crate::host::{Place, USER_PIN};
 use base64::Engine;
 use cryptoki_sys::*;
 use datakey::config::{KmsBackend, KmsConfig, StoreLocation, Timeouts};
-use datakey::crypto::{Hash, Secret, password, seal_box};
+use datakey::crypto::{Hash, Secret, mac, password, seal_box};
+use datakey::error::Cause;
 use datakey::kms::{EncryptionContext, HostRules, Kms};
 use datakey::object::{Look, policy};
-use datakey::store::{self, ObjectId, ObjectRecord, Query, SealForm, Store, TokenRecord};
+use datakey::store::{self, ObjectId, ObjectRecord, Query, SealForm, Store, TokenRecord, record};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// How one use of a key ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,11 +68,70 @@ pub(crate) struct Victim {
     token_key: Secret,
     /// How many edits were tried.
     pub(crate) edits: u32,
+    /// What each came to.
+    pub(crate) findings: Findings,
 }
 
 /// The record's store, as the module opens it.
 fn open(place: &Place) -> Box<dyn Store> {
     store::open(&StoreLocation::Sqlite(place.store())).unwrap()
+}
+
+/// Who edits.
+#[derive(Clone, Copy)]
+pub(crate) enum Who {
+    /// Somebody who can write the store, and no more.
+    WritesStore,
+    /// Somebody who has the token key too.
+    HasTokenKey,
+}
+
+/// What was edited, and what it came to for each who did.
+#[derive(Default)]
+pub(crate) struct Findings(Vec<(String, [Option<Must>; 2])>);
+
+impl Findings {
+    fn note(&mut self, what: &str, who: Who, must: Must) {
+        if !self.0.iter().any(|(noted, _)| noted == what) {
+            self.0.push((what.to_owned(), [None; 2]));
+        }
+        let (_, found) = self.0.iter_mut().find(|(noted, _)| noted == what).expect("it was just noted");
+        found[who as usize] = Some(must);
+    }
+
+    /// Compares a section of `docs/tampering.md` with what was found, or writes it.
+    pub(crate) fn check(&self, section: &str) {
+        let mut text = format!("## {section}\n\n| edited | without the token key | with it |\n| --- | --- | --- |\n");
+        for (what, found) in &self.0 {
+            let [without, with] = found.map(|must| must.map_or_else(String::new, Must::said));
+            text.push_str(&format!("| {what} | {without} | {with} |\n"));
+        }
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/tampering.md");
+        let page = std::fs::read_to_string(&path).unwrap();
+        let start = page.find(&format!("## {section}\n")).expect("the page has the section");
+        let end = page[start + 3..].find("\n## ").map_or(page.len(), |end| start + 3 + end + 1);
+        if std::env::var_os("WRITE_DOCS").is_some() {
+            let gap = if end < page.len() { "\n" } else { "" };
+            std::fs::write(&path, [&page[..start], &text, gap, &page[end..]].concat()).unwrap();
+        } else {
+            let stale = "docs/tampering.md is stale: WRITE_DOCS=1 cargo test --test tamper -- --test-threads=1";
+            assert!(page[start..end].trim_end() == text.trim_end(), "{stale}");
+        }
+    }
+}
+
+impl Must {
+    fn said(self) -> String {
+        let of_number = |number| Cause::ALL.iter().find(|cause| CK_ULONG::from(cause.device_error()) == number);
+        match self {
+            Self::Work => "works".to_owned(),
+            Self::Device(number) => format!("{number:#x} {}", of_number(number).expect("a number of the table").name()),
+            Self::Refuse(rv) => {
+                let cause = Cause::ALL.iter().find(|cause| cause.ckr() == rv).expect("a value of the table");
+                format!("`{}`", cause.ckr_name())
+            }
+        }
+    }
 }
 
 impl Victim {
@@ -89,7 +150,8 @@ impl Victim {
         let kms = Kms::new(config, HostRules { threads_allowed: true, secure_mode: false });
         let token_key = token_key(&token, &kms);
         let key = p256::pkcs8::DecodePublicKey::from_public_key_der(one.attributes.bytes(CKA_PUBLIC_KEY_INFO)).unwrap();
-        let mut victim = Self { test, place, store, kms, token, one, two, key, token_key, edits: 0 };
+        let mut victim =
+            Self { test, place, store, kms, token, one, two, key, token_key, edits: 0, findings: Findings::default() };
         assert_eq!(victim.judge(victim.use_key()), "signed", "before any edit");
         victim
     }
@@ -123,10 +185,29 @@ impl Victim {
         }
     }
 
-    /// Edits key "1", uses it, and puts it back.
+    /// Edits key "1" as somebody does who has the token key and makes the MAC anew, uses it, and puts it back.
     pub(crate) fn edit(&mut self, what: &str, must: Must, change: impl FnOnce(&mut ObjectRecord)) {
+        self.findings.note(what, Who::HasTokenKey, must);
+        self.edit_blindly(what, must, change, |victim, record| record.mac = Some(victim.mac(record)));
+    }
+
+    /// The same as somebody who does not have it, and leaves the MAC as it is, or takes it away.
+    pub(crate) fn edit_without_key(&mut self, what: &str, must: Must, change: impl Fn(&mut ObjectRecord)) {
+        self.findings.note(what, Who::WritesStore, must);
+        self.edit_blindly(what, must, &change, |_, _| {});
+        self.edit_blindly(&format!("{what}, without MAC"), must, change, |_, record| record.mac = None);
+    }
+
+    fn edit_blindly(
+        &mut self,
+        what: &str,
+        must: Must,
+        change: impl FnOnce(&mut ObjectRecord),
+        vouch: impl FnOnce(&Self, &mut ObjectRecord),
+    ) {
         let mut record = self.one.clone();
         change(&mut record);
+        vouch(self, &mut record);
         assert!(record != self.one, "{what} changes nothing");
         record.version = self.one.version;
         self.one.version = self.store.update(&record).unwrap();
@@ -134,17 +215,49 @@ impl Victim {
         self.one.version = self.store.update(&self.one).unwrap();
     }
 
-    /// Edits the token's own record, uses key "1", and puts it back.
+    /// Edits the token's own record as somebody does who has the token key, uses key "1", and puts it back.
     pub(crate) fn edit_token(&mut self, what: &str, must: Must, change: impl FnOnce(&mut TokenRecord)) {
+        self.findings.note(&format!("of the token: {what}"), Who::HasTokenKey, must);
+        self.edit_token_blindly(what, must, change, |victim, token| {
+            token.mac = Some(victim.hmac(&record::vouched_token(token).unwrap()));
+        });
+    }
+
+    /// The same as somebody who does not have it.
+    pub(crate) fn edit_token_without_key(&mut self, what: &str, must: Must, change: impl FnOnce(&mut TokenRecord)) {
+        self.findings.note(&format!("of the token: {what}"), Who::WritesStore, must);
+        self.edit_token_blindly(what, must, change, |_, _| {});
+    }
+
+    fn edit_token_blindly(
+        &mut self,
+        what: &str,
+        must: Must,
+        change: impl FnOnce(&mut TokenRecord),
+        vouch: impl FnOnce(&Self, &mut TokenRecord),
+    ) {
         // The module counts wrong PINs in it.
         self.token.version = self.store.token().unwrap().unwrap().version;
         let mut record = self.token.clone();
         change(&mut record);
         assert!(record != self.token, "{what} changes nothing");
+        vouch(self, &mut record);
         self.store.update_token(&record).unwrap();
         self.check(what, must);
         self.token.version = self.store.token().unwrap().unwrap().version;
         self.store.update_token(&self.token).unwrap();
+    }
+
+    /// The MAC of an object, rightly.
+    pub(crate) fn mac(&self, object: &ObjectRecord) -> store::Mac {
+        self.hmac(&record::vouched_object(&self.token.serial, object).unwrap())
+    }
+
+    fn hmac(&self, vouched: &[u8]) -> store::Mac {
+        let mut key = [0; 32];
+        let (salt, info) = (self.token.serial.as_bytes(), b"datakey-pkcs11 record mac v1");
+        mac::hkdf_sha256(self.token_key.expose(), salt, info, &mut key).unwrap();
+        mac::hmac_sha256(&key, &[vouched])
     }
 
     /// Key "1"'s blob as KMS made it.
@@ -186,7 +299,7 @@ fn token_key(token: &TokenRecord, kms: &Kms) -> Secret {
     };
     let cost = password::Cost { memory_kib: pin.memory_kib, iterations: pin.iterations, lanes: pin.lanes };
     let key = password::derive(USER_PIN, &pin.salt, cost).unwrap();
-    let bound_to = format!("datakey-pkcs11 token key v1\0{}\0user", token.serial);
+    let bound_to = format!("datakey-pkcs11 token key v2\0{}\0user", token.serial);
     seal_box::open(key.expose(), bound_to.as_bytes(), &pin.wrapped_token_key).unwrap()
 }
 
@@ -196,7 +309,7 @@ pub(crate) fn token_key_context(serial: &str, pairs: &BTreeMap<String, String>) 
     pairs
         .iter()
         .fold(EncryptionContext::default(), |context, (key, value)| context.with(key, value))
-        .with("datakey-pkcs11:v", "1")
+        .with("datakey-pkcs11:v", "2")
         .with("datakey-pkcs11:token", serial)
         .with("datakey-pkcs11:object", "token-key")
         .with("datakey-pkcs11:spec", "AES_256")

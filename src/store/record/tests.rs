@@ -17,6 +17,7 @@ fn object() -> ObjectRecord {
         version: 5,
         attributes: Attributes::from([(0, 3_u64.to_be_bytes().to_vec()), (3, b"web".to_vec()), (0x102, vec![])]),
         sealed: Some(sealed()),
+        mac: Some([0x4d; 32]),
     }
 }
 
@@ -38,6 +39,7 @@ fn token() -> TokenRecord {
         sealed_token_key: None,
         created: 0x6553_F100,
         changed: 0x6553_F101,
+        mac: Some([0x4e; 32]),
     }
 }
 
@@ -94,10 +96,46 @@ const TOKEN_V1: &str = concat!(
     "000000006553f101",
 );
 
+fn unhex(text: &str) -> Vec<u8> {
+    (0..text.len() / 2).map(|at| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).unwrap()).collect()
+}
+
+/// Format 2 is format 1 with a MAC, or the word that there is none.
+fn version_2(version_1: &str, mac: &str) -> String {
+    format!("{}02{}{mac}", &version_1[..2], &version_1[4..])
+}
+
 #[test]
 fn the_format_is_what_it_was() {
-    assert_eq!(hex(&encode_object(&object()).unwrap()), format!("{OBJECT_V1}{}", "77eed05e"));
-    assert_eq!(hex(&encode_token(&token()).unwrap()), format!("{TOKEN_V1}{}", "36ce27a5"));
+    let object_mac = format!("01{}", "4d".repeat(32));
+    let token_mac = format!("01{}", "4e".repeat(32));
+    let said = |bytes: Vec<u8>| hex(&bytes[..bytes.len() - 4]);
+    assert_eq!(said(encode_object(&object()).unwrap()), version_2(OBJECT_V1, &object_mac));
+    assert_eq!(said(encode_token(&token()).unwrap()), version_2(TOKEN_V1, &token_mac));
+    let (object, token) = (ObjectRecord { mac: None, ..object() }, TokenRecord { mac: None, ..token() });
+    assert_eq!(said(encode_object(&object).unwrap()), version_2(OBJECT_V1, "00"));
+    assert_eq!(said(encode_token(&token).unwrap()), version_2(TOKEN_V1, "00"));
+    // What lies in stores of format 1, with its checksums.
+    assert_eq!(decode_object(&object.id, 5, &unhex(&format!("{OBJECT_V1}77eed05e"))), Ok(object));
+    assert_eq!(decode_token(6, &unhex(&format!("{TOKEN_V1}36ce27a5"))), Ok(token));
+}
+
+/// A MAC that an earlier version made must fit for ever.
+#[test]
+fn what_is_vouched_for_is_what_it_was() {
+    let body = |bytes: Vec<u8>| hex(&bytes[..bytes.len() - 4]);
+    let head = |text: &str| format!("{:08x}{}", text.len(), hex(text.as_bytes()));
+    let serial = token().serial;
+    assert_eq!(
+        body(vouched_object(&serial, &object()).unwrap()),
+        format!("{}{}{}", head("datakey-pkcs11 object v1"), head(&serial), &OBJECT_V1[4..])
+    );
+    let unlike = ObjectRecord { mac: None, version: 77, ..object() };
+    assert_eq!(vouched_object(&serial, &unlike), vouched_object(&serial, &object()));
+    assert_eq!(
+        body(vouched_token(&token()).unwrap()),
+        format!("{}{}0000000477c3a96201000000006553f100", head("datakey-pkcs11 token v1"), head(&serial))
+    );
 }
 
 #[test]

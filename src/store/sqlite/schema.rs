@@ -13,7 +13,7 @@ use rusqlite::{Connection, params};
 /// `PRAGMA application_id` of our files: "DKP1".
 pub(super) const APPLICATION: i64 = 0x444B_5031;
 /// `PRAGMA user_version` of the tables below.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 
 /// Part of the format: a store is compared with it word for word, see [`check`].
 pub(super) const TABLES: &str = "

@@ -1,34 +1,49 @@
 //! The operator's tool: what `datakey-pkcs11` does on the command line.
+//!
+//! Each command is a file. It works with tokens through the floors that the functions of PKCS#11 stand on, so that
+//! the same rules hold, and answers with an [`output::Answer`].
 #![forbid(unsafe_code)]
 
+mod desk;
+mod doctor;
 mod embedded_kms;
+mod output;
+mod permission;
+mod pin;
 
 use clap::{Parser, Subcommand};
+use output::{Answer, Failure};
 use std::process::ExitCode;
 
 /// Tools for tokens whose private keys are AWS KMS data key pairs.
 #[derive(Debug, Parser)]
 #[command(name = "datakey-pkcs11", version)]
 struct Arguments {
+    /// Answer with one JSON document on standard output, also where a command fails
+    #[arg(long, global = true)]
+    json: bool,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Doctor(doctor::Arguments),
     EmbeddedKms(embedded_kms::Arguments),
+    #[command(hide = true)]
+    ProbeModule(doctor::probe::Arguments),
 }
 
 /// Runs the tool with the process's arguments.
 pub fn main() -> ExitCode {
-    let result = match Arguments::parse().command {
-        Command::EmbeddedKms(arguments) => embedded_kms::serve(&arguments),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            eprintln!("datakey-pkcs11: {message}");
-            ExitCode::FAILURE
-        }
+    let Arguments { json, command } = Arguments::parse();
+    output::finish(run(&command), json)
+}
+
+fn run(command: &Command) -> Result<Answer, Failure> {
+    match command {
+        Command::Doctor(arguments) => doctor::run(arguments),
+        Command::EmbeddedKms(arguments) => embedded_kms::serve(arguments),
+        Command::ProbeModule(arguments) => doctor::probe::run(arguments),
     }
 }

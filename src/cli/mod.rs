@@ -7,9 +7,11 @@
 mod desk;
 mod doctor;
 mod embedded_kms;
+mod init;
 mod output;
 mod permission;
 mod pin;
+mod policy;
 
 use clap::{Parser, Subcommand};
 use output::{Answer, Failure};
@@ -30,6 +32,8 @@ struct Arguments {
 enum Command {
     Doctor(doctor::Arguments),
     EmbeddedKms(embedded_kms::Arguments),
+    Init(init::Arguments),
+    Policy(policy::Arguments),
     #[command(hide = true)]
     ProbeModule(doctor::probe::Arguments),
 }
@@ -44,6 +48,8 @@ fn run(command: &Command) -> Result<Answer, Failure> {
     match command {
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::EmbeddedKms(arguments) => embedded_kms::serve(arguments),
+        Command::Init(arguments) => init::run(arguments),
+        Command::Policy(arguments) => policy::run(arguments),
         Command::ProbeModule(arguments) => doctor::probe::run(arguments),
     }
 }

@@ -10,7 +10,7 @@ pub(super) enum Extra {
     SecretKeys,
     /// Import keys, and make the ML-DSA and X25519 key pairs that KMS does not make
     Import,
-    /// Copy keys, change what they may do, take over keys that another client of KMS sealed
+    /// Copy keys and change what they may do
     Change,
 }
 
@@ -99,7 +99,7 @@ const TABLE: &[Permission] = &[
     Permission {
         actions: &["kms:ReEncryptFrom", "kms:ReEncryptTo"],
         trial: Trial::ReEncrypt,
-        purpose: "copy keys, change what they may do and take over sealed ones",
+        purpose: "copy keys and change what they may do",
         need: |_| Some(Need::For(Extra::Change)),
     },
 ];

@@ -67,7 +67,8 @@ fn answer(findings: &Findings) -> Answer {
     }
     let count = |level| findings.all().iter().filter(|finding| finding.level == level).count();
     let (warnings, errors) = (count(Level::Warning), count(Level::Error));
-    human.push_str(&format!("\n{errors} errors, {warnings} warnings\n"));
+    let counted = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
+    human.push_str(&format!("\n{}, {}\n", counted(errors, "error"), counted(warnings, "warning")));
     let list: Vec<_> = findings.all().iter().map(finding::Finding::json).collect();
     let json = json!({"ok": errors == 0, "errors": errors, "warnings": warnings, "findings": list});
     Answer { success: errors == 0, ..Answer::new(human, json) }

@@ -1,0 +1,122 @@
+//! The operator's tool, run as its users run it, on the embedded KMS.
+
+mod tool;
+
+use datakey::kms::embedded;
+use serde_json::{Value, json};
+use std::fs;
+use tool::{SO_PIN, Setup};
+
+#[test]
+fn init_writes_what_the_module_accepts_and_overwrites_nothing() {
+    let setup = Setup::empty();
+    let file = setup.path("new/datakey.toml").display().to_string();
+    let store = format!("sqlite:{}", setup.path("web.db").display());
+    let given = [
+        "init",
+        "--file",
+        &file,
+        "--label",
+        "a \"web\" token",
+        "--kms-key-id",
+        "alias/pkcs11",
+        "--region",
+        "eu-central-1",
+    ];
+    let more = [
+        "--store",
+        &store,
+        "--login",
+        "none",
+        "--context",
+        "app=web",
+        "--context",
+        "a key=x=y",
+        "--generate",
+        "without-plaintext",
+    ];
+    let answer = setup.ok(&[&given[..], &more].concat());
+    assert_eq!((answer["file"].as_str(), answer["found_by_default"].as_bool()), (Some(file.as_str()), Some(false)));
+
+    // What was given stands in it, in the eyes of the module.
+    let setup = setup.with("DATAKEY_PKCS11_CONF", &file);
+    let policy = setup.ok(&["policy"]);
+    let statement = &policy["Statement"][0];
+    assert_eq!(
+        statement["Condition"]["StringEquals"],
+        json!({"kms:EncryptionContext:app": "web", "kms:EncryptionContext:a key": "x=y"})
+    );
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.contains("label = \"a \\\"web\\\" token\"") && text.contains("region = \"eu-central-1\""), "{text}");
+
+    assert!(setup.fails(&["init", "--embedded"]).contains("is there already"));
+    assert_eq!(fs::read_to_string(&file).unwrap(), text);
+}
+
+#[test]
+fn init_refuses_what_the_module_would_refuse_and_then_writes_nothing() {
+    for (arguments, words) in [
+        (&["--kms-key-id", "alias/x", "--region", "Frankfurt am Main"][..], "region"),
+        (&["--embedded", "--label", "a label of more than thirty-two bytes"], "label"),
+        (&["--embedded", "--store", "postgres:x"], "store"),
+        (&["--embedded", "--context", "datakey-pkcs11:token=x"], "datakey-pkcs11:"),
+        (&["--embedded", "--endpoint-url", "http://127.0.0.1:1"], "endpoint_url"),
+        // There is no terminal to ask on.
+        (&[], "--kms-key-id"),
+    ] {
+        let setup = Setup::empty();
+        let file = setup.path("x.toml").display().to_string();
+        let message = setup.fails(&[&["init", "--file", &file], arguments].concat());
+        assert!(message.contains(words), "{arguments:?}: {message}");
+        assert!(!setup.path("x.toml").exists());
+    }
+    assert!(Setup::empty().run(&["init", "--context", "no pair"]).err.contains("KEY=VALUE"));
+}
+
+#[test]
+fn the_policy_is_the_least_for_each_configuration() {
+    let arn = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+    let pair = "kms:GenerateDataKeyPair";
+    let sealed_pair = "kms:GenerateDataKeyPairWithoutPlaintext";
+    let all = ["policy", "--with", "secret-keys,import,change"];
+    let rest = ["kms:ReEncryptFrom", "kms:ReEncryptTo"];
+    let cases: &[(&str, &[&str], &[&str])] = &[
+        ("", &["policy"], &["kms:Decrypt", pair]),
+        ("login = \"none\"", &["policy"], &["kms:Decrypt", "kms:GenerateDataKey", pair]),
+        ("generate = \"without-plaintext\"", &["policy"], &["kms:Decrypt", sealed_pair]),
+        ("generate = \"without-plaintext\"", &["policy", "--generate-only"], &[sealed_pair]),
+        ("", &all, &["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey", pair, rest[0], rest[1]]),
+        (
+            "generate = \"without-plaintext\"",
+            &all,
+            &["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKeyWithoutPlaintext", sealed_pair, rest[0], rest[1]],
+        ),
+    ];
+    for (more, arguments, expected) in cases {
+        let setup = Setup::empty().configured(&format!("kms_key_id = \"{arn}\"\n{more}"));
+        let policy = setup.ok(arguments);
+        let statement = &policy["Statement"][0];
+        let mut actions: Vec<&str> =
+            statement["Action"].as_array().unwrap().iter().map(|action| action.as_str().unwrap()).collect();
+        actions.sort_unstable();
+        let mut expected = expected.to_vec();
+        expected.sort_unstable();
+        assert_eq!(actions, expected, "{more} {arguments:?}");
+        assert_eq!(statement["Resource"], arn);
+        assert_eq!(statement["Condition"], json!({"Null": {"kms:EncryptionContext:datakey-pkcs11:token": "false"}}));
+    }
+}
+
+#[test]
+fn the_policy_of_an_initialised_token_is_about_that_token() {
+    let setup = Setup::embedded("encryption_context = { app = \"web\" }").initialised();
+    let serial = setup.token().initialised().unwrap().serial.clone();
+    let policy = setup.ok(&["policy", "--ask-kms"]);
+    let statement = &policy["Statement"][0];
+    let equal = json!({"kms:EncryptionContext:app": "web", "kms:EncryptionContext:datakey-pkcs11:token": serial});
+    assert_eq!(statement["Condition"], json!({"StringEquals": equal}));
+    assert!(statement["Resource"].as_str().unwrap().starts_with("arn:aws:kms:"), "{policy}");
+    let any = setup.run(&["policy", "--any-token"]);
+    assert!(any.out.contains("\"Null\"") && any.out.contains("key/KEY-ID") && any.err.contains("--key-arn"), "{any:?}");
+    serde_json::from_str::<Value>(&any.out).unwrap();
+}

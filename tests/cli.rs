@@ -2,10 +2,9 @@
 
 mod tool;
 
-use datakey::kms::embedded;
 use serde_json::{Value, json};
 use std::fs;
-use tool::{SO_PIN, Setup};
+use tool::{SO_PIN, Setup, USER_PIN};
 
 #[test]
 fn init_writes_what_the_module_accepts_and_overwrites_nothing() {
@@ -119,4 +118,81 @@ fn the_policy_of_an_initialised_token_is_about_that_token() {
     let any = setup.run(&["policy", "--any-token"]);
     assert!(any.out.contains("\"Null\"") && any.out.contains("key/KEY-ID") && any.err.contains("--key-arn"), "{any:?}");
     serde_json::from_str::<Value>(&any.out).unwrap();
+}
+
+#[test]
+fn a_token_is_initialised_listed_and_shown() {
+    let setup = Setup::embedded("encryption_context = { app = \"web\" }");
+    let before = setup.ok(&["token", "show"]);
+    assert_eq!((&before["initialised"], &before["configured_label"]), (&json!(false), &json!("test")));
+    assert!(setup.fails(&["key", "list"]).contains("not initialised"));
+
+    let made = setup.ok(&["token", "init", "--label", "my token"]);
+    assert_eq!((&made["label"], &made["login"]), (&json!("my token"), &json!("pin")));
+    assert_eq!((&made["user_pin"], &made["so_pin"]), (&json!("set"), &json!("set")));
+    let list = setup.ok(&["token", "list"]);
+    assert_eq!(list["tokens"], json!([made]));
+    let human = setup.run(&["token", "list"]).out;
+    assert!(human.contains(made["serial"].as_str().unwrap()) && human.starts_with("slot  configured_label"), "{human}");
+
+    // Not by accident, and not without the SO PIN.
+    assert!(setup.fails(&["token", "init"]).contains("--destroy-all-keys"));
+    let stranger = Setup::embedded("").with("DATAKEY_PKCS11_CONF", &setup.configuration().display().to_string());
+    let stranger = stranger.with("DATAKEY_PKCS11_SO_PIN", "wrong-pin");
+    assert!(stranger.fails(&["token", "init", "--destroy-all-keys"]).contains("the PIN is wrong"));
+    assert_eq!(setup.ok(&["token", "show"])["so_pin"], "entered wrongly of late");
+    let anew = setup.ok(&["token", "init", "--destroy-all-keys"]);
+    assert_ne!(anew["serial"], made["serial"]);
+    for label in ["", "a label of more than thirty-two bytes", "blank "] {
+        assert!(setup.fails(&["token", "init", "--destroy-all-keys", "--label", label]).contains("1 to 32 bytes"));
+    }
+}
+
+#[test]
+fn a_token_without_pins_asks_for_none() {
+    let setup = Setup::embedded("login = \"none\"").without("DATAKEY_PKCS11_PIN").without("DATAKEY_PKCS11_SO_PIN");
+    let made = setup.ok(&["token", "init"]);
+    assert_eq!((&made["login"], &made["user_pin"]), (&json!("none"), &json!("none needed")));
+    setup.ok(&["key", "generate", "--type", "p-256", "--label", "tls"]);
+    assert_eq!(setup.ok(&["key", "list"])["keys"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn pins_come_from_a_file_or_the_environment_and_from_no_argument() {
+    let setup = Setup::embedded("").initialised().without("DATAKEY_PKCS11_PIN");
+    let message = setup.fails(&["key", "list"]);
+    assert!(message.contains("--pin-file") && message.contains("DATAKEY_PKCS11_PIN"), "{message}");
+    fs::write(setup.path("pin"), format!("{USER_PIN}\n")).unwrap();
+    setup.ok(&["key", "list", "--pin-file", "pin"]);
+    fs::write(setup.path("pin"), "wrong-pin\n").unwrap();
+    let run = setup.run(&["--json", "key", "list", "--pin-file", "pin"]);
+    assert_eq!(run.json()["error"]["ckr"], "CKR_PIN_INCORRECT");
+    assert!(setup.fails(&["key", "list", "--pin-file", "nothing"]).contains("nothing"));
+    assert!(!setup.run(&["key", "list", "--pin", USER_PIN]).success);
+    // What everybody sees takes none.
+    setup.ok(&["key", "list", "--public"]);
+    assert!(!setup.run(&["key", "list", "--help"]).out.contains(SO_PIN), "help does not show the environment");
+}
+
+#[test]
+fn several_tokens_are_told_apart() {
+    let setup = Setup::empty();
+    let token = |label: &str| {
+        let (store, keys) = (setup.path(&format!("{label}.db")), setup.path("kms.json"));
+        format!(
+            "[[token]]\nlabel = \"{label}\"\nstore = \"sqlite:{}\"\nkms = \"embedded:{}\"\n",
+            store.display(),
+            keys.display()
+        )
+    };
+    let text = token("one") + &token("two");
+    let setup = setup.written(&text);
+    let message = setup.fails(&["token", "init"]);
+    assert!(message.contains("--token") && message.contains("\"one\", \"two\""), "{message}");
+    setup.ok(&["token", "init", "--token", "two"]);
+    let list = setup.ok(&["token", "list"]);
+    let initialised: Vec<_> =
+        list["tokens"].as_array().unwrap().iter().map(|token| token["initialised"].clone()).collect();
+    assert_eq!(initialised, [json!(false), json!(true)]);
+    assert!(setup.fails(&["token", "show", "--token", "three"]).contains("\"three\""));
 }

@@ -13,15 +13,15 @@ use std::sync::Arc;
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct Which {
     /// The label of the token in the configuration; needed where it has several
-    #[arg(long = "token", value_name = "LABEL")]
-    label: Option<String>,
+    #[arg(long, value_name = "LABEL")]
+    token: Option<String>,
 }
 
 impl Which {
     /// The one of `tokens` that is meant; `label` tells the label of each.
     pub(super) fn of<T>(&self, mut tokens: Vec<T>, label: impl Fn(&T) -> &str) -> Result<T, Failure> {
         let labels = || tokens.iter().map(|token| format!("{:?}", label(token))).collect::<Vec<_>>().join(", ");
-        let at = match &self.label {
+        let at = match &self.token {
             _ if tokens.is_empty() => {
                 return Err(Failure::new("no token is configured; datakey-pkcs11 init writes a configuration"));
             }
@@ -39,7 +39,7 @@ impl Which {
 
     /// Whether the token with this label is meant, where all are if none is named.
     pub(super) fn includes(&self, label: &str) -> bool {
-        self.label.as_deref().is_none_or(|wanted| wanted == label)
+        self.token.as_deref().is_none_or(|wanted| wanted == label)
     }
 }
 

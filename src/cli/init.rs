@@ -53,7 +53,7 @@ pub(super) struct Arguments {
     context: Vec<(String, String)>,
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
+pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("a pair is written KEY=VALUE")?;
     Ok((key.to_owned(), value.to_owned()))
 }

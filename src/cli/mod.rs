@@ -8,10 +8,13 @@ mod desk;
 mod doctor;
 mod embedded_kms;
 mod init;
+mod key;
+mod object;
 mod output;
 mod permission;
 mod pin;
 mod policy;
+mod token;
 
 use clap::{Parser, Subcommand};
 use output::{Answer, Failure};
@@ -33,7 +36,11 @@ enum Command {
     Doctor(doctor::Arguments),
     EmbeddedKms(embedded_kms::Arguments),
     Init(init::Arguments),
+    #[command(subcommand)]
+    Key(key::Command),
     Policy(policy::Arguments),
+    #[command(subcommand)]
+    Token(token::Command),
     #[command(hide = true)]
     ProbeModule(doctor::probe::Arguments),
 }
@@ -49,7 +56,20 @@ fn run(command: &Command) -> Result<Answer, Failure> {
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::EmbeddedKms(arguments) => embedded_kms::serve(arguments),
         Command::Init(arguments) => init::run(arguments),
+        Command::Key(command) => key::run(command),
         Command::Policy(arguments) => policy::run(arguments),
+        Command::Token(command) => token::run(command),
         Command::ProbeModule(arguments) => doctor::probe::run(arguments),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn no_two_arguments_contradict_each_other() {
+        Arguments::command().debug_assert();
     }
 }

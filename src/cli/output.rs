@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use serde_json::{Value, json};
+use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -39,6 +40,12 @@ impl Failure {
     }
 }
 
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self { message: error.to_string(), error: Some(error) }
@@ -72,7 +79,7 @@ pub(super) fn finish(result: Result<Answer, Failure>, as_json: bool) -> ExitCode
                 }});
                 drop(writeln!(out, "{document:#}"));
             } else {
-                eprintln!("datakey-pkcs11: {}", failure.message);
+                eprintln!("datakey-pkcs11: {failure}");
             }
             false
         }
@@ -119,6 +126,6 @@ mod tests {
     #[test]
     fn columns_stand_below_each_other_and_nothing_moves_the_cursor() {
         let rows = [vec!["a\x1b[2J".to_owned(), "b".to_owned()], vec!["ü".to_owned(), String::new()]];
-        assert_eq!(table(&["one", "two"], &rows), "one          two\na\\u{1b}[2J  b\nü\n");
+        assert_eq!(table(&["one", "two"], &rows), "one         two\na\\u{1b}[2J  b\nü\n");
     }
 }

@@ -7,6 +7,7 @@ use datakey::token::{Token, User};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -127,11 +128,22 @@ impl Setup {
         let mut command = Command::new(env!("CARGO_BIN_EXE_datakey-pkcs11"));
         command.env_clear().envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.args(arguments).current_dir(self.folder.path());
+        // No terminal, so that nothing is asked of who runs the tests.
+        // SAFETY: setsid may be called between fork and exec.
+        unsafe {
+            command.pre_exec(|| if libc::setsid() == -1 { Err(std::io::Error::last_os_error()) } else { Ok(()) })
+        };
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
         let output = child.wait_with_output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         Run { success: output.status.success(), out: text(output.stdout), err: text(output.stderr) }
+    }
+
+    /// Without a variable of the environment.
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.environment.retain(|(variable, _)| variable != name);
+        self
     }
 
     /// A run that must succeed, with its answer in JSON.

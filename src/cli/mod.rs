@@ -4,6 +4,7 @@
 //! the same rules hold, and answers with an [`output::Answer`].
 #![forbid(unsafe_code)]
 
+mod cert;
 mod desk;
 mod doctor;
 mod embedded_kms;
@@ -15,6 +16,7 @@ mod permission;
 mod pin;
 mod policy;
 mod token;
+mod verify;
 
 use clap::{Parser, Subcommand};
 use output::{Answer, Failure};
@@ -33,6 +35,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[command(subcommand)]
+    Cert(cert::Command),
     Doctor(doctor::Arguments),
     EmbeddedKms(embedded_kms::Arguments),
     Init(init::Arguments),
@@ -41,6 +45,7 @@ enum Command {
     Policy(policy::Arguments),
     #[command(subcommand)]
     Token(token::Command),
+    Verify(verify::Arguments),
     #[command(hide = true)]
     ProbeModule(doctor::probe::Arguments),
 }
@@ -53,12 +58,14 @@ pub fn main() -> ExitCode {
 
 fn run(command: &Command) -> Result<Answer, Failure> {
     match command {
+        Command::Cert(command) => cert::run(command),
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::EmbeddedKms(arguments) => embedded_kms::serve(arguments),
         Command::Init(arguments) => init::run(arguments),
         Command::Key(command) => key::run(command),
         Command::Policy(arguments) => policy::run(arguments),
         Command::Token(command) => token::run(command),
+        Command::Verify(arguments) => verify::run(arguments),
         Command::ProbeModule(arguments) => doctor::probe::run(arguments),
     }
 }

@@ -5,11 +5,13 @@
 #![forbid(unsafe_code)]
 
 mod cert;
+mod completions;
 mod desk;
 mod doctor;
 mod embedded_kms;
 mod init;
 mod key;
+mod man;
 mod object;
 mod output;
 mod permission;
@@ -18,7 +20,7 @@ mod policy;
 mod token;
 mod verify;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use output::{Answer, Failure};
 use std::process::ExitCode;
 
@@ -37,17 +39,24 @@ struct Arguments {
 enum Command {
     #[command(subcommand)]
     Cert(cert::Command),
+    Completions(completions::Arguments),
     Doctor(doctor::Arguments),
     EmbeddedKms(embedded_kms::Arguments),
     Init(init::Arguments),
     #[command(subcommand)]
     Key(key::Command),
+    Man(man::Arguments),
     Policy(policy::Arguments),
     #[command(subcommand)]
     Token(token::Command),
     Verify(verify::Arguments),
     #[command(hide = true)]
     ProbeModule(doctor::probe::Arguments),
+}
+
+/// All commands and arguments, for what is made of them.
+pub fn command() -> clap::Command {
+    Arguments::command()
 }
 
 /// Runs the tool with the process's arguments.
@@ -59,10 +68,12 @@ pub fn main() -> ExitCode {
 fn run(command: &Command) -> Result<Answer, Failure> {
     match command {
         Command::Cert(command) => cert::run(command),
+        Command::Completions(arguments) => completions::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::EmbeddedKms(arguments) => embedded_kms::serve(arguments),
         Command::Init(arguments) => init::run(arguments),
         Command::Key(command) => key::run(command),
+        Command::Man(arguments) => man::run(arguments),
         Command::Policy(arguments) => policy::run(arguments),
         Command::Token(command) => token::run(command),
         Command::Verify(arguments) => verify::run(arguments),
@@ -72,11 +83,8 @@ fn run(command: &Command) -> Result<Answer, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use clap::CommandFactory;
-
     #[test]
     fn no_two_arguments_contradict_each_other() {
-        Arguments::command().debug_assert();
+        super::command().debug_assert();
     }
 }

@@ -1,11 +1,12 @@
 //! `datakey-pkcs11 init`: writes a configuration.
 
+use super::input;
 use super::output::{Answer, Failure};
 use crate::config::{self, Environment};
 use crate::host;
 use serde_json::json;
 use std::fs::{DirBuilder, OpenOptions};
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -130,18 +131,9 @@ fn answer(given: Option<&String>, what: &str, option: &str, default: Option<&str
     if let Some(given) = given {
         return Ok(given.clone());
     }
-    let (input, mut output) = (io::stdin(), io::stderr());
-    if input.is_terminal() && output.is_terminal() {
-        let hint = default.map_or(String::new(), |default| format!(" [{default}]"));
-        let mut line = String::new();
-        let asked = write!(output, "{what}{hint}: ").and_then(|()| output.flush());
-        asked.and_then(|()| input.lock().read_line(&mut line)).map_err(|error| Failure::new(error.to_string()))?;
-        let line = line.trim();
-        if !line.is_empty() {
-            return Ok(line.to_owned());
-        }
-    }
-    default.map(str::to_owned).ok_or_else(|| Failure::new(format!("give {option}")))
+    let hint = default.map_or(String::new(), |default| format!(" [{default}]"));
+    let said = input::ask(&format!("{what}{hint}:"))?.filter(|said| !said.is_empty());
+    said.or_else(|| default.map(str::to_owned)).ok_or_else(|| Failure::new(format!("give {option}")))
 }
 
 /// Writes a new file, and its directory if that is missing.

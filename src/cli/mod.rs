@@ -10,6 +10,7 @@ mod desk;
 mod doctor;
 mod embedded_kms;
 mod init;
+mod input;
 mod key;
 mod man;
 mod object;

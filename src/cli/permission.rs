@@ -82,7 +82,7 @@ const TABLE: &[Permission] = &[
         actions: &["kms:GenerateDataKey"],
         trial: Trial::GenerateDataKey,
         purpose: "generate secret keys",
-        need: |token| (has_pins(token) && sees_plaintext(token)).then_some(Need::For(Extra::SecretKeys)),
+        need: |token| sees_plaintext(token).then_some(Need::For(Extra::SecretKeys)),
     },
     Permission {
         actions: &["kms:GenerateDataKeyWithoutPlaintext"],

@@ -1,14 +1,11 @@
 //! Where PINs come from: a file, the environment, or a prompt that shows nothing. Never an argument, which everybody
 //! on the machine can read.
 
+use super::input;
 use super::output::Failure;
 use crate::crypto::Secret;
 use crate::token::User;
-use std::io::Read;
 use std::path::{Path, PathBuf};
-
-/// No PIN is longer than this, with its line break.
-const MAX_FILE: u64 = 4096;
 
 /// Where the user's PIN comes from.
 #[derive(Debug, Default, clap::Args)]
@@ -62,17 +59,14 @@ impl OfficerPin {
 fn pin(user: User, file: Option<&Path>, new: bool) -> Result<Secret, Failure> {
     let Words { option, variable, prompt } = words(user);
     if let Some(path) = file {
-        return first_line(path).map_err(|error| Failure::new(format!("{option} {}: {error}", path.display())));
+        return first_line(path);
     }
     if let Some(value) = std::env::var_os(variable).filter(|value| !value.is_empty()) {
         return Ok(Secret::new(value.into_encoded_bytes()));
     }
-    let ask = |prompt: String| {
-        rpassword::prompt_password(prompt).map(|typed| Secret::new(typed.into_bytes())).map_err(|error| {
-            Failure::new(format!(
-                "there is no terminal to ask for the {prompt_} ({error}); give {option} or {variable}",
-                prompt_ = words(user).prompt
-            ))
+    let ask = |question: String| {
+        rpassword::prompt_password(question).map(|typed| Secret::new(typed.into_bytes())).map_err(|error| {
+            Failure::new(format!("no terminal to ask for the {prompt} ({error}); give {option} or {variable}"))
         })
     };
     let typed = ask(format!("{prompt}: "))?;
@@ -83,14 +77,14 @@ fn pin(user: User, file: Option<&Path>, new: bool) -> Result<Secret, Failure> {
 }
 
 /// The first line of a file, without its end.
-fn first_line(path: &Path) -> std::io::Result<Secret> {
-    // Room for all of it beforehand: a vector that grows leaves copies behind.
-    let mut text = Vec::with_capacity(MAX_FILE as usize + 1);
-    std::fs::File::open(path)?.take(MAX_FILE).read_to_end(&mut text)?;
-    let mut pin = Secret::new(text);
+fn first_line(path: &Path) -> Result<Secret, Failure> {
+    let mut pin = input::read(path)?;
     let end = pin.expose().iter().position(|byte| matches!(byte, b'\n' | b'\r')).unwrap_or(pin.len());
     pin.truncate(end);
-    if pin.is_empty() { Err(std::io::Error::other("its first line is empty")) } else { Ok(pin) }
+    match pin.is_empty() {
+        true => Err(Failure::new(format!("{}: its first line is empty", path.display()))),
+        false => Ok(pin),
+    }
 }
 
 #[cfg(test)]

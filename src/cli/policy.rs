@@ -67,7 +67,7 @@ fn policy(arguments: &Arguments, config: &TokenConfig, serial: Option<&str>, res
     let mut actions: Vec<&str> = permission::needed(config)
         .filter(|needed| match needed.need {
             Need::Always => true,
-            Need::ToInitialise => serial.is_none() || arguments.with.contains(&Extra::SecretKeys),
+            Need::ToInitialise => serial.is_none(),
             Need::ToUse => !arguments.generate_only,
             Need::For(extra) => arguments.with.contains(&extra),
         })

@@ -3,6 +3,7 @@
 mod contents;
 mod signer;
 
+use super::input;
 use super::key::{Access, One};
 use super::object::{Key, Name, attribute, find, hex, pem};
 use super::output::{Answer, Failure};
@@ -15,8 +16,7 @@ use der::{Decode, Encode};
 use serde_json::{Value, json};
 use signer::Signer;
 use spki::SubjectPublicKeyInfoOwned;
-use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use x509_cert::builder::CertificateBuilder;
 use x509_cert::request::RequestBuilder;
@@ -75,9 +75,6 @@ pub(super) struct Keep {
     #[arg(long)]
     replace: bool,
 }
-
-/// No certificate is longer.
-const MAX_FILE: u64 = 1 << 20;
 
 pub(super) fn run(command: &Command) -> Result<Answer, Failure> {
     match command {
@@ -148,16 +145,13 @@ fn of_public_key(session: &Session, public: &[u8]) -> Result<Key, Failure> {
     }
 }
 
-fn read(path: &PathBuf) -> Result<Vec<u8>, Failure> {
-    let mut file = Vec::new();
-    let result = match path.as_os_str() == "-" {
-        true => std::io::stdin().lock().take(MAX_FILE).read_to_end(&mut file),
-        false => std::fs::File::open(path).and_then(|open| open.take(MAX_FILE).read_to_end(&mut file)),
-    };
-    result.map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
+/// The certificate in a file.
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    let file = input::read(path)?;
+    let file = file.expose();
     // DER of a certificate begins with a SEQUENCE, which no text does.
     if file.first() == Some(&0x30) {
-        return Ok(file);
+        return Ok(file.to_vec());
     }
     const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
     const END: &[u8] = b"-----END CERTIFICATE-----";

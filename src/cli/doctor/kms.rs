@@ -42,20 +42,21 @@ pub(super) fn check(findings: &mut Findings, token: &Token, record: Option<&Toke
         Ok(context) => context,
         Err(error) => return findings.failed("kms", &error),
     };
-    let mut answered = None;
+    let (mut reached, mut answered_at) = (false, None);
     for needed in permission::needed(config) {
         let result = token.kms().try_out(needed.permission.trial, &context);
-        if answered.is_none()
-            && let Some(tried) = reached(&result)
-        {
-            answered = Some(());
+        if !reached && result.as_ref().err().is_none_or(is_answer) {
+            reached = true;
             findings.ok("kms", format!("answers, and has the key {}", token.kms().key_id()));
-            check_clock(findings, tried.and_then(|tried| tried.answered_at));
         }
         if let Some(error) = judge(findings, &needed, &result, record.is_some()) {
             // The same would be said of every other permission.
             return findings.failed("kms", error);
         }
+        answered_at = answered_at.or(result.ok().and_then(|tried| tried.answered_at.map(|at| (at, SystemTime::now()))));
+    }
+    if let Some((theirs, ours)) = answered_at {
+        check_clock(findings, theirs, ours);
     }
 }
 
@@ -94,9 +95,7 @@ fn check_identity(findings: &mut Findings, identity: &Identity) {
     }
 }
 
-fn check_clock(findings: &mut Findings, answered_at: Option<SystemTime>) {
-    let Some(theirs) = answered_at else { return };
-    let ours = SystemTime::now();
+fn check_clock(findings: &mut Findings, theirs: SystemTime, ours: SystemTime) {
     let skew = ours.duration_since(theirs).or_else(|_| theirs.duration_since(ours)).unwrap_or_default();
     match skew > SKEW {
         true => findings.warning(
@@ -105,15 +104,6 @@ fn check_clock(findings: &mut Findings, answered_at: Option<SystemTime>) {
             "set it, and keep it by NTP: AWS refuses requests that are five minutes off",
         ),
         false => findings.ok("clock", "agrees with that of KMS"),
-    }
-}
-
-/// Whether KMS answered as one that has the key; with what came of the trial, if it did not fail.
-fn reached(result: &Result<Tried>) -> Option<Option<&Tried>> {
-    match result {
-        Ok(tried) => Some(Some(tried)),
-        Err(error) if is_answer(error) => Some(None),
-        Err(_) => None,
     }
 }
 

@@ -5,6 +5,7 @@ mod kind;
 mod transfer;
 
 use super::desk::{Desk, Which};
+use super::input;
 use super::object::{KEYS, Key, Name, Seen, find, from_hex, listed};
 use super::output::{Answer, Failure, plain};
 use super::pin::UserPin;
@@ -12,7 +13,6 @@ use crate::crypto::random;
 use crate::session::Session;
 use cryptoki_sys::*;
 use serde_json::{Value, json};
-use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 
 /// Make, look at, rename, destroy, import and export keys.
@@ -211,18 +211,11 @@ fn destroy(arguments: &Destroy) -> Result<Answer, Failure> {
     Ok(Answer::new(format!("destroyed:\n{}", listed(&destroyed)), json!({"destroyed": destroyed})))
 }
 
-/// Asks on a terminal; without one there is nobody to ask.
+/// Whether who sits there agrees.
 fn agreed(keys: &[Value]) -> Result<bool, Failure> {
-    let (input, mut output) = (std::io::stdin(), std::io::stderr());
-    if !input.is_terminal() || !output.is_terminal() {
-        return Err(Failure::new("there is no terminal to ask on; give --yes"));
-    }
-    let mut line = String::new();
-    write!(output, "{}Destroy for good? Nothing brings a key back. [y/N] ", listed(keys))
-        .and_then(|()| output.flush())
-        .and_then(|()| input.read_line(&mut line))
-        .map_err(|error| Failure::new(error.to_string()))?;
-    Ok(matches!(line.trim(), "y" | "Y" | "yes"))
+    let question = format!("{}Destroy for good? Nothing brings a key back. [y/N]", listed(keys));
+    let said = input::ask(&question)?.ok_or_else(|| Failure::new("there is no terminal to ask on; give --yes"))?;
+    Ok(matches!(said.as_str(), "y" | "Y" | "yes"))
 }
 
 /// What a new key is told of.

@@ -3,6 +3,7 @@
 //! What KMS sealed goes in and out in the words of the answers of KMS itself, so that the output of
 //! `aws kms generate-data-key-pair-without-plaintext` is a file to import.
 
+use super::super::input;
 use super::super::object::{Key, attribute, pem};
 use super::super::output::{Answer, Failure};
 use super::{Access, NewNames, One, made};
@@ -15,7 +16,6 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use cryptoki_sys::*;
 use serde_json::{Map, Value, json};
-use std::io::Read;
 use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
@@ -44,9 +44,6 @@ pub(in super::super) struct Import {
 const BLOB: &str = "PrivateKeyCiphertextBlob";
 const PUBLIC: &str = "PublicKey";
 const CONTEXT: &str = "EncryptionContext";
-
-/// No file of a key is longer.
-const MAX_FILE: u64 = 1 << 20;
 
 pub(super) fn export(arguments: &Export) -> Result<Answer, Failure> {
     let (_desk, session) = arguments.one.access.open()?;
@@ -81,7 +78,7 @@ fn sealed(session: &Session, key: &Key) -> Result<Answer, Failure> {
 }
 
 pub(super) fn import(arguments: &Import) -> Result<Answer, Failure> {
-    let text = read(&arguments.file)?;
+    let text = input::read(&arguments.file)?;
     let id = arguments.names.id()?;
     let label = arguments.names.label.as_bytes();
     let names = [(CKA_TOKEN, &[CK_TRUE][..]), (CKA_LABEL, label), (CKA_ID, &id)];
@@ -102,17 +99,6 @@ pub(super) fn import(arguments: &Import) -> Result<Answer, Failure> {
         return Err(failure);
     }
     made(&session, handle)
-}
-
-fn read(path: &PathBuf) -> Result<Secret, Failure> {
-    let mut text = Vec::with_capacity(1 << 16);
-    let result = match path.as_os_str() == "-" {
-        true => std::io::stdin().lock().take(MAX_FILE).read_to_end(&mut text),
-        false => std::fs::File::open(path).and_then(|file| file.take(MAX_FILE).read_to_end(&mut text)),
-    };
-    let text = Secret::new(text);
-    result.map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
-    Ok(text)
 }
 
 /// The own parts of two templates: of the public and of the private key.

@@ -135,6 +135,11 @@ fn a_token_is_initialised_listed_and_shown() {
     let human = setup.run(&["token", "list"]).out;
     assert!(human.contains(made["serial"].as_str().unwrap()) && human.starts_with("slot  configured_label"), "{human}");
 
+    let shown = setup.run(&["token", "show"]).out;
+    for (name, value) in made.as_object().unwrap() {
+        assert!(shown.contains(&format!("\n{name} ")) || name == "slot", "{name}: {value}: {shown}");
+    }
+
     // Not by accident, and not without the SO PIN.
     assert!(setup.fails(&["token", "init"]).contains("--destroy-all-keys"));
     let stranger = Setup::embedded("").with("DATAKEY_PKCS11_CONF", &setup.configuration().display().to_string());

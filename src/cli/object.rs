@@ -72,8 +72,8 @@ impl Seen {
     }
 }
 
-/// The columns of [`Seen::json`] that a list shows.
-const COLUMNS: &[&str] = &["class", "spec", "label", "id", "usage", "unique_id", "kms_key_arn"];
+/// What [`Seen::json`] tells, in the order in which people are told.
+pub(super) const COLUMNS: &[&str] = &["class", "spec", "label", "id", "usage", "unique_id", "kms_key_arn"];
 
 /// Keys as a list.
 pub(super) fn listed(keys: &[Value]) -> String {

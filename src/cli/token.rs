@@ -51,6 +51,24 @@ pub(super) fn run(command: &Command) -> Result<Answer, Failure> {
     }
 }
 
+/// What [`describe`] tells, in the order in which people are told.
+const ORDER: &[&str] = &[
+    "slot",
+    "configured_label",
+    "label",
+    "serial",
+    "initialised",
+    "login",
+    "user_pin",
+    "so_pin",
+    "store",
+    "kms",
+    "kms_key_id",
+    "encryption_context",
+    "created",
+    "changed",
+];
+
 /// What there is to be told of a token.
 fn describe(slot: &Slot) -> Result<Value, Failure> {
     let token = &slot.token;
@@ -130,7 +148,7 @@ fn list() -> Result<Answer, Failure> {
 fn show(arguments: &Show) -> Result<Answer, Failure> {
     let desk = Desk::open(&arguments.which)?;
     let told = describe(&desk.slot)?;
-    let lines = told.as_object().into_iter().flatten();
+    let lines = ORDER.iter().filter_map(|name| Some((*name, told.get(*name)?)));
     let human: String = lines.map(|(name, value)| format!("{name:<20}{}\n", plain(&text(value)))).collect();
     Ok(Answer::new(human, told))
 }

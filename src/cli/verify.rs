@@ -2,7 +2,7 @@
 
 use super::key::Access;
 use super::object::{KEYS, Seen, find};
-use super::output::{Answer, Failure, plain};
+use super::output::{Answer, Failure, counted, plain};
 use crate::crypto::PublicKey;
 use crate::error::{Cause, Error, Result};
 use crate::object::certificate::Certificate;
@@ -58,7 +58,7 @@ fn answer(checked: usize, failed: Vec<Value>) -> Answer {
         let line = format!("{} {:?} {}: {}", text("class"), text("label"), text("unique_id"), text("problem"));
         human.push_str(&format!("{}\n", plain(&line)));
     }
-    human.push_str(&format!("{checked} objects verified, {} failed\n", failed.len()));
+    human.push_str(&format!("{} verified, {} failed\n", counted(checked as u64, "object"), failed.len()));
     let success = failed.is_empty();
     let json = json!({"checked": checked, "failed": failed});
     Answer { success, ..Answer::new(human, json) }

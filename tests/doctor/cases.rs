@@ -142,6 +142,17 @@ pub(crate) const CASES: &[Case] = &[
         advice: "correct the path",
     },
     Case {
+        name: "a token that is not configured",
+        make: || {
+            let arguments = vec!["--token".to_owned(), "missing".to_owned()];
+            Broken { arguments, ..Setup::embedded("").into() }
+        },
+        level: "error",
+        check: "configuration",
+        what: "no token of this label",
+        advice: "token list",
+    },
+    Case {
         name: "KMS in clear text over a network",
         make: || Broken { arguments: vec!["--offline".to_owned()], ..Setup::at("http://kms.example", "").into() },
         level: "warning",

@@ -1,5 +1,6 @@
 //! The configuration, the log, and what the system allows.
 
+use super::super::output::counted;
 use super::finding::Findings;
 use crate::config::{self, Config, Environment, KmsBackend, LogLevel, LogTarget, TokenConfig};
 use crate::host::{self, log};
@@ -29,10 +30,8 @@ pub(super) fn check(findings: &mut Findings) -> Vec<TokenConfig> {
             "add a [[token]]; docs/configuration.md shows one",
         ),
         (Some(file), tokens) => {
-            findings.ok(
-                "configuration",
-                format!("{}, {tokens} {}", file.display(), if tokens == 1 { "token" } else { "tokens" }),
-            );
+            let tokens = counted(tokens as u64, "token");
+            findings.ok("configuration", format!("{}, {tokens}", file.display()));
         }
     }
     for note in &config.notes {

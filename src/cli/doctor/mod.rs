@@ -8,7 +8,7 @@ pub(super) mod probe;
 mod store;
 
 use super::desk::Which;
-use super::output::{Answer, Failure, plain};
+use super::output::{Answer, Failure, counted, plain};
 use crate::config::TokenConfig;
 use crate::host;
 use crate::kms::HostRules;
@@ -36,7 +36,15 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<Answer, Failure> {
     let mut findings = Findings::default();
     let mut tokens: Vec<TokenConfig> = configuration::check(&mut findings);
+    let some = !tokens.is_empty();
     tokens.retain(|token| arguments.which.includes(&token.label));
+    if some && tokens.is_empty() {
+        findings.error(
+            "configuration",
+            "it has no token of this label",
+            "name one that datakey-pkcs11 token list shows",
+        );
+    }
     let rules = HostRules { threads_allowed: true, secure_mode: host::secure_mode() };
     for config in tokens {
         let token = Token::new(config, rules);
@@ -65,9 +73,8 @@ fn answer(findings: &Findings) -> Answer {
             human.push_str(&format!("{:8}→ {}\n", "", plain(advice)));
         }
     }
-    let count = |level| findings.all().iter().filter(|finding| finding.level == level).count();
+    let count = |level| findings.all().iter().filter(|finding| finding.level == level).count() as u64;
     let (warnings, errors) = (count(Level::Warning), count(Level::Error));
-    let counted = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
     human.push_str(&format!("\n{}, {}\n", counted(errors, "error"), counted(warnings, "warning")));
     let list: Vec<_> = findings.all().iter().map(finding::Finding::json).collect();
     let json = json!({"ok": errors == 0, "errors": errors, "warnings": warnings, "findings": list});

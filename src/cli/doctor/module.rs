@@ -1,5 +1,6 @@
 //! The installed module: whether hosts can load it, and use it after a fork.
 
+use super::super::output::counted;
 use super::finding::Findings;
 use super::probe::Report;
 use std::io::Read;
@@ -36,7 +37,7 @@ pub(super) fn check(findings: &mut Findings, named: Option<&Path>) {
             "install module and tool of one version",
         ),
         Ok(Report { slots, .. }) => {
-            findings.ok("module", format!("{name}: loads, {slots} slots, also after a fork"));
+            findings.ok("module", format!("{name}: loads, {}, also after a fork", counted(slots, "slot")));
         }
         Err(why) => findings.error("module", format!("{name}: {why}"), "build and install it anew, for this system"),
     }

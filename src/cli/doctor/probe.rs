@@ -1,6 +1,6 @@
 //! `datakey-pkcs11 probe-module`, which `doctor` runs in a process of its own.
 
-use super::super::output::{Answer, Failure};
+use super::super::output::{Answer, Failure, counted};
 use crate::host::probe;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ pub(in super::super) fn run(arguments: &Arguments) -> Result<Answer, Failure> {
     let probed = probe::module(&arguments.module)?;
     let (major, minor) = probed.version;
     let json = json!({"version": format!("{major}.{minor}"), "slots": probed.slots});
-    Ok(Answer::new(format!("{} {major}.{minor}, {} slots", probed.description, probed.slots), json))
+    Ok(Answer::new(format!("{} {major}.{minor}, {}", probed.description, counted(probed.slots, "slot")), json))
 }
 
 impl Report {

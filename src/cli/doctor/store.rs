@@ -1,5 +1,6 @@
 //! A token's store and its PINs.
 
+use super::super::output::counted;
 use super::finding::Findings;
 use crate::config::{LoginMode, StoreLocation};
 use crate::error::Cause;
@@ -31,7 +32,7 @@ pub(super) fn check(findings: &mut Findings, token: &Token) -> Option<Arc<TokenR
         return None;
     };
     match token.check_store() {
-        Ok(objects) => findings.ok("store", format!("{}: sound, {objects} objects", path.display())),
+        Ok(objects) => findings.ok("store", format!("{}: sound, {}", path.display(), counted(objects, "object"))),
         Err(error) if error.cause() == Cause::StoreCorrupt => {
             findings.error("store", format!("the store is damaged: {}", error.detail()), "restore it from a backup");
         }

@@ -6,7 +6,7 @@ mod transfer;
 
 use super::desk::{Desk, Which};
 use super::input;
-use super::object::{KEYS, Key, Name, Seen, find, from_hex, listed};
+use super::object::{COLUMNS, KEYS, Key, Name, Seen, find, from_hex, listed};
 use super::output::{Answer, Failure, plain};
 use super::pin::UserPin;
 use crate::crypto::random;
@@ -170,15 +170,9 @@ fn show(arguments: &One) -> Result<Answer, Failure> {
 /// An answer that is about one key.
 fn told(key: &Key) -> Result<Answer, Failure> {
     let told = key.json()?;
-    let mut human = String::new();
-    for (name, value) in told.as_object().into_iter().flatten() {
-        match value.as_str() {
-            // PEM stands on lines of its own.
-            Some(text) if name == "public_key" => human.push_str(text),
-            Some(text) => human.push_str(&format!("{name:<14}{}\n", plain(text))),
-            None => {}
-        }
-    }
+    let lines = COLUMNS.iter().filter_map(|name| Some(format!("{name:<14}{}\n", plain(told[*name].as_str()?))));
+    let public_key = told["public_key"].as_str().unwrap_or_default();
+    let human = lines.collect::<String>() + public_key;
     Ok(Answer::new(human, told))
 }
 

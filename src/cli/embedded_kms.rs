@@ -1,5 +1,6 @@
 //! `datakey-pkcs11 embedded-kms`: the embedded KMS on a loopback port.
 
+use super::output::{Answer, Failure};
 use crate::kms::embedded;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -20,16 +21,17 @@ pub(super) struct Arguments {
 }
 
 /// Listens until the process is ended. The first line on standard output is the URL.
-pub(super) fn serve(arguments: &Arguments) -> Result<(), String> {
+pub(super) fn serve(arguments: &Arguments) -> Result<Answer, Failure> {
     let address = arguments.listen;
     // Requests are not authenticated: whoever can connect can decrypt.
     if !address.ip().is_loopback() {
-        return Err(format!("{address} is no loopback address; the embedded KMS does not authenticate its callers"));
+        let why = "is no loopback address; the embedded KMS does not authenticate its callers";
+        return Err(Failure::new(format!("{address} {why}")));
     }
     let server = embedded::serve(address, &arguments.keys, arguments.control)
         .map_err(|error| format!("cannot listen on {address}: {error}"))?;
     let mut out = std::io::stdout();
     writeln!(out, "{}", server.url()).and_then(|()| out.flush()).map_err(|error| format!("cannot write: {error}"))?;
     server.wait();
-    Ok(())
+    Ok(Answer::new("", serde_json::Value::Null))
 }

@@ -14,7 +14,7 @@ mod values;
 
 pub use reader::keys;
 pub use schema::*;
-pub use search::{Environment, SYSTEM_FILE, load};
+pub use search::{Environment, SYSTEM_FILE, check_text, load};
 
 #[cfg(test)]
 mod tests;

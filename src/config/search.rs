@@ -67,6 +67,15 @@ impl Environment {
         absolute(xdg).or_else(|| absolute(self.home.as_ref()).map(|home| home.join(in_home)))
     }
 
+    /// Where a new configuration belongs: the file that is named, the system's for root, else the user's.
+    pub fn new_file(&self) -> Option<PathBuf> {
+        match &self.conf_path {
+            Some(path) if !path.is_empty() => Some(path.into()),
+            _ if self.euid == 0 => Some(self.system_file.clone()),
+            _ => self.user_file(),
+        }
+    }
+
     fn user_file(&self) -> Option<PathBuf> {
         let base = self.base(self.xdg_config_home.as_ref(), ".config")?;
         Some(base.join(DIRECTORY).join(FILE))
@@ -149,6 +158,14 @@ fn system(environment: &Environment, notes: &mut Vec<String>) -> Result<Option<C
             Ok(None)
         }
     }
+}
+
+/// What this text would say as the configuration at `path`.
+///
+/// # Errors
+/// `ConfigInvalid`, naming the line.
+pub fn check_text(environment: &Environment, path: &Path, text: &str) -> Result<Config> {
+    parsed(environment, path, text, path == environment.system_file)
 }
 
 fn parsed(environment: &Environment, path: &Path, text: &str, system: bool) -> Result<Config> {

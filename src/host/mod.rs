@@ -11,6 +11,7 @@ pub mod hidden;
 pub mod lock;
 pub mod log;
 pub mod ownership;
+pub mod probe;
 pub mod protected;
 mod reserve;
 pub mod scratch;

@@ -111,11 +111,15 @@ impl Kms {
         T: Send,
     {
         let name = Name { operation, key_id: &self.key_id };
-        let work = async {
+        self.run(async {
             let deadline = Instant::now() + limits.total;
             let session = call::within(deadline, name, self.session()).await??;
             call::until_answered(name, limits, deadline, &session, send).await
-        };
+        })
+    }
+
+    /// Runs `work` from start to end on the calling thread, unless and until the client is cancelled.
+    pub(super) fn run<T: Send>(&self, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
         let tls = self.uses_tls();
         warm::once(tls, tls && setup::wants_native_roots(&self.config, self.rules))?;
         let driver = self.driver()?;
@@ -153,7 +157,7 @@ impl Kms {
     }
 
     /// The SDK client, made at the first call, by one caller for all.
-    async fn session(&self) -> Result<Arc<Session>> {
+    pub(super) async fn session(&self) -> Result<Arc<Session>> {
         if let Some(session) = &*lock(&self.session) {
             return Ok(Arc::clone(session));
         }

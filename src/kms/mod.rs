@@ -14,8 +14,10 @@ mod context;
 mod credentials;
 mod dns;
 mod driver;
+mod dry_run;
 pub mod embedded;
 mod errors;
+mod identity;
 mod operations;
 mod setup;
 mod spec;
@@ -28,6 +30,8 @@ mod tests;
 pub use answer::{DataKey, DataKeyPair, KeyDescription, MAX_PLAINTEXT, Opened, Sealed};
 pub use client::Kms;
 pub use context::EncryptionContext;
+pub use dry_run::{Trial, Tried};
+pub use identity::Identity;
 pub use spec::{DataKeySize, KeyPairSpec};
 
 /// What the host lets this floor do.

@@ -225,7 +225,7 @@ impl Kms {
         Limits { attempt: limits.generate_attempt, total: limits.generate_total }
     }
 
-    fn use_of_key(&self) -> Limits {
+    pub(super) fn use_of_key(&self) -> Limits {
         let limits = &self.config.timeouts;
         Limits { attempt: limits.attempt, total: limits.total }
     }

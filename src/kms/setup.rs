@@ -48,6 +48,8 @@ const CONNECT: Duration = Duration::from_millis(1500);
 pub(super) struct Session {
     pub(super) client: Client,
     pub(super) credentials: Cached,
+    /// For the other services of AWS; `None` where there are none.
+    pub(super) sdk: Option<SdkConfig>,
     transports: Vec<Transport>,
 }
 
@@ -67,7 +69,7 @@ pub(super) fn embedded(config: &KmsConfig, embedded: Arc<Embedded>) -> Session {
         .time_source(SystemTimeSource::new())
         .sleep_impl(TokioSleep::new())
         .http_client(InProcess::new(embedded));
-    Session { client: client(builder, &credentials), credentials, transports: Vec::new() }
+    Session { client: client(builder, &credentials), credentials, sdk: None, transports: Vec::new() }
 }
 
 /// A client that reaches nobody.
@@ -124,7 +126,8 @@ pub(super) async fn aws(config: &KmsConfig, rules: HostRules) -> Result<Session>
         tracing::info!("KMS is asked at endpoint_url {url}");
         builder = builder.endpoint_url(url);
     }
-    Ok(Session { client: client(builder, &credentials), credentials, transports: vec![for_kms, for_credentials] })
+    let transports = vec![for_kms, for_credentials];
+    Ok(Session { client: client(builder, &credentials), credentials, sdk: Some(sdk), transports })
 }
 
 /// What is the same for all clients. One attempt and no deadline: both are ours (`call.rs`).

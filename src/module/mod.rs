@@ -100,7 +100,9 @@ pub fn finalise() -> Result<()> {
 }
 
 impl Module {
-    fn from_configuration(threads_allowed: bool) -> Result<Self> {
+    /// The module by the configuration: what `C_Initialize` makes, and the operator's tool for itself. Sets up the
+    /// log; no network, no PIN, no store.
+    pub fn from_configuration(threads_allowed: bool) -> Result<Self> {
         let secure_mode = host::secure_mode();
         // What an earlier configuration said of the log does not hold for reading this one.
         log::configure(config::LogLevel::Warn, &config::LogTarget::Stderr)?;

@@ -21,9 +21,12 @@ pub const ED25519_OID: &[u8] = &[0x06, 0x03, 0x2b, 0x65, 0x70];
 /// Ed25519 by object identifier and by the name that PKCS#11 3.0 gives it.
 pub(super) const ED25519: &[&[u8]] = &[ED25519_OID, b"\x13\x0cedwards25519"];
 
-/// X25519 by object identifier (1.3.101.110), by the name of its curve, and by that name as pkcs11-tool of OpenSC 0.23
+/// X25519 by object identifier (1.3.101.110).
+pub const X25519_OID: &[u8] = &[0x06, 0x03, 0x2b, 0x65, 0x6e];
+
+/// X25519 by object identifier, by the name of its curve, and by that name as pkcs11-tool of OpenSC 0.23
 /// writes it, which takes it for one octet longer.
-pub(super) const X25519: &[&[u8]] = &[&[0x06, 0x03, 0x2b, 0x65, 0x6e], b"\x13\x0acurve25519", b"\x13\x0bcurve25519"];
+pub(super) const X25519: &[&[u8]] = &[X25519_OID, b"\x13\x0acurve25519", b"\x13\x0bcurve25519"];
 
 const OCTET_STRING: u8 = 0x04;
 const PRINTABLE_STRING: u8 = 0x13;

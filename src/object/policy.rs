@@ -77,7 +77,7 @@ pub fn seal_tag(object: &Attributes, blob: &[u8]) -> SealTag {
 
 /// The usages that the key has, sorted and joined by commas; `none` for a key without any, because KMS
 /// takes no empty values.
-fn usage(class: &Class, object: &Attributes) -> String {
+pub fn usage(class: &Class, object: &Attributes) -> String {
     let mut words: Vec<&str> = class
         .rules()
         .filter_map(|rule| match rule.bound {

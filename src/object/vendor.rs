@@ -110,7 +110,7 @@ fn describe(key: &mut Attributes, public: &PublicKey) -> Result<()> {
 }
 
 /// The type of a key.
-pub(super) fn key_type(kind: KeyKind) -> CK_KEY_TYPE {
+pub fn key_type(kind: KeyKind) -> CK_KEY_TYPE {
     match kind {
         KeyKind::Rsa { .. } => CKK_RSA,
         KeyKind::Ec(_) => CKK_EC,

@@ -61,6 +61,11 @@ pub trait Store: Send + Sync {
     /// A number that grows with every committed change by any process; 0 where nothing was ever written.
     fn change_counter(&self) -> Result<u64>;
 
+    /// Looks through the whole store for damage; answers the number of objects.
+    ///
+    /// `StoreCorrupt` names what is damaged. Takes time with the size of the store, and keeps nobody from writing.
+    fn check(&self) -> Result<u64>;
+
     /// Whether writing is known to be impossible.
     fn read_only(&self) -> bool;
 }

@@ -88,6 +88,11 @@ impl Token {
         self.store().is_ok_and(|store| store.read_only())
     }
 
+    /// Looks through the whole store for damage; answers the number of objects ([`Store::check`]).
+    pub fn check_store(&self) -> Result<u64> {
+        self.store()?.check()
+    }
+
     /// The token's own record, at most a second old; `None` before `C_InitToken`.
     pub fn record(&self) -> Result<Option<Arc<TokenRecord>>> {
         if let Some((at, record)) = &*read(&self.seen)

@@ -22,8 +22,15 @@ const fn operation(name: &'static str, fields: &'static [&'static str], run: Run
 const PAIR: &[&str] = &["KeyId", "KeyPairSpec", "EncryptionContext", "GrantTokens", "DryRun"];
 const DATA_KEY: &[&str] = &["KeyId", "KeySpec", "NumberOfBytes", "EncryptionContext", "GrantTokens", "DryRun"];
 const ENCRYPT: &[&str] = &["KeyId", "Plaintext", "EncryptionContext", "EncryptionAlgorithm", "GrantTokens", "DryRun"];
-const DECRYPT: &[&str] =
-    &["KeyId", "CiphertextBlob", "EncryptionContext", "EncryptionAlgorithm", "GrantTokens", "DryRun"];
+const DECRYPT: &[&str] = &[
+    "KeyId",
+    "CiphertextBlob",
+    "EncryptionContext",
+    "EncryptionAlgorithm",
+    "GrantTokens",
+    "DryRun",
+    "DryRunModifiers",
+];
 const RE_ENCRYPT: &[&str] = &[
     "CiphertextBlob",
     "SourceKeyId",
@@ -34,6 +41,7 @@ const RE_ENCRYPT: &[&str] = &[
     "DestinationEncryptionAlgorithm",
     "GrantTokens",
     "DryRun",
+    "DryRunModifiers",
 ];
 
 const OPERATIONS: &[Operation] = &[

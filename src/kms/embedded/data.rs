@@ -53,6 +53,18 @@ fn check_dry_run(request: &Request) -> Result<(), Exception> {
     Ok(())
 }
 
+/// A dry run that is about permissions alone, and has no ciphertext. The key is named then.
+fn check_permission_alone(keys: &Keys, request: &Request, key_field: &str) -> Result<(), Exception> {
+    if !request.ignores_ciphertext()? {
+        return Ok(());
+    }
+    if !request.flag("DryRun")? {
+        return Err(Exception::validation("DryRunModifiers is only valid when DryRun is true"));
+    }
+    usable(keys, request.required_text(key_field)?)?;
+    check_dry_run(request)
+}
+
 pub(super) fn generate_pair(file: &KeyFile, request: &Request) -> Result<Value, Trouble> {
     pair(file, request, true)
 }
@@ -173,6 +185,7 @@ pub(super) fn decrypt(file: &KeyFile, request: &Request) -> Result<Value, Troubl
     let keys = file.keys()?;
     request.check_algorithm("EncryptionAlgorithm")?;
     request.refuse_grant_tokens()?;
+    check_permission_alone(&keys, request, "KeyId")?;
     let (key, plaintext) = open(&keys, request, "KeyId", "EncryptionContext")?;
     check_dry_run(request)?;
     Ok(json!({
@@ -189,6 +202,7 @@ pub(super) fn re_encrypt(file: &KeyFile, request: &Request) -> Result<Value, Tro
     request.refuse_grant_tokens()?;
     let destination = usable(&keys, request.required_text("DestinationKeyId")?)?;
     let context = request.context("DestinationEncryptionContext")?;
+    check_permission_alone(&keys, request, "SourceKeyId")?;
     let (source, plaintext) = open(&keys, request, "SourceKeyId", "SourceEncryptionContext")?;
     check_dry_run(request)?;
     let blob = seal::seal(&destination.id, &*destination.material()?, &context, &plaintext)?;

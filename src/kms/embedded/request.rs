@@ -63,6 +63,16 @@ impl Request {
         }
     }
 
+    /// Whether `DryRunModifiers` has its one word, `IGNORE_CIPHERTEXT`.
+    pub(super) fn ignores_ciphertext(&self) -> Result<bool, Exception> {
+        match self.0.get("DryRunModifiers") {
+            None => Ok(false),
+            Some(Value::Array(words)) if words.is_empty() => Ok(false),
+            Some(Value::Array(words)) if words.iter().all(|word| word == "IGNORE_CIPHERTEXT") => Ok(true),
+            Some(_) => Err(invalid("dryRunModifiers", "Member must satisfy enum value set: [IGNORE_CIPHERTEXT]")),
+        }
+    }
+
     pub(super) fn integer(&self, name: &str) -> Result<Option<u64>, Exception> {
         match self.0.get(name) {
             None => Ok(None),

@@ -151,6 +151,18 @@ impl Store for SqliteStore {
         Ok(counter.unwrap_or(0) as u64)
     }
 
+    fn check(&self) -> Result<u64> {
+        let counted = self.read(|connection| {
+            // Whether the indexes say what the tables do as well: a search trusts them.
+            let found: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+            if found != "ok" {
+                return Err(Cause::StoreCorrupt.with(format!("{}: {found}", self.pool.path.display())).into());
+            }
+            Ok(connection.query_row("SELECT count(*) FROM object", [], |row| row.get::<_, i64>(0))?)
+        })?;
+        Ok(counted.unwrap_or(0) as u64)
+    }
+
     fn read_only(&self) -> bool {
         match self.pool.read(|link| Ok(link.read_only)) {
             Ok(Some(read_only)) => read_only,

@@ -178,7 +178,10 @@ fn conditions_are_about_what_is_asked() {
             "ForAnyValue:StringLike": { "kms:ResourceAliases": "alias/datakey-*" },
         }))]),
     }));
-    let pair_of = |spec: &str, context: Value| json!({ "KeyId": DEFAULT_ALIAS, "KeyPairSpec": spec, "EncryptionContext": context });
+    let pair_of = |spec: &str, context: Value| {
+        let key = DEFAULT_ALIAS;
+        json!({ "KeyId": key, "KeyPairSpec": spec, "EncryptionContext": context })
+    };
     let token = json!({ "token": "1" });
     scene.allowed("PAIRS", "GenerateDataKeyPairWithoutPlaintext", pair_of("ECC_NIST_P256", token.clone()));
     scene.denied("PAIRS", "GenerateDataKeyPair", pair_of("ML_KEM_512", token.clone()));

@@ -208,6 +208,8 @@ mod tests {
         of_identity(good.clone()).unwrap();
         for (field, value, why) in [
             ("Effect", json!("allow"), "Effect"),
+            ("Sid", json!("two words"), "letters and digits"),
+            ("Sid", json!(1), "a text"),
             ("NotAction", json!("kms:Decrypt"), "NotAction of a statement is not modelled"),
             ("NotResource", json!("*"), "NotResource of a statement is not modelled"),
             ("Principal", json!("*"), "has no Principal"),

@@ -41,6 +41,10 @@ impl Statement {
         if let Some(field) = fields.keys().find(|field| !FIELDS.contains(&field.as_str())) {
             return Err(format!("{field} of a statement is not modelled"));
         }
+        let sid = fields.get("Sid").map(|sid| sid.as_str().ok_or("Sid is a text")).transpose()?;
+        if !of_key && sid.is_some_and(|sid| !sid.bytes().all(|byte| byte.is_ascii_alphanumeric())) {
+            return Err("Sid has letters and digits only, but in key policies".to_owned());
+        }
         let must = |name: &str| fields.get(name).ok_or_else(|| format!("a statement has an element {name}"));
         let effect = match must("Effect")?.as_str() {
             Some("Allow") => Effect::Allow,

@@ -62,6 +62,13 @@ fn who_makes_keys_need_not_be_able_to_use_them() {
     assert_eq!(said, [DENIED, DENIED, DENIED, DENIED, DENIED, "4"]);
     // The maker of the keys reads that the request is signed.
     assert_eq!(scene.without_plaintext("GENERATE", "verify:sign").0, [DONE]);
+    // Of another token it is not the maker, and keys without the pair that the signer's role demands are not its own.
+    let elsewhere = scene.beside("");
+    assert_eq!(elsewhere.without_plaintext("GENERATE", "pair:sign:sign count").0, [DENIED, "0"]);
+    let any = elsewhere.role("any", &["token-with-pin.json"]);
+    scene.principals(json!({ "TOKEN": any, "SIGN": elsewhere.role("web", &["sign-only.json"]) }));
+    assert_eq!(elsewhere.host("TOKEN", "pair:sign:sign request:sign sign:sign"), [DONE, DONE, DONE]);
+    assert_eq!(elsewhere.host("SIGN", "sign:sign"), [DENIED]);
 }
 
 #[test]
@@ -106,9 +113,20 @@ fn each_usage_has_its_role() {
         assert_eq!(scene.ask("SIGN", operation, &request).0, 400, "{operation}");
     }
     // Another token's key is nobody's here, though the same KMS key seals it.
-    let elsewhere = Scene::beside(&scene, "encryption_context = { app = \"web\" }");
-    assert_eq!(elsewhere.host("TOKEN", "pair:sign:sign request:sign sign:sign"), [DONE, DONE, DONE]);
-    assert_eq!(elsewhere.host("SIGN", "sign:sign"), [DENIED]);
+    let elsewhere = scene.beside("encryption_context = { app = \"web\" }");
+    let said = elsewhere.host("TOKEN", "pair:sign:sign pair:decrypt:decrypt request:sign sign:sign decrypt:decrypt");
+    assert_eq!(said, [DONE, DONE, DONE, DONE, DONE]);
+    for (role, task) in [("SIGN", "sign:sign"), ("DECRYPT", "decrypt:decrypt"), ("CHANGE", "change:sign")] {
+        assert_eq!(elsewhere.host(role, task), [DENIED], "{role}");
+    }
+    // Nor is what belongs to no token.
+    let key = scene.key.as_str();
+    for (operation, request) in [
+        ("GenerateDataKeyPair", json!({ "KeyId": key, "KeyPairSpec": "ECC_NIST_P256" })),
+        ("Decrypt", json!({ "KeyId": key, "CiphertextBlob": "AAAA" })),
+    ] {
+        assert_eq!(scene.ask("TOKEN", operation, &request).1["__type"], "AccessDeniedException", "{operation}");
+    }
 }
 
 #[test]
@@ -173,10 +191,13 @@ fn a_key_policy_and_a_grant_decide_alone() {
 
     // A grant lends the signing keys to a job, and nothing else.
     let lend = template("grant.json", &scene);
+    let lend_token = &lend["Constraints"]["EncryptionContextSubset"]["datakey-pkcs11:token"];
     for (field, value) in [
         ("Operations", json!(["Decrypt", "Encrypt"])),
         ("Constraints", json!({ "EncryptionContextEquals": lend["Constraints"]["EncryptionContextSubset"] })),
         ("Constraints", json!(null)),
+        ("Constraints", json!({ "EncryptionContextSubset": { "datakey-pkcs11:usage": "sign" } })),
+        ("Constraints", json!({ "EncryptionContextSubset": { "datakey-pkcs11:token": lend_token } })),
     ] {
         let mut more = lend.clone();
         more[field] = value;
@@ -186,6 +207,11 @@ fn a_key_policy_and_a_grant_decide_alone() {
     let (status, grant) = scene.ask("RELEASE", "CreateGrant", &lend);
     assert_eq!(status, 200);
     assert_eq!(scene.host("BUILD", "sign:sign decrypt:decrypt pair:more:sign"), [DONE, DENIED, DENIED]);
+    let elsewhere = scene.beside("");
+    assert_eq!(elsewhere.without_plaintext("GENERATE", "pair:sign:sign request:sign").0, [DONE, DONE]);
+    for host in ["SIGN", "BUILD"] {
+        assert_eq!(elsewhere.host(host, "sign:sign"), [DENIED], "{host}");
+    }
     // Its token may be configured; one that is none is refused.
     let token = |token: &str| format!("grant_tokens = [\"{token}\"]");
     let (said, _) = scene.configured("BUILD", &token(grant["GrantToken"].as_str().unwrap()), "sign:sign");

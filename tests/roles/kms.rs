@@ -68,10 +68,10 @@ impl Scene {
     }
 
     /// Another token with PINs, under the same KMS key and with the same roles.
-    pub(crate) fn beside(other: &Self, more: &str) -> Self {
-        let place = Place::at(&other.server.url(), embedded::DEFAULT_ALIAS, more);
-        let (server, keys, key) = (Arc::clone(&other.server), Arc::clone(&other._keys), other.key.clone());
-        let mut scene = Self { test: other.test, server, place, key, serial: String::new(), _keys: keys };
+    pub(crate) fn beside(&self, more: &str) -> Self {
+        let place = Place::at(&self.server.url(), embedded::DEFAULT_ALIAS, more);
+        let (server, keys, key) = (Arc::clone(&self.server), Arc::clone(&self._keys), self.key.clone());
+        let mut scene = Self { test: self.test, server, place, key, serial: String::new(), _keys: keys };
         scene.make();
         scene
     }

@@ -1,6 +1,7 @@
 //! Whether who asks may do what is asked: key policy, policies of the caller, and grants together.
 
 use super::exception::Exception;
+use super::grant::Constraint;
 use super::identity::Caller;
 use super::keys::{Key, Keys};
 use super::policy::{Ask, Context, Facts, Verdict};
@@ -23,12 +24,15 @@ pub(super) enum On {
     Grant,
 }
 
-/// Request fields that are condition keys.
-const FIELDS: &[(&str, &str)] = &[
-    ("KeyPairSpec", "kms:DataKeyPairSpec"),
-    ("EncryptionAlgorithm", "kms:EncryptionAlgorithm"),
-    ("GranteePrincipal", "kms:GranteePrincipal"),
-    ("RetiringPrincipal", "kms:RetiringPrincipal"),
+/// The operations on data, which have an algorithm and may name a key by its alias for policies to see.
+const ON_DATA: [&str; 7] = [
+    "Decrypt",
+    "Encrypt",
+    "GenerateDataKey",
+    "GenerateDataKeyPair",
+    "GenerateDataKeyPairWithoutPlaintext",
+    "GenerateDataKeyWithoutPlaintext",
+    "ReEncrypt",
 ];
 
 /// One thing that needs permission.
@@ -61,7 +65,7 @@ fn asked<'a>(keys: &'a Keys, request: &Request<'_>, caller: Caller<'_>, on: On) 
     let ask = |action, key: Option<&'a Key>, name: &str, context: Context| -> Result<Asked<'a>, Exception> {
         let mut facts = of_request(request, caller)?;
         if let Some(key) = key {
-            of_key(&mut facts, keys, key, name);
+            of_key(&mut facts, keys, key, request, name);
         }
         facts.say_context(&context);
         let resource = key.map_or_else(|| "*".to_owned(), |key| keys.arn(&key.id));
@@ -114,45 +118,65 @@ fn sealing_key<'a>(keys: &'a Keys, request: &Request<'_>) -> Option<&'a Key> {
     keys.find(&seal::key_id(&blob)?).ok()
 }
 
+/// What the request itself says, as AWS has condition keys for its operation.
 fn of_request(request: &Request<'_>, caller: Caller<'_>) -> Result<Facts, Exception> {
     let mut facts = Facts::default();
     facts.say("aws:PrincipalArn", caller.principal());
     facts.say("aws:PrincipalAccount", caller.account());
     facts.say("kms:CallerAccount", caller.account());
-    for (field, key) in FIELDS {
-        if let Some(value) = request.text(field)? {
-            facts.say(key, value);
-        }
-    }
-    if ["Encrypt", "Decrypt"].contains(&request.operation) && !request.has("EncryptionAlgorithm") {
+    if ON_DATA.contains(&request.operation) {
+        // Any other is refused with symmetric keys.
         facts.say("kms:EncryptionAlgorithm", "SYMMETRIC_DEFAULT");
     }
-    if request.operation == "CreateGrant" {
-        facts.say("kms:GrantIsForAWSResource", "false");
-        for operation in request.texts("Operations")? {
-            facts.say("kms:GrantOperations", operation);
-        }
-        for constraint in request.structure("Constraints").and_then(|some| some.as_object()).into_iter().flatten() {
-            facts.say("kms:GrantConstraintType", constraint.0.as_str());
-        }
+    if let Some(spec) = request.text("KeyPairSpec")? {
+        facts.say("kms:DataKeyPairSpec", spec);
     }
-    if request.operation == "CreateKey" {
-        facts.say("kms:KeySpec", request.text("KeySpec")?.unwrap_or("SYMMETRIC_DEFAULT"));
-        facts.say("kms:KeyUsage", request.text("KeyUsage")?.unwrap_or("ENCRYPT_DECRYPT"));
-        facts.say("kms:KeyOrigin", request.text("Origin")?.unwrap_or("AWS_KMS"));
+    if ["CreateGrant", "ListGrants", "RevokeGrant"].contains(&request.operation) {
+        facts.say("kms:GrantIsForAWSResource", "false");
+    }
+    if ["CreateKey", "PutKeyPolicy"].contains(&request.operation) {
+        let bypass = request.flag("BypassPolicyLockoutSafetyCheck")?;
+        facts.say("kms:BypassPolicyLockoutSafetyCheck", bypass.to_string());
+    }
+    match request.operation {
+        "CreateGrant" => of_grant(&mut facts, request)?,
+        "CreateKey" => {
+            facts.say("kms:KeySpec", request.text("KeySpec")?.unwrap_or("SYMMETRIC_DEFAULT"));
+            facts.say("kms:KeyUsage", request.text("KeyUsage")?.unwrap_or("ENCRYPT_DECRYPT"));
+            facts.say("kms:KeyOrigin", request.text("Origin")?.unwrap_or("AWS_KMS"));
+        }
+        _ => {}
     }
     Ok(facts)
 }
 
-fn of_key(facts: &mut Facts, keys: &Keys, key: &Key, name: &str) {
+fn of_grant(facts: &mut Facts, request: &Request<'_>) -> Result<(), Exception> {
+    for (field, key) in [("GranteePrincipal", "kms:GranteePrincipal"), ("RetiringPrincipal", "kms:RetiringPrincipal")] {
+        if let Some(arn) = request.text(field)? {
+            facts.say(key, arn);
+        }
+    }
+    for operation in request.texts("Operations")? {
+        facts.say("kms:GrantOperations", operation);
+    }
+    if let Some(constraint) = request.structure("Constraints") {
+        let constraint = Constraint::parse(constraint)?;
+        facts.say("kms:GrantConstraintType", constraint.kind());
+        facts.say_context(constraint.pairs());
+    }
+    Ok(())
+}
+
+fn of_key(facts: &mut Facts, keys: &Keys, key: &Key, request: &Request<'_>, name: &str) {
     facts.say("kms:KeySpec", key.spec.as_str());
     facts.say("kms:KeyUsage", key.usage.as_str());
     facts.say("kms:KeyOrigin", key.origin.as_str());
     for (alias, _) in keys.aliases.iter().filter(|(_, id)| **id == key.id) {
         facts.say("kms:ResourceAliases", alias.as_str());
     }
-    if let Some(alias) = name.find("alias/").and_then(|start| name.get(start..)) {
-        facts.say("kms:RequestAlias", alias);
+    let is_told = ON_DATA.contains(&request.operation) || request.operation == "DescribeKey";
+    if let Some(start) = name.find("alias/").filter(|_| is_told) {
+        facts.say("kms:RequestAlias", &name[start..]);
     }
 }
 

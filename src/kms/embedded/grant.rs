@@ -45,7 +45,15 @@ pub(super) enum Constraint {
 }
 
 impl Constraint {
-    fn pairs(&self) -> &Context {
+    /// As policies call it.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::EncryptionContextEquals(_) => "EncryptionContextEquals",
+            Self::EncryptionContextSubset(_) => "EncryptionContextSubset",
+        }
+    }
+
+    pub(super) fn pairs(&self) -> &Context {
         match self {
             Self::EncryptionContextEquals(pairs) | Self::EncryptionContextSubset(pairs) => pairs,
         }

@@ -252,6 +252,10 @@ mod tests {
         assert!(ask(&server, "GET /_embedded/calls", "").contains(r#"{"ListAliases":5}"#));
         assert!(ask(&server, "POST /_embedded/reset", "").contains(r#"{"faults":1}"#));
         assert!(ask(&server, "POST /_embedded/faults", r#"[{"fault":"flood"}]"#).contains(" 400 "));
+        assert!(ask(&server, "POST /_embedded/principals", r#"{"A":{"arn":"me"}}"#).contains("is the ARN of no user"));
+        let someone = r#"{"A":{"arn":"arn:aws:iam::111122223333:root"}}"#;
+        assert!(ask(&server, "POST /_embedded/principals", someone).contains(" 200 "));
+        assert!(ask(&server, "POST /", "{}").contains("UnrecognizedClientException"));
         assert!(ask(&serve(false), "GET /_embedded/calls", "").contains(" 404 "));
     }
 

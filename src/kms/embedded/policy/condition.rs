@@ -17,6 +17,7 @@ enum Shape {
 const KEYS: &[(&str, Shape)] = &[
     ("aws:PrincipalAccount", Shape::One),
     ("aws:PrincipalArn", Shape::One),
+    ("kms:BypassPolicyLockoutSafetyCheck", Shape::One),
     ("kms:CallerAccount", Shape::One),
     ("kms:DataKeyPairSpec", Shape::One),
     ("kms:EncryptionAlgorithm", Shape::One),

@@ -11,7 +11,7 @@ mod tasks;
 use cryptoki_sys::*;
 use host::steps::step;
 use kms::{Scene, template};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// What a host answers that KMS lets, and that it does not.
 const DONE: &str = "0x0 0x0";
@@ -86,16 +86,22 @@ fn each_usage_has_its_role() {
         "CHANGE": scene.role("change", &["change-only.json"]),
         "AUDIT": scene.role("audit", &["auditor.json"]),
     }));
-    let made = scene.host("TOKEN", "pair:sign:sign pair:decrypt:decrypt pair:both:decrypt,sign request:sign count");
-    assert_eq!(made, [DONE, DONE, DONE, DONE, "6"]);
-    assert_eq!(scene.host("TOKEN", "sign:sign decrypt:decrypt decrypt:both import"), [DONE, DONE, DONE, DENIED]);
+    let said = scene.host("TOKEN", "pair:sign:sign pair:decrypt:decrypt pair:both:decrypt,sign request:sign count");
+    assert_eq!(said, [DONE, DONE, DONE, DONE, "6"]);
+    let said = scene.host("TOKEN", "sign:sign decrypt:decrypt decrypt:both import secret");
+    assert_eq!(said, [DONE, DONE, DONE, DENIED, DENIED]);
     for (role, signs, decrypts) in
         [("SIGN", DONE, DENIED), ("DECRYPT", DENIED, DONE), ("BOTH", DONE, DONE), ("AUDIT", DENIED, DENIED)]
     {
         // A key that does both is neither's: what it may do is one value.
-        let said = scene.host(role, "sign:sign decrypt:decrypt decrypt:both verify:sign count");
-        assert_eq!(said, [signs, decrypts, DENIED, DONE, "6"], "{role}");
+        let said = scene.host(role, "sign:sign decrypt:decrypt decrypt:both verify:sign");
+        assert_eq!(said, [signs, decrypts, DENIED, DONE], "{role}");
+        let said = scene.host(role, "pair:more:sign pair:more:decrypt import secret count");
+        assert_eq!(said, [DENIED, DENIED, DENIED, DENIED, "6"], "{role}");
     }
+    assert_eq!(scene.host("TOKEN", "pair:unwrap:unwrap pair:more:decrypt,unwrap"), [DONE, DONE]);
+    assert_eq!(scene.host("DECRYPT", "unwrap:unwrap unwrap:more decrypt:more"), [DONE, DONE, DONE]);
+    assert_eq!(scene.host("SIGN", "unwrap:unwrap unwrap:more"), [DENIED, DENIED]);
 
     // Who changes what keys may do sees none; and a key that may do more is no longer that of who only signs.
     assert_eq!(scene.host("CHANGE", "sign:sign decrypt:decrypt change:sign"), [DENIED, DENIED, DONE]);
@@ -141,8 +147,10 @@ fn a_token_without_pins_needs_its_token_key() {
         "WITHOUT": scene.role("without-pin", &["token-without-pin.json"]),
     }));
     assert_eq!(scene.host("WITH", "initialise"), ["0x30"]);
-    let said = scene.host("WITHOUT", "initialise pair:sign:sign request:sign sign:sign");
-    assert_eq!(said, ["0x0", DONE, DONE, DONE]);
+    let said = scene.host("WITHOUT", "initialise pair:sign:sign request:sign sign:sign import");
+    assert_eq!(said, ["0x0", DONE, DONE, DONE, DENIED]);
+    let of_no_token = json!({ "KeyId": scene.key, "KeySpec": "AES_256" });
+    assert_eq!(scene.ask("WITHOUT", "GenerateDataKey", &of_no_token).0, 400);
     // Once it is there, making it is no longer needed.
     assert_eq!(scene.host("WITH", "sign:sign import"), [DONE, DENIED]);
 }
@@ -177,17 +185,21 @@ fn a_key_policy_and_a_grant_decide_alone() {
     for other in ["ADMIN", "RELEASE", "AUDIT", "BUILD", "MALLORY"] {
         assert_eq!(scene.host(other, "sign:sign pair:more:sign count"), [DENIED, DENIED, "4"], "{other}");
     }
-    let describe = json!({ "KeyId": scene.key });
-    for (who, status) in [("ADMIN", 200), ("AUDIT", 200), ("SIGN", 400), ("MALLORY", 400)] {
-        assert_eq!(scene.ask(who, "DescribeKey", &describe).0, status, "{who}");
+    let the_key = json!({ "KeyId": scene.key });
+    for operation in ["DescribeKey", "GetKeyPolicy", "ListGrants"] {
+        for (who, status) in [("ADMIN", 200), ("AUDIT", 200), ("SIGN", 400), ("MALLORY", 400)] {
+            assert_eq!(scene.ask(who, operation, &the_key).0, status, "{who}, {operation}");
+        }
+    }
+    for operation in ["DisableKey", "EnableKey", "ScheduleKeyDeletion", "CancelKeyDeletion", "EnableKey"] {
+        assert_eq!(scene.ask("AUDIT", operation, &the_key).0, 400, "{operation}");
+        assert_eq!(scene.ask("ADMIN", operation, &the_key).0, 200, "{operation}");
     }
     // Who may put a policy stays who may.
     let put = json!({ "KeyId": scene.key, "Policy": policy });
     assert_eq!((scene.ask("ADMIN", "PutKeyPolicy", &put).0, scene.ask("MALLORY", "PutKeyPolicy", &put).0), (200, 400));
-    // What belongs to no token is forbidden even to who may.
-    let pair = json!({ "KeyId": scene.key, "KeyPairSpec": "ECC_NIST_P256" });
-    let (_, refused) = scene.ask("GENERATE", "GenerateDataKeyPairWithoutPlaintext", &pair);
-    assert!(refused["message"].as_str().unwrap().ends_with("with an explicit deny in a resource-based policy"));
+    what_belongs_to_no_token_is_forbidden(&scene);
+    assert_eq!(scene.ask("ADMIN", "PutKeyPolicy", &put).0, 200);
 
     // A grant lends the signing keys to a job, and nothing else.
     let lend = template("grant.json", &scene);
@@ -219,7 +231,15 @@ fn a_key_policy_and_a_grant_decide_alone() {
     let (said, _) = scene.configured("BUILD", &token("0123"), "sign:sign");
     assert_eq!(said[0].split(' ').next(), Some("0x30"));
     assert_ne!(said, [DENIED]);
-    // Whom it names takes it back.
+    // Who administers the key takes it back, and so does whom it names for that.
+    let revoke = json!({ "KeyId": scene.key, "GrantId": grant["GrantId"] });
+    assert_eq!(
+        (scene.ask("AUDIT", "RevokeGrant", &revoke).0, scene.ask("ADMIN", "RevokeGrant", &revoke).0),
+        (400, 200)
+    );
+    assert_eq!(scene.host("BUILD", "sign:sign"), [DENIED]);
+    let (_, grant) = scene.ask("RELEASE", "CreateGrant", &lend);
+    assert_eq!(scene.host("BUILD", "sign:sign"), [DONE]);
     let retire = json!({ "KeyId": scene.key, "GrantId": grant["GrantId"] });
     assert_eq!(
         (scene.ask("BUILD", "RetireGrant", &retire).0, scene.ask("RELEASE", "RetireGrant", &retire).0),
@@ -227,4 +247,48 @@ fn a_key_policy_and_a_grant_decide_alone() {
     );
     assert_eq!(scene.host("BUILD", "sign:sign"), [DENIED]);
     assert_eq!(CKR_DEVICE_ERROR, 0x30);
+}
+
+/// The key policy with a statement more, which allows everything: its last statement still forbids this.
+fn what_belongs_to_no_token_is_forbidden(scene: &Scene) {
+    let mut policy = template("key-policy.json", scene);
+    let everything = json!({ "Effect": "Allow", "Principal": "*", "Action": "kms:*", "Resource": "*" });
+    policy["Statement"].as_array_mut().unwrap().push(everything);
+    let put = json!({ "KeyId": scene.key, "Policy": policy.to_string() });
+    assert_eq!(scene.ask("ADMIN", "PutKeyPolicy", &put).0, 200);
+    let (token, none) = (json!({ "datakey-pkcs11:token": "any" }), json!({ "app": "web" }));
+    for (operation, fields) in [
+        ("GenerateDataKeyPair", json!({ "KeyPairSpec": "ECC_NIST_P256" })),
+        ("GenerateDataKeyPairWithoutPlaintext", json!({ "KeyPairSpec": "ECC_NIST_P256" })),
+        ("GenerateDataKey", json!({ "KeySpec": "AES_256" })),
+        ("GenerateDataKeyWithoutPlaintext", json!({ "KeySpec": "AES_256" })),
+        ("Encrypt", json!({ "Plaintext": "AAAA" })),
+        ("Decrypt", json!({ "CiphertextBlob": "AAAA" })),
+    ] {
+        let mut request = fields.clone();
+        request["KeyId"] = json!(scene.key);
+        request["EncryptionContext"] = none.clone();
+        assert!(is_denied(scene, operation, &request), "{operation}");
+        request["EncryptionContext"] = token.clone();
+        assert!(!is_denied(scene, operation, &request), "{operation}");
+    }
+    for (from, to, expected) in
+        [(&token, &token, false), (&none, &token, true), (&token, &none, true), (&none, &none, true)]
+    {
+        let request = json!({ "CiphertextBlob": "AAAA", "SourceKeyId": scene.key, "DestinationKeyId": scene.key,
+            "SourceEncryptionContext": from, "DestinationEncryptionContext": to });
+        assert_eq!(is_denied(scene, "ReEncrypt", &request), expected, "{from} {to}");
+    }
+}
+
+/// Whether the key policy forbids it, and not merely nobody allows it.
+fn is_denied(scene: &Scene, operation: &str, request: &Value) -> bool {
+    let (_, answer) = scene.ask("MALLORY", operation, request);
+    assert_eq!(
+        answer["__type"] == "AccessDeniedException",
+        answer["message"]
+            .as_str()
+            .is_some_and(|message| { message.ends_with("with an explicit deny in a resource-based policy") })
+    );
+    answer["__type"] == "AccessDeniedException"
 }

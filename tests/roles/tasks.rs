@@ -35,6 +35,7 @@ pub(crate) fn host(step: &str) {
             "sign" => host.sign(id.as_bytes()),
             "verify" => host.verify(id.as_bytes()),
             "decrypt" => host.decrypt(id.as_bytes()),
+            "unwrap" => host.unwrap(id.as_bytes()),
             "secret" => host.secret(),
             "import" => host.import(),
             "change" => host.change(id.as_bytes()),
@@ -98,7 +99,7 @@ impl Host {
         found[0]
     }
 
-    /// A key pair on the token for these usages alone (`ID:USAGES`): an RSA pair if it is to decrypt, else on P-256.
+    /// A key pair on the token for these usages alone (`ID:USAGES`): on P-256 if it is to sign alone, else RSA.
     fn pair(&self, id_and_usages: &str) -> Result<(), CK_RV> {
         let (id, usages) = id_and_usages.split_once(':').unwrap();
         let uses = |usage: &str| usages.split(',').any(|named| named == usage);
@@ -110,9 +111,9 @@ impl Host {
             (CKA_DERIVE, "derive"),
         ];
         const P256: &[u8] = &[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
-        let (generation, params) = match uses("decrypt") {
-            true => (CKM_RSA_PKCS_KEY_PAIR_GEN, number(CKA_MODULUS_BITS, 2048)),
-            false => (CKM_EC_KEY_PAIR_GEN, bytes(CKA_EC_PARAMS, P256)),
+        let (generation, params) = match usages {
+            "sign" => (CKM_EC_KEY_PAIR_GEN, bytes(CKA_EC_PARAMS, P256)),
+            _ => (CKM_RSA_PKCS_KEY_PAIR_GEN, number(CKA_MODULUS_BITS, 2048)),
         };
         let both = [bytes(CKA_ID, id.as_bytes()), flag(CKA_TOKEN, true)];
         let public = [&both[..], &[params]].concat();
@@ -181,6 +182,20 @@ impl Host {
         check(call!(module, C_Decrypt, session, encrypted.as_mut_ptr(), 256, back.as_mut_ptr(), &mut back_len))?;
         assert_eq!(back[..back_len as usize], data[..]);
         Ok(())
+    }
+
+    fn unwrap(&self, id: &[u8]) -> Result<(), CK_RV> {
+        let (module, session) = (self.module, self.session);
+        let open = [flag(CKA_EXTRACTABLE, true)];
+        let key = module.create(session, &objects::with(objects::secret_key(CKK_AES, &[7; 16]), &open));
+        let mut rsa = mechanism(CKM_RSA_PKCS);
+        let (mut wrapped, mut len) = ([0; 256], 256);
+        let (under, with) = (self.key(CKO_PUBLIC_KEY, id), self.key(CKO_PRIVATE_KEY, id));
+        ok!(module, C_WrapKey, session, &mut rsa, under, key, wrapped.as_mut_ptr(), &mut len);
+        let template = [number(CKA_CLASS, CKO_SECRET_KEY), number(CKA_KEY_TYPE, CKK_AES)];
+        let mut template = native(&template);
+        let first = template.as_mut_ptr();
+        check(call!(module, C_UnwrapKey, session, &mut rsa, with, wrapped.as_mut_ptr(), 256, first, 2, &mut 0))
     }
 
     /// A secret key that KMS makes.

@@ -115,7 +115,7 @@ fn asked<'a>(keys: &'a Keys, request: &Request<'_>, caller: Caller<'_>, on: On) 
 /// The key that sealed the blob of a request, if there is one: what follows says what is wrong with others.
 fn sealing_key<'a>(keys: &'a Keys, request: &Request<'_>) -> Option<&'a Key> {
     let blob = request.required_blob("CiphertextBlob", seal::MAX_BLOB).ok()?;
-    keys.find(&seal::key_id(&blob)?).ok()
+    keys.find(seal::key_id(&blob)?).ok()
 }
 
 /// What the request itself says, as AWS has condition keys for its operation.

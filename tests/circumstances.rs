@@ -361,6 +361,11 @@ fn on_a_read_only_root_keys_are_used() {
             assert_eq!(host.ask("generate p256 2").1, CKR_TOKEN_WRITE_PROTECTED);
             assert_eq!(host.ask("destroy 3 1").1, CKR_TOKEN_WRITE_PROTECTED);
             host.ok("use p256 1");
+            // That nobody may write comes before that this session may not.
+            host.ok("open reading");
+            assert_eq!(host.ask("generate p256 2").1, CKR_TOKEN_WRITE_PROTECTED);
+            assert_eq!(host.ask("destroy 3 1").1, CKR_TOKEN_WRITE_PROTECTED);
+            host.ok("use p256 1");
             host.ok("finalise");
         }
     }

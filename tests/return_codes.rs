@@ -159,7 +159,20 @@ fn every_return_value_is_in_the_table_and_provoked() {
     record!(scene, C_Logout, scene.session);
     record!(scene, C_CloseAllSessions, 0);
     record!(scene, C_Finalize, null_mut());
+    without_pins(&scene);
     returns::compare(&scene.seen, TABLE);
+}
+
+/// A token whose user has no PIN.
+fn without_pins(scene: &Scene) {
+    let place = Place::embedded("login = \"none\"");
+    let module = Module::start(&place.configuration());
+    module.make_token(false);
+    let session = module.open(true);
+    record!(scene, C_SetPIN, session, bytes(USER_PIN), 8, bytes(USER_PIN), 8);
+    scene.login(session, CKU_SO, SO_PIN);
+    record!(scene, C_InitPIN, session, bytes(USER_PIN), 8);
+    module.finalise();
 }
 
 fn slots_and_tokens(scene: &Scene) {

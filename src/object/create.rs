@@ -76,8 +76,12 @@ pub fn new_object(template: &Template, so: bool) -> Result<NewObject> {
             plaintext = Some(value);
         }
         CKO_DOMAIN_PARAMETERS => {
-            let bits = bits(attributes.bytes(CKA_PRIME));
-            attributes.insert(CKA_PRIME_BITS, attribute::ulong(bits));
+            for (number, its_bits) in [(CKA_PRIME, CKA_PRIME_BITS), (CKA_SUBPRIME, CKA_SUBPRIME_BITS)] {
+                if row.rule(its_bits).is_some() {
+                    let bits = bits(attributes.bytes(number));
+                    attributes.insert(its_bits, attribute::ulong(bits));
+                }
+            }
         }
         _ => {}
     }
@@ -87,17 +91,31 @@ pub fn new_object(template: &Template, so: bool) -> Result<NewObject> {
 
 fn complete_certificate(object: &mut Attributes, template: &Template) -> Result<()> {
     let der = object.bytes(CKA_VALUE).to_vec();
-    if der.is_empty() {
-        // The certificate lies elsewhere, and its keys are told by their hashes (section 4.6.3).
-        let told = [CKA_URL, CKA_HASH_OF_SUBJECT_PUBLIC_KEY, CKA_HASH_OF_ISSUER_PUBLIC_KEY];
-        let missing = told.into_iter().find(|attribute| object.bytes(*attribute).is_empty());
-        return match missing {
-            Some(attribute) => Err(Cause::TemplateIncomplete.with(attribute::name(attribute))),
-            None => Ok(()),
-        };
+    let kind = object.number(CKA_CERTIFICATE_TYPE);
+    // Where the certificate lies elsewhere, its keys are told by their hashes, and an X.509 certificate's subject by
+    // the template (sections 4.6.3 and 4.6.4).
+    let told: &[_] = match kind {
+        _ if der.is_empty() => &[CKA_URL, CKA_HASH_OF_SUBJECT_PUBLIC_KEY, CKA_HASH_OF_ISSUER_PUBLIC_KEY],
+        Some(CKC_WTLS) => &[CKA_SUBJECT],
+        _ => &[],
+    };
+    let empty = told.iter().copied().find(|attribute| object.bytes(*attribute).is_empty());
+    let unsaid = Some(CKA_SUBJECT)
+        .filter(|subject| kind == Some(CKC_X_509) && der.is_empty() && template.get(*subject).is_none());
+    if let Some(attribute) = empty.or(unsaid) {
+        return Err(Cause::TemplateIncomplete.with(attribute::name(attribute)));
     }
-    if object.number(CKA_CERTIFICATE_TYPE) == Some(CKC_X_509) {
+    if kind == Some(CKC_X_509) && !der.is_empty() {
         complete_x509(object, &der)?;
+    }
+    // What a certificate does not tell and its template does not either is empty.
+    for attribute in [CKA_PUBLIC_KEY_INFO, CKA_ISSUER, CKA_SERIAL_NUMBER] {
+        if object.class()?.rule(attribute).is_some() {
+            object.entry(attribute).or_default();
+        }
+    }
+    if der.is_empty() {
+        return Ok(());
     }
     let check = Hash::Sha1.digest(&der).as_ref()[..3].to_vec();
     match template.get(CKA_CHECK_VALUE) {

@@ -50,8 +50,8 @@ const EXPONENT: &[u8] = &[1, 0, 1];
 impl NewKeyPair {
     /// Checks both templates for a key-pair generation mechanism.
     ///
-    /// Errors beside those of templates: `MechanismInvalid`, `KeySizeRange`, `CurveNotSupported`,
-    /// `AttributeValueInvalid` for a public exponent other than 65537.
+    /// Errors beside those of templates: `MechanismInvalid`, `KeySizeRange`, `CurveNotSupported`; a public exponent
+    /// other than 65537 is `TemplateInconsistent` (section 6.1.4).
     pub fn parse(mechanism: &Mechanism, public: &Template, private: &Template, so: bool) -> Result<Self> {
         let key_type = match mechanism.family {
             Family::RsaKeyPairGen => CKK_RSA,
@@ -122,7 +122,7 @@ fn rsa_spec(public: &Template) -> Result<KeyPairSpec> {
     if let Some(exponent) = public.get(CKA_PUBLIC_EXPONENT) {
         let start = exponent.iter().position(|byte| *byte != 0).unwrap_or(exponent.len());
         if &exponent[start..] != EXPONENT {
-            return Err(Cause::AttributeValueInvalid.with("KMS makes RSA keys with public exponent 65537 only"));
+            return Err(Cause::TemplateInconsistent.with("KMS makes RSA keys with public exponent 65537 only"));
         }
     }
     let row = RSA_SPECS.iter().find(|row| row.0 == bits);

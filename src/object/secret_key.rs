@@ -36,11 +36,11 @@ pub fn complete(key: &mut Attributes, value: &Secret) -> Result<()> {
     }
     key.insert(CKA_VALUE_LEN, ulong(len));
     let check = check_value(key_type, value)?;
-    match (key.get(&CKA_CHECK_VALUE), check) {
-        (Some(said), Some(check)) if !said.is_empty() && *said != check => {
+    match key.get(&CKA_CHECK_VALUE) {
+        Some(said) if !said.is_empty() && *said != check => {
             return Err(Cause::AttributeValueInvalid.with("CKA_CHECK_VALUE is wrong"));
         }
-        (None, Some(check)) if key_type == CKK_AES => {
+        None if key_type == CKK_AES => {
             key.insert(CKA_CHECK_VALUE, check);
         }
         _ => {}
@@ -48,19 +48,19 @@ pub fn complete(key: &mut Attributes, value: &Secret) -> Result<()> {
     Ok(())
 }
 
-/// The check value, for key types that have one: of an AES key what it makes of a block of zeros, of a generic
-/// secret or a ChaCha20 key its hash. The hash is compared and never kept unasked: it would help to guess a short
-/// secret.
-fn check_value(key_type: CK_KEY_TYPE, value: &Secret) -> Result<Option<Vec<u8>>> {
-    Ok(match key_type {
+/// The check value: of an AES key what it makes of a block of zeros, of every other secret its hash, as section 6.8
+/// has it for generic ones. The hash is compared and never kept unasked: it would help to guess a short secret.
+fn check_value(key_type: CK_KEY_TYPE, value: &Secret) -> Result<Vec<u8>> {
+    let mut check = match key_type {
         CKK_AES => {
             let key = SecretKey::new(value.expose())?;
             let block = Aes::new(AesMode::Ecb, Direction::Encrypt)?.run(&key, &[0; AES_BLOCK_LEN])?;
-            block.expose().get(..CHECK_VALUE).map(<[u8]>::to_vec)
+            block.expose().to_vec()
         }
-        CKK_GENERIC_SECRET | CKK_CHACHA20 => Some(Hash::Sha1.digest(value.expose()).as_ref()[..CHECK_VALUE].to_vec()),
-        _ => None,
-    })
+        _ => Hash::Sha1.digest(value.expose()).as_ref().to_vec(),
+    };
+    check.truncate(CHECK_VALUE);
+    Ok(check)
 }
 
 #[cfg(test)]

@@ -217,7 +217,7 @@ static ulong_t obey(char **word)
     if (!strcmp(what, "init-token"))
         return CALL4("C_InitToken", 0, one, strlen(one), "test                            ");
     if (!strcmp(what, "open"))
-        return open_session(RW_SESSION, &session);
+        return open_session(strcmp(one, "reading") ? RW_SESSION : 0, &session);
     if (!strcmp(what, "close"))
         return CALL1("C_CloseSession", session);
     if (!strcmp(what, "login"))

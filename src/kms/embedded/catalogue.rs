@@ -1,22 +1,25 @@
 //! The operations that the embedded KMS knows, with the request fields that it models: one table.
 
+use super::access::{self, On};
 use super::exception::Exception;
 use super::keyfile::KeyFile;
 use super::request::Request;
-use super::{Trouble, data, manage};
+use super::{Trouble, data, grants, manage};
 use crate::crypto::WipedAfter;
 use serde_json::Value;
 
-type Run = fn(&KeyFile, &Request) -> Result<Value, Trouble>;
+type Run = fn(&KeyFile, &Request<'_>) -> Result<Value, Trouble>;
 
 struct Operation {
     name: &'static str,
     fields: &'static [&'static str],
+    /// What it needs permission for.
+    on: On,
     run: Run,
 }
 
-const fn operation(name: &'static str, fields: &'static [&'static str], run: Run) -> Operation {
-    Operation { name, fields, run }
+const fn operation(name: &'static str, fields: &'static [&'static str], on: On, run: Run) -> Operation {
+    Operation { name, fields, on, run }
 }
 
 const PAIR: &[&str] = &["KeyId", "KeyPairSpec", "EncryptionContext", "GrantTokens", "DryRun"];
@@ -44,22 +47,32 @@ const RE_ENCRYPT: &[&str] = &[
     "DryRunModifiers",
 ];
 
+const PUT_POLICY: &[&str] = &["KeyId", "PolicyName", "Policy", "BypassPolicyLockoutSafetyCheck"];
+const CREATE_GRANT: &[&str] =
+    &["KeyId", "GranteePrincipal", "RetiringPrincipal", "Operations", "Constraints", "Name", "GrantTokens", "DryRun"];
+
 const OPERATIONS: &[Operation] = &[
-    operation("GenerateDataKeyPair", PAIR, data::generate_pair),
-    operation("GenerateDataKeyPairWithoutPlaintext", PAIR, data::generate_sealed_pair),
-    operation("GenerateDataKey", DATA_KEY, data::generate_key),
-    operation("GenerateDataKeyWithoutPlaintext", DATA_KEY, data::generate_sealed_key),
-    operation("Encrypt", ENCRYPT, data::encrypt),
-    operation("Decrypt", DECRYPT, data::decrypt),
-    operation("ReEncrypt", RE_ENCRYPT, data::re_encrypt),
-    operation("DescribeKey", &["KeyId", "GrantTokens"], manage::describe),
-    operation("CreateKey", &["Description", "KeySpec", "KeyUsage", "Origin"], manage::create),
-    operation("CreateAlias", &["AliasName", "TargetKeyId"], manage::create_alias),
-    operation("ListAliases", &["KeyId"], manage::list_aliases),
-    operation("EnableKey", &["KeyId"], manage::enable),
-    operation("DisableKey", &["KeyId"], manage::disable),
-    operation("ScheduleKeyDeletion", &["KeyId", "PendingWindowInDays"], manage::schedule_deletion),
-    operation("CancelKeyDeletion", &["KeyId"], manage::cancel_deletion),
+    operation("GenerateDataKeyPair", PAIR, On::Key, data::generate_pair),
+    operation("GenerateDataKeyPairWithoutPlaintext", PAIR, On::Key, data::generate_sealed_pair),
+    operation("GenerateDataKey", DATA_KEY, On::Key, data::generate_key),
+    operation("GenerateDataKeyWithoutPlaintext", DATA_KEY, On::Key, data::generate_sealed_key),
+    operation("Encrypt", ENCRYPT, On::Key, data::encrypt),
+    operation("Decrypt", DECRYPT, On::Key, data::decrypt),
+    operation("ReEncrypt", RE_ENCRYPT, On::ReEncrypt, data::re_encrypt),
+    operation("DescribeKey", &["KeyId", "GrantTokens"], On::Key, manage::describe),
+    operation("CreateKey", &["Description", "KeySpec", "KeyUsage", "Origin", "Policy"], On::Account, manage::create),
+    operation("CreateAlias", &["AliasName", "TargetKeyId"], On::KeyAndAlias, manage::create_alias),
+    operation("ListAliases", &["KeyId"], On::Account, manage::list_aliases),
+    operation("EnableKey", &["KeyId"], On::Key, manage::enable),
+    operation("DisableKey", &["KeyId"], On::Key, manage::disable),
+    operation("ScheduleKeyDeletion", &["KeyId", "PendingWindowInDays"], On::Key, manage::schedule_deletion),
+    operation("CancelKeyDeletion", &["KeyId"], On::Key, manage::cancel_deletion),
+    operation("GetKeyPolicy", &["KeyId", "PolicyName"], On::Key, manage::get_policy),
+    operation("PutKeyPolicy", PUT_POLICY, On::Key, manage::put_policy),
+    operation("CreateGrant", CREATE_GRANT, On::Key, grants::create),
+    operation("ListGrants", &["KeyId", "GrantId", "GranteePrincipal"], On::Key, grants::list),
+    operation("RevokeGrant", &["KeyId", "GrantId", "DryRun"], On::Key, grants::revoke),
+    operation("RetireGrant", &["GrantToken", "KeyId", "GrantId", "DryRun"], On::Grant, grants::retire),
 ];
 
 /// How much of the stack an operation may have left plaintext in: the numbers of a new key are drawn there.
@@ -67,16 +80,18 @@ const OPERATIONS: &[Operation] = &[
 const STACK: usize = 52 * 1024;
 
 /// Runs one operation. It leaves nothing of a key on the stack: in a host, that is the caller's.
-pub(super) fn run(file: &KeyFile, name: &str, body: &[u8]) -> Result<Value, Trouble> {
+pub(super) fn run(file: &KeyFile, name: &str, access_key: &str, body: &[u8]) -> Result<Value, Trouble> {
     let _wiped = WipedAfter::<STACK>;
-    run_below(file, name, body)
+    run_below(file, name, access_key, body)
 }
 
 /// In a frame of its own, which is part of what is wiped.
 #[inline(never)]
-fn run_below(file: &KeyFile, name: &str, body: &[u8]) -> Result<Value, Trouble> {
+fn run_below(file: &KeyFile, name: &str, access_key: &str, body: &[u8]) -> Result<Value, Trouble> {
     let Some(operation) = OPERATIONS.iter().find(|operation| operation.name == name) else {
         return Err(Exception::new("UnknownOperationException", "").into());
     };
-    (operation.run)(file, &Request::parse(operation.name, operation.fields, body)?)
+    let request = Request::parse(operation.name, operation.fields, access_key, body)?;
+    access::check(&*file.keys()?, &request, operation.on)?;
+    (operation.run)(file, &request)
 }

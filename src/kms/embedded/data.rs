@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 const MAX_PLAINTEXT: usize = 4096;
-const MAX_BLOB: usize = 6144;
 
 /// Refuses a key whose state forbids its use, as KMS words it.
 fn check_state(keys: &Keys, key: &Key) -> Result<(), Exception> {
@@ -44,17 +43,8 @@ fn usable<'a>(keys: &'a Keys, name: &str) -> Result<&'a Key, Exception> {
     Ok(key)
 }
 
-/// The last check of all: a dry run that gets here would have succeeded.
-fn check_dry_run(request: &Request) -> Result<(), Exception> {
-    if request.flag("DryRun")? {
-        let text = "The request would have succeeded, but the DryRun option is set.";
-        return Err(Exception::new("DryRunOperationException", text));
-    }
-    Ok(())
-}
-
 /// A dry run that is about permissions alone, and has no ciphertext. The key is named then.
-fn check_permission_alone(keys: &Keys, request: &Request, key_field: &str) -> Result<(), Exception> {
+fn check_permission_alone(keys: &Keys, request: &Request<'_>, key_field: &str) -> Result<(), Exception> {
     if !request.ignores_ciphertext()? {
         return Ok(());
     }
@@ -62,28 +52,27 @@ fn check_permission_alone(keys: &Keys, request: &Request, key_field: &str) -> Re
         return Err(Exception::validation("DryRunModifiers is only valid when DryRun is true"));
     }
     usable(keys, request.required_text(key_field)?)?;
-    check_dry_run(request)
+    request.check_dry_run()
 }
 
-pub(super) fn generate_pair(file: &KeyFile, request: &Request) -> Result<Value, Trouble> {
+pub(super) fn generate_pair(file: &KeyFile, request: &Request<'_>) -> Result<Value, Trouble> {
     pair(file, request, true)
 }
 
-pub(super) fn generate_sealed_pair(file: &KeyFile, request: &Request) -> Result<Value, Trouble> {
+pub(super) fn generate_sealed_pair(file: &KeyFile, request: &Request<'_>) -> Result<Value, Trouble> {
     pair(file, request, false)
 }
 
-fn pair(file: &KeyFile, request: &Request, with_plaintext: bool) -> Result<Value, Trouble> {
+fn pair(file: &KeyFile, request: &Request<'_>, with_plaintext: bool) -> Result<Value, Trouble> {
     let name = request.required_text("KeyPairSpec")?;
     let context = request.context("EncryptionContext")?;
     let keys = file.keys()?;
     let key = usable(&keys, request.required_text("KeyId")?)?;
-    request.refuse_grant_tokens()?;
     let Some(spec) = KeyPairSpec::from_name(name) else {
         let text = format!("the embedded KMS makes no {name} key pairs");
         return Err(Exception::new("UnsupportedOperationException", text).into());
     };
-    check_dry_run(request)?;
+    request.check_dry_run()?;
     let (public, private) = pairs::generate(spec)?;
     let mut answer = json!({
         "KeyId": keys.arn(&key.id),
@@ -97,16 +86,16 @@ fn pair(file: &KeyFile, request: &Request, with_plaintext: bool) -> Result<Value
     Ok(answer)
 }
 
-pub(super) fn generate_key(file: &KeyFile, request: &Request) -> Result<Value, Trouble> {
+pub(super) fn generate_key(file: &KeyFile, request: &Request<'_>) -> Result<Value, Trouble> {
     data_key(file, request, true)
 }
 
-pub(super) fn generate_sealed_key(file: &KeyFile, request: &Request) -> Result<Value, Trouble> {
+pub(super) fn generate_sealed_key(file: &KeyFile, request: &Request<'_>) -> Result<Value, Trouble> {
     data_key(file, request, false)
 }
 
 /// How many bytes a data key is to have.
-fn data_key_len(request: &Request) -> Result<usize, Exception> {
+fn data_key_len(request: &Request<'_>) -> Result<usize, Exception> {
     match (request.text("KeySpec")?, request.integer("NumberOfBytes")?) {
         (Some("AES_256"), None) => Ok(32),
         (Some("AES_128"), None) => Ok(16),
@@ -119,13 +108,12 @@ fn data_key_len(request: &Request) -> Result<usize, Exception> {
     }
 }
 
-fn data_key(file: &KeyFile, request: &Request, with_plaintext: bool) -> Result<Value, Trouble> {
+fn data_key(file: &KeyFile, request: &Request<'_>, with_plaintext: bool) -> Result<Value, Trouble> {
     let len = data_key_len(request)?;
     let context = request.context("EncryptionContext")?;
     let keys = file.keys()?;
     let key = usable(&keys, request.required_text("KeyId")?)?;
-    request.refuse_grant_tokens()?;
-    check_dry_run(request)?;
+    request.check_dry_run()?;
     let mut plaintext = Zeroizing::new(vec![0; len]);
     getrandom::fill(&mut plaintext)
         .map_err(|_| Exception::new("KMSInternalException", "the system's random generator failed"))?;
@@ -139,14 +127,13 @@ fn data_key(file: &KeyFile, request: &Request, with_plaintext: bool) -> Result<V
     Ok(answer)
 }
 
-pub(super) fn encrypt(file: &KeyFile, request: &Request) -> Result<Value, Trouble> {
+pub(super) fn encrypt(file: &KeyFile, request: &Request<'_>) -> Result<Value, Trouble> {
     let plaintext = Zeroizing::new(request.required_blob("Plaintext", MAX_PLAINTEXT)?);
     let context = request.context("EncryptionContext")?;
     let keys = file.keys()?;
     let key = usable(&keys, request.required_text("KeyId")?)?;
     request.check_algorithm("EncryptionAlgorithm")?;
-    request.refuse_grant_tokens()?;
-    check_dry_run(request)?;
+    request.check_dry_run()?;
     Ok(json!({
         "KeyId": keys.arn(&key.id),
         "CiphertextBlob": STANDARD.encode(seal::seal(&key.id, &*key.material()?, &context, &plaintext)?),
@@ -158,11 +145,11 @@ pub(super) fn encrypt(file: &KeyFile, request: &Request) -> Result<Value, Troubl
 /// that the blob names.
 fn open<'a>(
     keys: &'a Keys,
-    request: &Request,
+    request: &Request<'_>,
     key_field: &str,
     context_field: &str,
 ) -> Result<(&'a Key, Zeroizing<Vec<u8>>), Exception> {
-    let blob = request.required_blob("CiphertextBlob", MAX_BLOB)?;
+    let blob = request.required_blob("CiphertextBlob", seal::MAX_BLOB)?;
     let context = request.context(context_field)?;
     let named = match request.has(key_field) {
         true => Some(usable(keys, request.required_text(key_field)?)?),
@@ -181,13 +168,12 @@ fn open<'a>(
     Ok((key, plaintext))
 }
 
-pub(super) fn decrypt(file: &KeyFile, request: &Request) -> Result<Value, Trouble> {
+pub(super) fn decrypt(file: &KeyFile, request: &Request<'_>) -> Result<Value, Trouble> {
     let keys = file.keys()?;
     request.check_algorithm("EncryptionAlgorithm")?;
-    request.refuse_grant_tokens()?;
     check_permission_alone(&keys, request, "KeyId")?;
     let (key, plaintext) = open(&keys, request, "KeyId", "EncryptionContext")?;
-    check_dry_run(request)?;
+    request.check_dry_run()?;
     Ok(json!({
         "KeyId": keys.arn(&key.id),
         "Plaintext": STANDARD.encode(&*plaintext),
@@ -195,16 +181,15 @@ pub(super) fn decrypt(file: &KeyFile, request: &Request) -> Result<Value, Troubl
     }))
 }
 
-pub(super) fn re_encrypt(file: &KeyFile, request: &Request) -> Result<Value, Trouble> {
+pub(super) fn re_encrypt(file: &KeyFile, request: &Request<'_>) -> Result<Value, Trouble> {
     let keys = file.keys()?;
     request.check_algorithm("SourceEncryptionAlgorithm")?;
     request.check_algorithm("DestinationEncryptionAlgorithm")?;
-    request.refuse_grant_tokens()?;
     let destination = usable(&keys, request.required_text("DestinationKeyId")?)?;
     let context = request.context("DestinationEncryptionContext")?;
     check_permission_alone(&keys, request, "SourceKeyId")?;
     let (source, plaintext) = open(&keys, request, "SourceKeyId", "SourceEncryptionContext")?;
-    check_dry_run(request)?;
+    request.check_dry_run()?;
     let blob = seal::seal(&destination.id, &*destination.material()?, &context, &plaintext)?;
     Ok(json!({
         "CiphertextBlob": STANDARD.encode(blob),
@@ -222,7 +207,7 @@ mod tests {
     #[test]
     fn a_data_key_is_asked_for_by_spec_or_by_length_and_not_by_both() {
         let fields = ["KeySpec", "NumberOfBytes"];
-        let len = |body: &str| data_key_len(&Request::parse("GenerateDataKey", &fields, body.as_bytes())?);
+        let len = |body: &str| data_key_len(&Request::parse("GenerateDataKey", &fields, "", body.as_bytes())?);
         for (body, expected) in [
             (r#"{"KeySpec":"AES_128"}"#, 16),
             (r#"{"KeySpec":"AES_256"}"#, 32),

@@ -14,7 +14,7 @@ const STATUS: &[(&str, u16)] = &[
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Exception {
     pub(super) code: &'static str,
-    message: String,
+    pub(super) message: String,
 }
 
 impl Exception {

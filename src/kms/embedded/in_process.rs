@@ -23,9 +23,9 @@ impl InProcess {
     }
 
     fn answer(&self, target: &str, request: &HttpRequest) -> Result<HttpResponse, ConnectorError> {
-        let signed = request.headers().get("authorization").is_some();
+        let authorization = request.headers().get("authorization").unwrap_or_default();
         let body = request.body().bytes().unwrap_or_default();
-        match self.0.answer(target, signed, body) {
+        match self.0.answer(target, authorization, body) {
             Ok(answer) => response(answer),
             Err(broken) => Err(ConnectorError::user(broken.0.into())),
         }

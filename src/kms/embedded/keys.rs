@@ -2,9 +2,13 @@
 
 use super::DEFAULT_ALIAS;
 use super::exception::Exception;
+use super::grant::Grant;
+use super::policy::KeyPolicy;
+use super::principal::Principal;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 use zeroize::Zeroizing;
@@ -41,6 +45,9 @@ pub(super) struct Key {
     pub(super) deletion_date: Option<u64>,
     /// 32 bytes, base64; what a symmetric key seals with.
     material: String,
+    /// Without one of its own it has the default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) policy: Option<KeyPolicy>,
 }
 
 impl Key {
@@ -60,6 +67,7 @@ impl Key {
             created: now(),
             deletion_date: None,
             material: STANDARD.encode(&bytes[16..]),
+            policy: None,
         })
     }
 
@@ -80,6 +88,11 @@ pub(super) struct Keys {
     pub(super) keys: Vec<Key>,
     /// From `alias/…` to key id.
     pub(super) aliases: BTreeMap<String, String>,
+    /// By access key id. Without any, everybody may do everything.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    principals: BTreeMap<String, Principal>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) grants: Vec<Grant>,
 }
 
 impl Keys {
@@ -87,7 +100,57 @@ impl Keys {
     pub(super) fn new() -> Result<Self, Exception> {
         let key = Key::new("SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT", "AWS_KMS", "made by the embedded KMS")?;
         let aliases = BTreeMap::from([(DEFAULT_ALIAS.to_owned(), key.id.clone())]);
-        Ok(Self { version: VERSION, region: REGION.to_owned(), account: ACCOUNT.to_owned(), keys: vec![key], aliases })
+        Ok(Self {
+            version: VERSION,
+            region: REGION.to_owned(),
+            account: ACCOUNT.to_owned(),
+            keys: vec![key],
+            aliases,
+            principals: BTreeMap::new(),
+            grants: Vec::new(),
+        })
+    }
+
+    /// Says who is who.
+    pub(super) fn set_principals(&mut self, principals: BTreeMap<String, Principal>) -> Result<(), Exception> {
+        let strange = principals.values().find(|principal| principal.caller().account() != self.account);
+        if let Some(strange) = strange {
+            let text = format!("{} is of another account, which is not modelled", strange.caller().arn());
+            return Err(Exception::validation(text));
+        }
+        self.principals = principals;
+        Ok(())
+    }
+
+    /// Who has this access key; `None` if nobody is asked who they are.
+    pub(super) fn principal(&self, access_key: &str) -> Result<Option<&Principal>, Exception> {
+        if self.principals.is_empty() {
+            return Ok(None);
+        }
+        let unknown = || {
+            let text = "The security token included in the request is invalid.";
+            Exception::new("UnrecognizedClientException", text)
+        };
+        self.principals.get(access_key).map(Some).ok_or_else(unknown)
+    }
+
+    /// The policy of a key: its own, or the default, which lets the policies of users and roles decide.
+    pub(super) fn policy(&self, key: &Key) -> Result<KeyPolicy, Exception> {
+        if let Some(policy) = &key.policy {
+            return Ok(policy.clone());
+        }
+        let default = json!({
+            "Version": "2012-10-17",
+            "Id": "key-default-1",
+            "Statement": [{
+                "Sid": "Enable IAM User Permissions",
+                "Effect": "Allow",
+                "Principal": { "AWS": format!("arn:aws:iam::{}:root", self.account) },
+                "Action": "kms:*",
+                "Resource": "*",
+            }],
+        });
+        KeyPolicy::try_from(default).map_err(|why| Exception::new("KMSInternalException", why))
     }
 
     /// The ARN of a key id or an alias.

@@ -1,9 +1,11 @@
 //! The operations on KMS keys: as much as tests of key states need.
 
 use super::Trouble;
+use super::access::{self, On};
 use super::exception::Exception;
 use super::keyfile::KeyFile;
 use super::keys::{Key, Keys, State, now};
+use super::policy::KeyPolicy;
 use super::request::Request;
 use serde_json::{Value, json};
 
@@ -43,14 +45,13 @@ fn metadata(keys: &Keys, key: &Key) -> Value {
     metadata
 }
 
-pub(super) fn describe(file: &KeyFile, request: &Request) -> Result<Value, Trouble> {
+pub(super) fn describe(file: &KeyFile, request: &Request<'_>) -> Result<Value, Trouble> {
     let keys = file.keys()?;
     let key = keys.find(request.required_text("KeyId")?)?;
-    request.refuse_grant_tokens()?;
     Ok(json!({ "KeyMetadata": metadata(&keys, key) }))
 }
 
-pub(super) fn create(file: &KeyFile, request: &Request) -> Result<Value, Trouble> {
+pub(super) fn create(file: &KeyFile, request: &Request<'_>) -> Result<Value, Trouble> {
     let spec = request.text("KeySpec")?.unwrap_or("SYMMETRIC_DEFAULT");
     let usage = request.text("KeyUsage")?.unwrap_or("ENCRYPT_DECRYPT");
     let origin = request.text("Origin")?.unwrap_or("AWS_KMS");
@@ -58,7 +59,8 @@ pub(super) fn create(file: &KeyFile, request: &Request) -> Result<Value, Trouble
         let text = format!("the embedded KMS makes no {spec} keys for {usage} of origin {origin}");
         return Err(Exception::new("UnsupportedOperationException", text).into());
     }
-    let key = Key::new(spec, usage, origin, request.text("Description")?.unwrap_or_default())?;
+    let mut key = Key::new(spec, usage, origin, request.text("Description")?.unwrap_or_default())?;
+    key.policy = request.text("Policy")?.map(parse_policy).transpose()?;
     file.change(|keys| {
         let answer = json!({ "KeyMetadata": metadata(keys, &key) });
         keys.keys.push(key);
@@ -66,7 +68,7 @@ pub(super) fn create(file: &KeyFile, request: &Request) -> Result<Value, Trouble
     })
 }
 
-pub(super) fn create_alias(file: &KeyFile, request: &Request) -> Result<Value, Trouble> {
+pub(super) fn create_alias(file: &KeyFile, request: &Request<'_>) -> Result<Value, Trouble> {
     let alias = request.required_text("AliasName")?;
     let target = request.required_text("TargetKeyId")?;
     let name = alias.strip_prefix("alias/").unwrap_or_default();
@@ -85,7 +87,7 @@ pub(super) fn create_alias(file: &KeyFile, request: &Request) -> Result<Value, T
     })
 }
 
-pub(super) fn list_aliases(file: &KeyFile, request: &Request) -> Result<Value, Trouble> {
+pub(super) fn list_aliases(file: &KeyFile, request: &Request<'_>) -> Result<Value, Trouble> {
     let keys = file.keys()?;
     let only = match request.text("KeyId")? {
         Some(name) => Some(keys.find(name)?.id.as_str()),
@@ -100,11 +102,11 @@ pub(super) fn list_aliases(file: &KeyFile, request: &Request) -> Result<Value, T
     Ok(json!({ "Aliases": aliases, "Truncated": false }))
 }
 
-pub(super) fn enable(file: &KeyFile, request: &Request) -> Result<Value, Trouble> {
+pub(super) fn enable(file: &KeyFile, request: &Request<'_>) -> Result<Value, Trouble> {
     switch(file, request, State::Enabled)
 }
 
-pub(super) fn disable(file: &KeyFile, request: &Request) -> Result<Value, Trouble> {
+pub(super) fn disable(file: &KeyFile, request: &Request<'_>) -> Result<Value, Trouble> {
     switch(file, request, State::Disabled)
 }
 
@@ -120,7 +122,7 @@ fn switch(file: &KeyFile, request: &Request, state: State) -> Result<Value, Trou
     })
 }
 
-pub(super) fn schedule_deletion(file: &KeyFile, request: &Request) -> Result<Value, Trouble> {
+pub(super) fn schedule_deletion(file: &KeyFile, request: &Request<'_>) -> Result<Value, Trouble> {
     let name = request.required_text("KeyId")?;
     let days = request.integer("PendingWindowInDays")?.unwrap_or(30);
     if !(7..=30).contains(&days) {
@@ -144,7 +146,7 @@ pub(super) fn schedule_deletion(file: &KeyFile, request: &Request) -> Result<Val
     })
 }
 
-pub(super) fn cancel_deletion(file: &KeyFile, request: &Request) -> Result<Value, Trouble> {
+pub(super) fn cancel_deletion(file: &KeyFile, request: &Request<'_>) -> Result<Value, Trouble> {
     let name = request.required_text("KeyId")?;
     file.change(|keys| {
         let key = keys.find_mut(name)?;
@@ -156,6 +158,42 @@ pub(super) fn cancel_deletion(file: &KeyFile, request: &Request) -> Result<Value
         key.deletion_date = None;
         let id = key.id.clone();
         Ok(json!({ "KeyId": keys.arn(&id) }))
+    })
+}
+
+/// The policy of a key is named `default`, and there is no other.
+fn check_policy_name(request: &Request<'_>) -> Result<(), Exception> {
+    match request.text("PolicyName")? {
+        None | Some("default") => Ok(()),
+        Some(_) => Err(Exception::new("NotFoundException", "No such policy exists")),
+    }
+}
+
+fn parse_policy(text: &str) -> Result<KeyPolicy, Exception> {
+    let policy = serde_json::from_str::<KeyPolicy>(text);
+    policy.map_err(|error| Exception::new("MalformedPolicyDocumentException", error.to_string()))
+}
+
+pub(super) fn get_policy(file: &KeyFile, request: &Request<'_>) -> Result<Value, Trouble> {
+    check_policy_name(request)?;
+    let keys = file.keys()?;
+    let policy = keys.policy(keys.find(request.required_text("KeyId")?)?)?;
+    Ok(json!({ "Policy": Value::from(policy).to_string(), "PolicyName": "default" }))
+}
+
+pub(super) fn put_policy(file: &KeyFile, request: &Request<'_>) -> Result<Value, Trouble> {
+    check_policy_name(request)?;
+    let name = request.required_text("KeyId")?;
+    let policy = parse_policy(request.text("Policy")?.unwrap_or_default())?;
+    let lock_out = request.flag("BypassPolicyLockoutSafetyCheck")?;
+    file.change(|keys| {
+        keys.find_mut(name)?.policy = Some(policy);
+        // Judged by the new policy: a refusal takes it back.
+        if !lock_out && access::check(keys, request, On::Key).is_err() {
+            let text = "The new key policy will not allow you to update the key policy in the future.";
+            return Err(Exception::new("MalformedPolicyDocumentException", text));
+        }
+        Ok(json!({}))
     })
 }
 

@@ -4,21 +4,30 @@
 //! It takes the place of the SDK's HTTP client ([`InProcess`]), so everything above it is the real thing; it
 //! can also listen on a port ([`serve`]). It seals with AES-256-GCM and the encryption context as additional
 //! data, answers with KMS's own exceptions, and refuses any request field that it does not model: a silent
-//! success would be a lie. All its mathematics comes from RustCrypto, while the module computes with AWS-LC:
-//! each checks the other.
+//! success would be a lie. It knows key policies, policies of users and roles, and grants, once it is told who is
+//! who ([`Embedded::set_principals`]). All its mathematics comes from RustCrypto, while the module computes with
+//! AWS-LC: each checks the other.
 
+mod access;
 mod catalogue;
 mod control;
 mod data;
 mod exception;
+mod grant;
+mod grants;
+mod identity;
 mod in_process;
 mod keyfile;
 mod keys;
 mod manage;
 mod pairs;
+mod policy;
+mod principal;
 mod request;
 mod seal;
 mod server;
+#[cfg(test)]
+mod tests;
 
 pub use control::{Control, Fault, FaultKind};
 pub use in_process::InProcess;
@@ -26,7 +35,9 @@ pub use server::{Server, serve};
 
 use exception::Exception;
 use keyfile::KeyFile;
+use principal::Principal;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The alias of the one key that a new file has; stands for a missing `kms_key_id`.
@@ -67,13 +78,33 @@ impl Embedded {
         &self.control
     }
 
-    /// Answers one request. `target` is the `X-Amz-Target` header, `signed` whether there is an
-    /// `Authorization` header (what it says is not checked).
-    pub(crate) fn answer(&self, target: &str, signed: bool, body: &[u8]) -> Result<Answer, Broken> {
-        let result = if signed {
-            catalogue::run(&self.file, operation(target), body)
-        } else {
+    /// Says who is who, and lets key policies, policies of users and roles, and grants decide from then on. Kept in
+    /// the key file; none means that everybody may do everything.
+    ///
+    /// `principals` is a JSON object from access key ids to `{"arn": …, "policies": [policy, …]}`, where the ARN is
+    /// that of a user, of a session of a role (`arn:aws:sts::…:assumed-role/ROLE/SESSION`) or of the account's root
+    /// user, and policies are identity policies.
+    ///
+    /// # Errors
+    /// What is wrong with it, or with the key file.
+    pub fn set_principals(&self, principals: &str) -> Result<(), String> {
+        let principals: BTreeMap<String, Principal> =
+            serde_json::from_str(principals).map_err(|error| error.to_string())?;
+        let changed = self.file.change(|keys| keys.set_principals(principals));
+        changed.map_err(|trouble| match trouble {
+            Trouble::Exception(exception) => exception.message,
+            Trouble::Broken(broken) => broken.0,
+        })
+    }
+
+    /// Answers one request. `target` is the `X-Amz-Target` header, `authorization` the header of that name, of which
+    /// only the access key id is read.
+    pub(crate) fn answer(&self, target: &str, authorization: &str, body: &[u8]) -> Result<Answer, Broken> {
+        let result = if authorization.is_empty() {
             Err(Exception::new("MissingAuthenticationTokenException", "Missing Authentication Token").into())
+        } else {
+            let access_key = identity::access_key(authorization).unwrap_or_default();
+            catalogue::run(&self.file, operation(target), access_key, body)
         };
         match result {
             Ok(answer) => Ok(Answer { status: 200, body: answer.to_string().into_bytes() }),

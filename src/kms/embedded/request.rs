@@ -6,13 +6,23 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-/// The fields of one request; all of them are known to the operation.
+/// One request; all its fields are known to the operation.
 #[derive(Debug)]
-pub(super) struct Request(Map<String, Value>);
+pub(super) struct Request<'a> {
+    pub(super) operation: &'static str,
+    /// The access key that signed it.
+    pub(super) access_key: &'a str,
+    fields: Map<String, Value>,
+}
 
-impl Request {
+impl<'a> Request<'a> {
     /// Reads a request body and refuses every field that is not in `known`.
-    pub(super) fn parse(operation: &str, known: &[&str], body: &[u8]) -> Result<Self, Exception> {
+    pub(super) fn parse(
+        operation: &'static str,
+        known: &[&str],
+        access_key: &'a str,
+        body: &[u8],
+    ) -> Result<Self, Exception> {
         let Ok(Value::Object(mut fields)) = serde_json::from_slice(body) else {
             return Err(Exception::new("SerializationException", "the request is not a JSON object"));
         };
@@ -23,15 +33,15 @@ impl Request {
                 format!("the embedded KMS does not model the field {field} of {operation}"),
             ));
         }
-        Ok(Self(fields))
+        Ok(Self { operation, access_key, fields })
     }
 
     pub(super) fn has(&self, name: &str) -> bool {
-        self.0.contains_key(name)
+        self.fields.contains_key(name)
     }
 
     pub(super) fn text(&self, name: &str) -> Result<Option<&str>, Exception> {
-        match self.0.get(name) {
+        match self.fields.get(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
             Some(_) => Err(malformed(name)),
@@ -56,7 +66,7 @@ impl Request {
     }
 
     pub(super) fn flag(&self, name: &str) -> Result<bool, Exception> {
-        match self.0.get(name) {
+        match self.fields.get(name) {
             None => Ok(false),
             Some(Value::Bool(value)) => Ok(*value),
             Some(_) => Err(malformed(name)),
@@ -65,7 +75,7 @@ impl Request {
 
     /// Whether `DryRunModifiers` has its one word, `IGNORE_CIPHERTEXT`.
     pub(super) fn ignores_ciphertext(&self) -> Result<bool, Exception> {
-        match self.0.get("DryRunModifiers") {
+        match self.fields.get("DryRunModifiers") {
             None => Ok(false),
             Some(Value::Array(words)) if words.is_empty() => Ok(false),
             Some(Value::Array(words)) if words.iter().all(|word| word == "IGNORE_CIPHERTEXT") => Ok(true),
@@ -74,7 +84,7 @@ impl Request {
     }
 
     pub(super) fn integer(&self, name: &str) -> Result<Option<u64>, Exception> {
-        match self.0.get(name) {
+        match self.fields.get(name) {
             None => Ok(None),
             Some(value) => value.as_u64().map(Some).ok_or_else(|| malformed(name)),
         }
@@ -82,7 +92,7 @@ impl Request {
 
     /// An encryption context; an absent one is an empty one.
     pub(super) fn context(&self, name: &str) -> Result<BTreeMap<String, String>, Exception> {
-        let fields = match self.0.get(name) {
+        let fields = match self.fields.get(name) {
             None => return Ok(BTreeMap::new()),
             Some(Value::Object(fields)) => fields,
             Some(_) => return Err(malformed(name)),
@@ -94,16 +104,28 @@ impl Request {
         fields.iter().map(pair).collect()
     }
 
-    /// There are no grants here, so no token can belong to one.
-    pub(super) fn refuse_grant_tokens(&self) -> Result<(), Exception> {
-        match self.0.get("GrantTokens") {
-            None => Ok(()),
-            Some(Value::Array(tokens)) if tokens.is_empty() => Ok(()),
-            Some(Value::Array(tokens)) if tokens.len() <= 10 => {
-                Err(Exception::new("InvalidGrantTokenException", "the grant token is of no grant of the embedded KMS"))
-            }
-            Some(_) => Err(invalid("grantTokens", "Member must have length less than or equal to 10")),
+    /// A list of texts; an absent one is an empty one.
+    pub(super) fn texts(&self, name: &str) -> Result<Vec<&str>, Exception> {
+        let values = match self.fields.get(name) {
+            None => return Ok(Vec::new()),
+            Some(Value::Array(values)) => values,
+            Some(_) => return Err(malformed(name)),
+        };
+        values.iter().map(|value| value.as_str().ok_or_else(|| malformed(name))).collect()
+    }
+
+    /// A structure of its own, as it is.
+    pub(super) fn structure(&self, name: &str) -> Option<&Value> {
+        self.fields.get(name)
+    }
+
+    /// The last check of all: a dry run that gets here would have succeeded.
+    pub(super) fn check_dry_run(&self) -> Result<(), Exception> {
+        if self.flag("DryRun")? {
+            let text = "The request would have succeeded, but the DryRun option is set.";
+            return Err(Exception::new("DryRunOperationException", text));
         }
+        Ok(())
     }
 
     /// The only algorithm of a symmetric key, or none at all.
@@ -118,7 +140,7 @@ impl Request {
     }
 }
 
-fn malformed(name: &str) -> Exception {
+pub(super) fn malformed(name: &str) -> Exception {
     Exception::new("SerializationException", format!("{name} is of the wrong type"))
 }
 
@@ -134,7 +156,7 @@ mod tests {
 
     #[test]
     fn an_unknown_field_is_named_and_null_is_absent() {
-        let parse = |body: &str| Request::parse("Decrypt", &["KeyId"], body.as_bytes());
+        let parse = |body: &str| Request::parse("Decrypt", &["KeyId"], "", body.as_bytes());
         let error = parse(r#"{"KeyId":"x","Recipient":{}}"#).unwrap_err();
         assert_eq!(error.code, "UnsupportedOperationException");
         assert!(String::from_utf8(error.answer().body).unwrap().contains("Recipient"));

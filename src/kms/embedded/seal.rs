@@ -9,6 +9,9 @@ use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Key, Nonce};
 use std::collections::BTreeMap;
 
+/// The longest blob that KMS takes.
+pub(super) const MAX_BLOB: usize = 6144;
+
 const MAGIC: &[u8; 8] = b"\x01EMBKMS\x01";
 const KEY_ID: usize = 36;
 const NONCE: usize = 12;

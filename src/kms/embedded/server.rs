@@ -43,7 +43,8 @@ struct Shared {
 /// Listens on `address` (port 0 for any free one) with the keys in `file`.
 ///
 /// With `control`, whoever can connect can also read call counts (`GET /_embedded/calls`), order faults
-/// (`POST /_embedded/faults`, a JSON array of [`Fault`]) and take back both (`POST /_embedded/reset`).
+/// (`POST /_embedded/faults`, a JSON array of [`Fault`]), take back both (`POST /_embedded/reset`) and say who may do
+/// what (`POST /_embedded/principals`, as [`Embedded::set_principals`] takes it).
 ///
 /// # Errors
 /// What `bind` says.
@@ -78,6 +79,14 @@ impl Server {
     /// Its fault queue and call counts.
     pub fn control(&self) -> &Control {
         self.shared.embedded.control()
+    }
+
+    /// Says who is who; see [`Embedded::set_principals`].
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn set_principals(&self, principals: &str) -> Result<(), String> {
+        self.shared.embedded.set_principals(principals)
     }
 
     /// Waits as long as it listens: for ever, unless it is dropped by another thread.
@@ -156,7 +165,7 @@ impl Shared {
             Plan::Reset => return Err(io::ErrorKind::ConnectionReset.into()),
             Plan::Hang => std::future::pending().await,
         }
-        match self.embedded.answer(target, !text("authorization").is_empty(), &body) {
+        match self.embedded.answer(target, text("authorization"), &body) {
             Ok(answer) => response(answer),
             Err(broken) => response(Answer::fault(500, "KMSInternalException", &broken.0)),
         }
@@ -177,6 +186,12 @@ impl Shared {
                 }
                 Err(error) => Answer::fault(400, "ValidationException", &error.to_string()),
             },
+            (&Method::POST, "/_embedded/principals") => {
+                match self.embedded.set_principals(&String::from_utf8_lossy(body)) {
+                    Ok(()) => done(serde_json::json!({})),
+                    Err(why) => Answer::fault(400, "ValidationException", &why),
+                }
+            }
             (&Method::POST, "/_embedded/reset") => {
                 self.control().reset_calls();
                 done(serde_json::json!({ "faults": self.control().clear_faults() }))
@@ -237,6 +252,10 @@ mod tests {
         assert!(ask(&server, "GET /_embedded/calls", "").contains(r#"{"ListAliases":5}"#));
         assert!(ask(&server, "POST /_embedded/reset", "").contains(r#"{"faults":1}"#));
         assert!(ask(&server, "POST /_embedded/faults", r#"[{"fault":"flood"}]"#).contains(" 400 "));
+        assert!(ask(&server, "POST /_embedded/principals", r#"{"A":{"arn":"me"}}"#).contains("is the ARN of no user"));
+        let someone = r#"{"A":{"arn":"arn:aws:iam::111122223333:root"}}"#;
+        assert!(ask(&server, "POST /_embedded/principals", someone).contains(" 200 "));
+        assert!(ask(&server, "POST /", "{}").contains("UnrecognizedClientException"));
         assert!(ask(&serve(false), "GET /_embedded/calls", "").contains(" 404 "));
     }
 

@@ -236,7 +236,11 @@ pub static CLASSES: &[Class] = &[
     Class { class: CKO_MECHANISM, kind: None, groups: &[STORAGE, OPEN, MECHANISM] },
     Class { class: CKO_DOMAIN_PARAMETERS, kind: Some(CKK_DH), groups: &[STORAGE, OPEN, DOMAIN] },
     Class { class: CKO_DOMAIN_PARAMETERS, kind: Some(CKK_DSA), groups: &[STORAGE, OPEN, DOMAIN, SUBPRIME] },
-    Class { class: CKO_DOMAIN_PARAMETERS, kind: Some(CKK_X9_42_DH), groups: &[STORAGE, OPEN, DOMAIN, SUBPRIME] },
+    Class {
+        class: CKO_DOMAIN_PARAMETERS,
+        kind: Some(CKK_X9_42_DH),
+        groups: &[STORAGE, OPEN, DOMAIN, SUBPRIME, SUBPRIME_BITS],
+    },
     Class {
         class: CKO_PUBLIC_KEY,
         kind: Some(CKK_RSA),

@@ -103,6 +103,9 @@ pub(super) const DOMAIN: &[Rule] = &[
 /// Those of DSA and X9.42 Diffie-Hellman, which have a subprime (sections 6.2.4 and 6.4.6).
 pub(super) const SUBPRIME: &[Rule] = &[rule(CKA_SUBPRIME, Must, Never, Empty, Fixed)];
 
+/// Of those, X9.42 tells the length of the subprime as well.
+pub(super) const SUBPRIME_BITS: &[Rule] = &[rule(CKA_SUBPRIME_BITS, Never, Never, Computed, Fixed)];
+
 /// Profile objects (section 4.13). The token has them; nobody makes them.
 pub(super) const PROFILE: &[Rule] = &[rule(CKA_PROFILE_ID, Never, Never, Computed, Fixed)];
 

@@ -47,6 +47,7 @@ where
     F: Future<Output = std::result::Result<T, SdkError<E, HttpResponse>>>,
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
+    let begun = Instant::now();
     let mut attempts = 0;
     let mut renewed = false;
     loop {
@@ -70,10 +71,17 @@ where
             Retry::Soon => Some(jitter(Duration::from_millis(50), Duration::from_secs(1), attempts)),
             Retry::Throttled => Some(jitter(Duration::from_millis(200), Duration::from_secs(5), attempts)),
         };
-        match pause {
-            Some(pause) if Instant::now() + pause < deadline => sleep(pause).await,
-            _ => return Err(failure.into_error(name.operation, name.key_id, attempts)),
+        // Nobody answers an attempt that has next to no time, but everybody pays for it.
+        let last = deadline.checked_sub(limits.attempt / 10).unwrap_or(deadline);
+        if let Some(pause) = pause.map(|pause| pause.max(failure.rest))
+            && Instant::now() + pause < last
+        {
+            sleep(pause).await;
+            if Instant::now() < last {
+                continue;
+            }
         }
+        return Err(failure.into_error(name.operation, name.key_id, attempts, begun.elapsed()));
     }
 }
 

@@ -5,6 +5,7 @@
 //! often it tried, sleeps a second before a signature is tried again, and takes `LimitExceededException`
 //! for throttling.
 
+use super::breaker::{Permit, is_silence};
 use super::errors::{Failure, Retry};
 use super::setup::Session;
 use crate::error::{Cause, Error, Result};
@@ -41,6 +42,7 @@ pub(super) async fn until_answered<T, E, F>(
     limits: Limits,
     deadline: Instant,
     session: &Session,
+    permit: &mut Permit<'_>,
     send: impl Fn(Client) -> F,
 ) -> Result<T>
 where
@@ -55,11 +57,18 @@ where
         attempts += 1;
         let limit = limits.attempt.min(deadline.saturating_duration_since(Instant::now()));
         let failure = match timeout(limit, Box::pin(send(session.client.clone()))).await {
-            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Ok(answer)) => {
+                permit.answered();
+                return Ok(answer);
+            }
             Ok(Err(error)) => Failure::of(&error),
             Err(_) => Failure::timed_out(limit),
         };
+        if !is_silence(failure.cause) && failure.cause != Cause::KmsSetup {
+            permit.answered();
+        }
         let pause = match failure.retry {
+            _ if permit.is_probe() => None,
             Retry::Never => None,
             Retry::Once if renewed => None,
             Retry::Once => {

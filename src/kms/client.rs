@@ -1,6 +1,7 @@
 //! The client that the floors above use: one per token.
 
 use super::HostRules;
+use super::breaker::Breaker;
 use super::call::{self, Limits, Name};
 use super::context::EncryptionContext;
 use super::driver::Driver;
@@ -32,6 +33,7 @@ pub struct Kms {
     session: Mutex<Option<Arc<Session>>>,
     loading: tokio::sync::Mutex<()>,
     cancelled: watch::Sender<bool>,
+    breaker: Breaker,
 }
 
 impl Kms {
@@ -54,6 +56,7 @@ impl Kms {
             session: Mutex::new(None),
             loading: tokio::sync::Mutex::new(()),
             cancelled: watch::Sender::new(false),
+            breaker: Breaker::new(),
             config: config.clone(),
         }
     }
@@ -111,15 +114,18 @@ impl Kms {
         T: Send,
     {
         let name = Name { operation, key_id: &self.key_id };
+        let mut permit = self.breaker.admit(name)?;
         let work = async {
             let deadline = Instant::now() + limits.total;
             let session = call::within(deadline, name, self.session()).await??;
-            call::until_answered(name, limits, deadline, &session, send).await
+            call::until_answered(name, limits, deadline, &session, &mut permit, send).await
         };
         let tls = self.uses_tls();
         warm::once(tls, tls && setup::wants_native_roots(&self.config, self.rules))?;
         let driver = self.driver()?;
-        driver.block_on(call::unless(self.cancelled.subscribe(), work), self.rules.threads_allowed)?
+        let answer = driver.block_on(call::unless(self.cancelled.subscribe(), work), self.rules.threads_allowed)?;
+        permit.conclude(&answer);
+        answer
     }
 
     /// A call whose answer holds plaintext. The connection that brought it is closed at once: its buffers

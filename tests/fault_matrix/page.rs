@@ -15,6 +15,9 @@ read, the deadline was kept, no object was lost, and the next call without the f
 *Once* is the fault in the way of the first request only; *lasting* is what the caller is told while it goes on. Each
 return value has the number that `ulDeviceError` of `C_GetSessionInfo` holds then, and how many requests were made.
 \"∞\" is as many as fit into the deadline (`timeouts`).
+
+After three calls in a row that nobody answered (0x102, 0x103), calls fail at once with 0x10F. One at a time goes out
+all the same, with a single attempt: after a second, then after two, then every four. Whatever is answered ends that.
 ";
 
 const ADVICE: &str = "
@@ -47,7 +50,7 @@ fn number(cause: Cause) -> String {
 /// Compares the page with what was found, or writes it.
 pub(crate) fn check(groups: &[(&str, Vec<(&str, Vec<Row>)>)]) {
     let mut text = INTRODUCTION.to_owned();
-    let mut causes: Vec<Cause> = Vec::new();
+    let mut causes = vec![Cause::KmsNotTried];
     for (title, faults) in groups {
         write!(text, "\n## {title}\n\n| fault | function | once | lasting |\n| --- | --- | --- | --- |\n")
             .expect("memory");

@@ -19,10 +19,16 @@ struct Scene {
 
 /// A token whose every use of a key is a call, with short deadlines.
 fn scene() -> Scene {
+    scene_with("cache = { max_age = 0 }")
+}
+
+/// One with this `cache`.
+fn scene_with(cache: &str) -> Scene {
     let keys = tempfile::tempdir().unwrap();
     let server = embedded::serve(([127, 0, 0, 1], 0).into(), &keys.path().join("keys.json"), true).unwrap();
-    let more = "cache = { max_age = \"0\" }\ntimeouts = { attempt = \"400ms\", total = \"1500ms\", generate_attempt = \"400ms\", generate_total = \"1500ms\" }";
-    let place = Place::at(&server.url(), embedded::DEFAULT_ALIAS, more);
+    let timeouts = "attempt = \"400ms\", total = \"1500ms\", generate_attempt = \"400ms\", generate_total = \"1500ms\"";
+    let more = format!("{cache}\ntimeouts = {{ {timeouts} }}");
+    let place = Place::at(&server.url(), embedded::DEFAULT_ALIAS, &more);
     let module = Module::start(&place.configuration());
     module.make_token(true);
     let session = module.open(true);
@@ -237,5 +243,44 @@ fn finalise_does_not_wait_for_kms() {
         assert_eq!(signing.join().unwrap(), Err(CKR_CRYPTOKI_NOT_INITIALIZED));
     });
     module.initialise();
+    ok!(module, C_Finalize, null_mut());
+}
+
+#[test]
+fn a_key_outlives_its_age_in_an_outage_only_if_that_is_configured_and_never_a_denial() {
+    if !alone("a_key_outlives_its_age_in_an_outage_only_if_that_is_configured_and_never_a_denial") {
+        return;
+    }
+    let scene = scene_with("cache = { max_age = \"500ms\", max_stale = \"1h\" }");
+    let (module, session) = (scene.module, scene.session);
+    let (_, key) = module.generate(session, Kind::P256, b"1");
+    let sign = || module.sign(session, key, CKM_ECDSA_SHA256, b"data");
+    let grow_old = || std::thread::sleep(Duration::from_millis(600));
+    let outages =
+        [FaultKind::Reset, Scene::error("ThrottlingException"), Scene::error("KMSInternalException"), FaultKind::Hang];
+    for fault in outages {
+        grow_old();
+        scene.always(|| fault.clone());
+        (0..20).for_each(|_| drop(sign().unwrap_or_else(|rv| panic!("{fault:?}: {rv:#x}"))));
+        scene.server.control().clear_faults();
+        // What KMS says after the outage counts: until it is asked, nothing does.
+        let back = Instant::now();
+        scene.server.control().reset_calls();
+        while scene.server.control().calls_of("Decrypt") == 0 {
+            sign().unwrap();
+            assert!(back.elapsed() < Duration::from_secs(20), "not asked after {fault:?}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+    for code in ["AccessDeniedException", "DisabledException", "InvalidCiphertextException", "ExpiredTokenException"] {
+        grow_old();
+        scene.always(|| Scene::error(code));
+        assert_eq!(sign(), Err(CKR_DEVICE_ERROR), "{code}");
+        scene.server.control().clear_faults();
+        scene.always(|| FaultKind::Reset);
+        assert_eq!(sign(), Err(CKR_DEVICE_ERROR), "an outage after {code}");
+        scene.server.control().clear_faults();
+        sign().unwrap();
+    }
     ok!(module, C_Finalize, null_mut());
 }

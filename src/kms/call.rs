@@ -6,7 +6,7 @@
 //! for throttling.
 
 use super::breaker::{Permit, is_silence};
-use super::errors::{Failure, Retry};
+use super::errors::{Failure, Retry, plain};
 use super::setup::Session;
 use crate::error::{Cause, Error, Result};
 use aws_sdk_kms::Client;
@@ -36,6 +36,14 @@ pub(super) struct Name<'a> {
     pub(super) key_id: &'a str,
 }
 
+impl Name<'_> {
+    /// As an error begins that is not of an attempt.
+    pub(super) fn about(self, request_id: Option<&str>) -> String {
+        let request = request_id.map(|id| format!(", request {}", plain(id, 100))).unwrap_or_default();
+        format!("kms:{} (KMS key {}{request})", self.operation, self.key_id)
+    }
+}
+
 /// Makes the call until it succeeds, cannot succeed, or would miss its deadline.
 pub(super) async fn until_answered<T, E, F>(
     name: Name<'_>,
@@ -53,7 +61,7 @@ where
     let mut attempts = 0;
     let mut renewed = false;
     loop {
-        let credentials = within(deadline, name, session.credentials.ready()).await??;
+        let credentials = within(deadline, name, session.credentials.ready()).await?;
         attempts += 1;
         let limit = limits.attempt.min(deadline.saturating_duration_since(Instant::now()));
         let failure = match timeout(limit, Box::pin(send(session.client.clone()))).await {
@@ -95,11 +103,10 @@ where
 }
 
 /// A part of a call that is no attempt: loading the configuration, fetching credentials.
-pub(super) async fn within<T>(deadline: Instant, name: Name<'_>, work: impl Future<Output = T>) -> Result<T> {
-    tokio::time::timeout_at(deadline, Box::pin(work)).await.map_err(|_| {
-        Cause::KmsTimeout
-            .with(format!("kms:{}: no credentials before the deadline (KMS key {})", name.operation, name.key_id))
-    })
+pub(super) async fn within<T>(deadline: Instant, name: Name<'_>, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let done = tokio::time::timeout_at(deadline, Box::pin(work)).await;
+    done.unwrap_or_else(|_| Err(Cause::KmsTimeout.with("no credentials before the deadline")))
+        .map_err(|error| error.context(name.about(None)))
 }
 
 /// Full jitter: anything up to a bound that doubles with each attempt.

@@ -117,7 +117,7 @@ impl Kms {
         let mut permit = self.breaker.admit(name)?;
         let work = async {
             let deadline = Instant::now() + limits.total;
-            let session = call::within(deadline, name, self.session()).await??;
+            let session = call::within(deadline, name, self.session()).await?;
             call::until_answered(name, limits, deadline, &session, &mut permit, send).await
         };
         let tls = self.uses_tls();

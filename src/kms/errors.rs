@@ -198,7 +198,7 @@ pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
         }
         next = error.source();
     }
-    plain(&text, 500)
+    plain(&text, 1000)
 }
 
 /// A foreign text for a log line: one line, no control characters, not long.

@@ -1,7 +1,7 @@
 //! The operations of KMS: requests from our terms, and answers checked before anything is built on them.
 
 use super::answer::{self, DataKey, DataKeyPair, KeyDescription, Opened, Sealed};
-use super::call::Limits;
+use super::call::{Limits, Name};
 use super::client::Kms;
 use super::context::EncryptionContext;
 use super::errors::plain;
@@ -239,7 +239,7 @@ impl Kms {
     /// Checks an answer and makes of it what the floors above need. What is wrong with it is told as errors of KMS are.
     fn checked<T>(
         &self,
-        operation: &str,
+        operation: &'static str,
         request_id: Option<String>,
         check: impl FnOnce(Option<String>) -> Result<T>,
     ) -> Result<T> {
@@ -247,9 +247,8 @@ impl Kms {
     }
 
     /// A call that was answered, as errors name it that are found in its answer.
-    pub fn about(&self, operation: &str, request_id: Option<&str>) -> String {
-        let request = request_id.map(|id| format!(", request {}", plain(id, 100))).unwrap_or_default();
-        format!("kms:{operation} (KMS key {}{request})", self.key_id)
+    pub fn about(&self, operation: &'static str, request_id: Option<&str>) -> String {
+        Name { operation, key_id: &self.key_id }.about(request_id)
     }
 
     fn generation(&self) -> Limits {

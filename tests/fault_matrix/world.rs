@@ -190,17 +190,11 @@ impl World {
                     self.wrong.push(format!("{what}: no {part:?} in {line}"));
                 }
             }
-            if asked > 0 {
-                // An answer that came and is refused for what is in it has no number of attempts.
-                let attempts = match asked {
-                    1 => String::new(),
-                    _ => format!("{asked} attempts in "),
-                };
-                let names = [format!("KMS key {}", self.kms_key), format!("kms:{operation}"), attempts];
-                let told = names.iter().all(|name| line.contains(name));
-                if !told {
-                    self.wrong.push(format!("{what}: not all of {names:?} in {line}"));
-                }
+            // An answer that came and is refused for what is in it has no number of attempts.
+            let attempts = if asked > 1 { format!("{asked} attempts in ") } else { String::new() };
+            let names = [format!("KMS key {}", self.kms_key), format!("kms:{operation}"), attempts];
+            if !names.iter().all(|name| line.contains(name)) {
+                self.wrong.push(format!("{what}: not all of {names:?} in {line}"));
             }
             cause
         });

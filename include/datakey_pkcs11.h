@@ -62,6 +62,10 @@
 /* KMS rejected the request as invalid; check kms_key_id and encryption_context. */
 #define DATAKEY_ERR_KMS_REJECTED 0x10EUL
 
+/* KMS was not asked, because it did not answer the calls before; call again later (it is tried every few
+ * seconds), and check network and endpoint. */
+#define DATAKEY_ERR_KMS_NOT_TRIED 0x10FUL
+
 /* No AWS credentials were found; set them in the environment, a profile, or a role of the host. */
 #define DATAKEY_ERR_CREDENTIALS_MISSING 0x110UL
 

@@ -132,6 +132,7 @@ causes! {
     KmsInternal           CKR_DEVICE_ERROR    0x10C "KMS failed internally; call again later";
     KmsBadResponse        CKR_DEVICE_ERROR    0x10D "KMS, or what answers in its place, sent an answer that makes no sense; check endpoint_url and proxy";
     KmsRejected           CKR_DEVICE_ERROR    0x10E "KMS rejected the request as invalid; check kms_key_id and encryption_context";
+    KmsNotTried           CKR_DEVICE_ERROR    0x10F "KMS was not asked, because it did not answer the calls before; call again later (it is tried every few seconds), and check network and endpoint";
     CredentialsMissing    CKR_DEVICE_ERROR    0x110 "no AWS credentials were found; set them in the environment, a profile, or a role of the host";
     CredentialsRejected   CKR_DEVICE_ERROR    0x111 "AWS rejected the credentials (expired, unknown, or the clock is wrong); renew them or set the clock";
     RegionMissing         CKR_DEVICE_ERROR    0x112 "no AWS Region is set; set region in the configuration, or AWS_REGION";

@@ -19,10 +19,16 @@ struct Scene {
 
 /// A token whose every use of a key is a call, with short deadlines.
 fn scene() -> Scene {
+    scene_with("cache = { max_age = 0 }")
+}
+
+/// One with this `cache`.
+fn scene_with(cache: &str) -> Scene {
     let keys = tempfile::tempdir().unwrap();
     let server = embedded::serve(([127, 0, 0, 1], 0).into(), &keys.path().join("keys.json"), true).unwrap();
-    let more = "cache = { max_age = \"0\" }\ntimeouts = { attempt = \"400ms\", total = \"1500ms\", generate_attempt = \"400ms\", generate_total = \"1500ms\" }";
-    let place = Place::at(&server.url(), embedded::DEFAULT_ALIAS, more);
+    let timeouts = "attempt = \"400ms\", total = \"1500ms\", generate_attempt = \"400ms\", generate_total = \"1500ms\"";
+    let more = format!("{cache}\ntimeouts = {{ {timeouts} }}");
+    let place = Place::at(&server.url(), embedded::DEFAULT_ALIAS, &more);
     let module = Module::start(&place.configuration());
     module.make_token(true);
     let session = module.open(true);
@@ -196,7 +202,15 @@ fn without_kms_nothing_hangs_and_what_needs_no_kms_works() {
     assert_eq!(module.device_error(session), 0x103);
     assert_eq!(module.try_generate(session, Kind::P256, b"2", &mut (0, 0)), CKR_DEVICE_ERROR);
     assert_eq!(module.device_error(session), 0x103);
-    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    assert_eq!(module.sign(session, key, CKM_ECDSA_SHA256, b"data"), Err(CKR_DEVICE_ERROR));
+    // Three calls have waited in vain. Of all others one at a time does, the rest are told at once.
+    let numbers = (0..200).map(|_| {
+        assert_eq!(module.sign(session, key, CKM_ECDSA_SHA256, b"data"), Err(CKR_DEVICE_ERROR));
+        module.device_error(session)
+    });
+    let (at_once, tried): (Vec<_>, Vec<_>) = numbers.partition(|number| *number == 0x10F);
+    assert!(tried.iter().all(|number| *number == 0x103) && tried.len() < 10 && at_once.len() > 190, "{tried:?}");
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
     assert_eq!(module.find(session, &[]).len(), 2);
     assert_eq!(module.verify(session, public, CKM_ECDSA_SHA256, b"data", &signature), CKR_OK);
     ok!(module, C_Logout, session);
@@ -204,7 +218,11 @@ fn without_kms_nothing_hangs_and_what_needs_no_kms_works() {
     let key = module.private_key(session, b"1");
     // It comes back at the same address: nothing has to be opened anew.
     let _server = embedded::serve(address, &_keys.path().join("keys.json"), true).expect("the port is still free");
-    module.sign(session, key, CKM_ECDSA_SHA256, b"data").unwrap();
+    let back = Instant::now();
+    while module.sign(session, key, CKM_ECDSA_SHA256, b"data").is_err() {
+        assert!(back.elapsed() < Duration::from_secs(20), "its return is not noticed");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 #[test]
@@ -225,5 +243,44 @@ fn finalise_does_not_wait_for_kms() {
         assert_eq!(signing.join().unwrap(), Err(CKR_CRYPTOKI_NOT_INITIALIZED));
     });
     module.initialise();
+    ok!(module, C_Finalize, null_mut());
+}
+
+#[test]
+fn a_key_outlives_its_age_in_an_outage_only_if_that_is_configured_and_never_a_denial() {
+    if !alone("a_key_outlives_its_age_in_an_outage_only_if_that_is_configured_and_never_a_denial") {
+        return;
+    }
+    let scene = scene_with("cache = { max_age = \"500ms\", max_stale = \"1h\" }");
+    let (module, session) = (scene.module, scene.session);
+    let (_, key) = module.generate(session, Kind::P256, b"1");
+    let sign = || module.sign(session, key, CKM_ECDSA_SHA256, b"data");
+    let grow_old = || std::thread::sleep(Duration::from_millis(600));
+    let outages =
+        [FaultKind::Reset, Scene::error("ThrottlingException"), Scene::error("KMSInternalException"), FaultKind::Hang];
+    for fault in outages {
+        grow_old();
+        scene.always(|| fault.clone());
+        (0..20).for_each(|_| drop(sign().unwrap_or_else(|rv| panic!("{fault:?}: {rv:#x}"))));
+        scene.server.control().clear_faults();
+        // What KMS says after the outage counts: until it is asked, nothing does.
+        let back = Instant::now();
+        scene.server.control().reset_calls();
+        while scene.server.control().calls_of("Decrypt") == 0 {
+            sign().unwrap();
+            assert!(back.elapsed() < Duration::from_secs(20), "not asked after {fault:?}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+    for code in ["AccessDeniedException", "DisabledException", "InvalidCiphertextException", "ExpiredTokenException"] {
+        grow_old();
+        scene.always(|| Scene::error(code));
+        assert_eq!(sign(), Err(CKR_DEVICE_ERROR), "{code}");
+        scene.server.control().clear_faults();
+        scene.always(|| FaultKind::Reset);
+        assert_eq!(sign(), Err(CKR_DEVICE_ERROR), "an outage after {code}");
+        scene.server.control().clear_faults();
+        sign().unwrap();
+    }
     ok!(module, C_Finalize, null_mut());
 }

@@ -103,6 +103,8 @@ impl PinHash {
 pub struct CacheConfig {
     /// How long after its unwrap a key may be used; zero means an unwrap for each use.
     pub max_age: Duration,
+    /// How much longer it may be used while KMS does not answer; zero means not at all.
+    pub max_stale: Duration,
     /// How often a key may be used after one unwrap.
     pub max_uses: u64,
     /// How many keys are kept; the least recently used one goes first.
@@ -111,7 +113,7 @@ pub struct CacheConfig {
 
 impl Default for CacheConfig {
     fn default() -> Self {
-        Self { max_age: Duration::from_secs(300), max_uses: 100_000, max_keys: 1000 }
+        Self { max_age: Duration::from_secs(300), max_stale: Duration::ZERO, max_uses: 100_000, max_keys: 1000 }
     }
 }
 

@@ -123,7 +123,10 @@ fn every_key_is_read() {
     assert_eq!(token.max_pin_attempts, 0);
     assert_eq!(token.pin_hash, PinHash { memory_kib: 9216, passes: 4 });
     assert_eq!(token.generate, GenerateMode::WithoutPlaintext);
-    assert_eq!(token.cache, CacheConfig { max_age: Duration::ZERO, max_uses: 1, max_keys: 16 });
+    assert_eq!(
+        token.cache,
+        CacheConfig { max_age: Duration::ZERO, max_stale: Duration::ZERO, max_uses: 1, max_keys: 16 }
+    );
     let shown = format!("{config:?}");
     for secret in ["secret", "one", "two", "external_id: Some"] {
         assert!(!shown.contains(&format!("\"{secret}")) && !shown.contains(":secret"), "{shown}");

@@ -253,9 +253,15 @@ fn pin_hash(field: &Field<'_>, notes: &mut Vec<String>) -> Result<PinHash> {
 fn cache(field: &Field<'_>) -> Result<CacheConfig> {
     let table = field.table(CACHE, "a table, such as { max_age = \"5m\", max_uses = 100000, max_keys = 1000 }")?;
     let default = CacheConfig::default();
+    let max_age = table.read("max_age", duration)?.unwrap_or(default.max_age);
+    let max_stale = |field: &Field<'_>| match duration(field)? {
+        some if max_age.is_zero() && !some.is_zero() => Err(field.bad("with max_age = 0 no key is kept to be used on")),
+        some => Ok(some),
+    };
     // An unwrap is for at least one use; who wants no cache says max_age = 0.
     Ok(CacheConfig {
-        max_age: table.read("max_age", duration)?.unwrap_or(default.max_age),
+        max_age,
+        max_stale: table.read("max_stale", max_stale)?.unwrap_or(default.max_stale),
         max_uses: table.read("max_uses", |f| f.integer(1, i64::MAX as u64))?.unwrap_or(default.max_uses),
         max_keys: table
             .read("max_keys", |f| f.integer(1, 10_000_000))?

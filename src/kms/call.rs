@@ -5,7 +5,8 @@
 //! often it tried, sleeps a second before a signature is tried again, and takes `LimitExceededException`
 //! for throttling.
 
-use super::errors::{Failure, Retry};
+use super::breaker::{Permit, is_silence};
+use super::errors::{Failure, Retry, plain};
 use super::setup::Session;
 use crate::error::{Cause, Error, Result};
 use aws_sdk_kms::Client;
@@ -35,30 +36,47 @@ pub(super) struct Name<'a> {
     pub(super) key_id: &'a str,
 }
 
+impl Name<'_> {
+    /// As an error begins that is not of an attempt.
+    pub(super) fn about(self, request_id: Option<&str>) -> String {
+        let request = request_id.map(|id| format!(", request {}", plain(id, 100))).unwrap_or_default();
+        format!("kms:{} (KMS key {}{request})", self.operation, self.key_id)
+    }
+}
+
 /// Makes the call until it succeeds, cannot succeed, or would miss its deadline.
 pub(super) async fn until_answered<T, E, F>(
     name: Name<'_>,
     limits: Limits,
     deadline: Instant,
     session: &Session,
+    permit: &mut Permit<'_>,
     send: impl Fn(Client) -> F,
 ) -> Result<T>
 where
     F: Future<Output = std::result::Result<T, SdkError<E, HttpResponse>>>,
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
+    let begun = Instant::now();
     let mut attempts = 0;
     let mut renewed = false;
     loop {
-        let credentials = within(deadline, name, session.credentials.ready()).await??;
+        let credentials = within(deadline, name, session.credentials.ready()).await?;
         attempts += 1;
         let limit = limits.attempt.min(deadline.saturating_duration_since(Instant::now()));
         let failure = match timeout(limit, Box::pin(send(session.client.clone()))).await {
-            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Ok(answer)) => {
+                permit.answered();
+                return Ok(answer);
+            }
             Ok(Err(error)) => Failure::of(&error),
             Err(_) => Failure::timed_out(limit),
         };
+        if !is_silence(failure.cause) && failure.cause != Cause::KmsSetup {
+            permit.answered();
+        }
         let pause = match failure.retry {
+            _ if permit.is_probe() => None,
             Retry::Never => None,
             Retry::Once if renewed => None,
             Retry::Once => {
@@ -70,19 +88,25 @@ where
             Retry::Soon => Some(jitter(Duration::from_millis(50), Duration::from_secs(1), attempts)),
             Retry::Throttled => Some(jitter(Duration::from_millis(200), Duration::from_secs(5), attempts)),
         };
-        match pause {
-            Some(pause) if Instant::now() + pause < deadline => sleep(pause).await,
-            _ => return Err(failure.into_error(name.operation, name.key_id, attempts)),
+        // Nobody answers an attempt that has next to no time, but everybody pays for it.
+        let last = deadline.checked_sub(limits.attempt / 10).unwrap_or(deadline);
+        if let Some(pause) = pause.map(|pause| pause.max(failure.rest))
+            && Instant::now() + pause < last
+        {
+            sleep(pause).await;
+            if Instant::now() < last {
+                continue;
+            }
         }
+        return Err(failure.into_error(name.operation, name.key_id, attempts, begun.elapsed()));
     }
 }
 
 /// A part of a call that is no attempt: loading the configuration, fetching credentials.
-pub(super) async fn within<T>(deadline: Instant, name: Name<'_>, work: impl Future<Output = T>) -> Result<T> {
-    tokio::time::timeout_at(deadline, Box::pin(work)).await.map_err(|_| {
-        Cause::KmsTimeout
-            .with(format!("kms:{}: no credentials before the deadline (KMS key {})", name.operation, name.key_id))
-    })
+pub(super) async fn within<T>(deadline: Instant, name: Name<'_>, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let done = tokio::time::timeout_at(deadline, Box::pin(work)).await;
+    done.unwrap_or_else(|_| Err(Cause::KmsTimeout.with("no credentials before the deadline")))
+        .map_err(|error| error.context(name.about(None)))
 }
 
 /// Full jitter: anything up to a bound that doubles with each attempt.

@@ -1,6 +1,7 @@
 //! The client that the floors above use: one per token.
 
 use super::HostRules;
+use super::breaker::Breaker;
 use super::call::{self, Limits, Name};
 use super::context::EncryptionContext;
 use super::driver::Driver;
@@ -32,6 +33,7 @@ pub struct Kms {
     session: Mutex<Option<Arc<Session>>>,
     loading: tokio::sync::Mutex<()>,
     cancelled: watch::Sender<bool>,
+    breaker: Breaker,
 }
 
 impl Kms {
@@ -54,6 +56,7 @@ impl Kms {
             session: Mutex::new(None),
             loading: tokio::sync::Mutex::new(()),
             cancelled: watch::Sender::new(false),
+            breaker: Breaker::new(),
             config: config.clone(),
         }
     }
@@ -111,11 +114,14 @@ impl Kms {
         T: Send,
     {
         let name = Name { operation, key_id: &self.key_id };
-        self.run(async {
+        let mut permit = self.breaker.admit(name)?;
+        let answer = self.run(async {
             let deadline = Instant::now() + limits.total;
-            let session = call::within(deadline, name, self.session()).await??;
-            call::until_answered(name, limits, deadline, &session, send).await
-        })
+            let session = call::within(deadline, name, self.session()).await?;
+            call::until_answered(name, limits, deadline, &session, &mut permit, send).await
+        });
+        permit.conclude(&answer);
+        answer
     }
 
     /// Runs `work` from start to end on the calling thread, unless and until the client is cancelled.

@@ -5,6 +5,7 @@ use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kms::operation::RequestId;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use std::io;
+use std::time::Duration;
 
 /// Whether the same call may succeed a little later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,15 +84,17 @@ fn row(code: &str) -> Option<(Cause, Retry)> {
 pub(super) struct Failure {
     pub(super) cause: Cause,
     pub(super) retry: Retry,
+    /// How long the other side asks to be left alone (`Retry-After`).
+    pub(super) rest: Duration,
     what: String,
     request_id: Option<String>,
 }
 
 impl Failure {
     /// An attempt that was not answered in time.
-    pub(super) fn timed_out(limit: std::time::Duration) -> Self {
+    pub(super) fn timed_out(limit: Duration) -> Self {
         let what = format!("no answer within {} ms", limit.as_millis());
-        Self { cause: Cause::KmsTimeout, retry: Retry::Soon, what, request_id: None }
+        Self { cause: Cause::KmsTimeout, retry: Retry::Soon, rest: Duration::ZERO, what, request_id: None }
     }
 
     /// Reads the SDK's error. Neither its `Debug` nor a response body is ever shown: both can hold a
@@ -108,6 +111,7 @@ impl Failure {
                         let (cause, retry) = row(code).unwrap_or_else(|| by_status(status));
                         (cause, retry, named(code, service.err().message()))
                     }
+                    None if service.raw().status().is_success() => unreadable(status),
                     None => {
                         let (cause, retry) = by_status(status);
                         (cause, retry, format!("HTTP status {status} without an AWS error code"))
@@ -117,10 +121,7 @@ impl Failure {
             SdkError::ResponseError(_) if broke_off(error) => {
                 (Cause::KmsUnreachable, Retry::Soon, "the connection broke off in the middle of the answer".to_owned())
             }
-            SdkError::ResponseError(response) => {
-                let status = response.raw().status().as_u16();
-                (Cause::KmsBadResponse, Retry::Never, format!("the answer (HTTP status {status}) cannot be read"))
-            }
+            SdkError::ResponseError(response) => unreadable(response.raw().status().as_u16()),
             SdkError::DispatchFailure(failure) if failure.is_user() => {
                 (Cause::KmsSetup, Retry::Never, failure.as_connector_error().map_or_else(String::new, |e| chain(e)))
             }
@@ -131,16 +132,29 @@ impl Failure {
             SdkError::TimeoutError(_) => (Cause::KmsTimeout, Retry::Soon, "no answer in time".to_owned()),
             other => (Cause::KmsSetup, Retry::Never, chain(other)),
         };
-        Self { cause, retry, what, request_id: error.request_id().map(|id| plain(id, 100)) }
+        let rest = error.raw_response().map_or(Duration::ZERO, retry_after);
+        Self { cause, retry, rest, what, request_id: error.request_id().map(|id| plain(id, 100)) }
     }
 
     /// The error for the floors above, with all that helps to find the reason.
-    pub(super) fn into_error(self, operation: &str, key_id: &str, attempts: u32) -> Error {
+    pub(super) fn into_error(self, operation: &str, key_id: &str, attempts: u32, took: Duration) -> Error {
         let request = self.request_id.map(|id| format!(", request {id}")).unwrap_or_default();
         let attempts = if attempts == 1 { "1 attempt".to_owned() } else { format!("{attempts} attempts") };
         let separator = if self.what.is_empty() { "" } else { ": " };
-        self.cause.with(format!("kms:{operation}{separator}{} (KMS key {key_id}{request}, {attempts})", self.what))
+        let (what, took) = (self.what, took.as_millis());
+        self.cause
+            .with(format!("kms:{operation}{separator}{what} (KMS key {key_id}{request}, {attempts} in {took} ms)"))
     }
+}
+
+fn unreadable(status: u16) -> (Cause, Retry, String) {
+    (Cause::KmsBadResponse, Retry::Never, format!("the answer (HTTP status {status}) cannot be read"))
+}
+
+/// `Retry-After` in seconds, as load balancers and proxies set it; a date there is none that they set.
+fn retry_after(answer: &HttpResponse) -> Duration {
+    let seconds = answer.headers().get("retry-after").and_then(|value| value.trim().parse::<u32>().ok());
+    Duration::from_secs(seconds.unwrap_or(0).into())
 }
 
 /// Whether an answer could not be read because the connection ended before it.
@@ -184,7 +198,7 @@ pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
         }
         next = error.source();
     }
-    plain(&text, 500)
+    plain(&text, 1000)
 }
 
 /// A foreign text for a log line: one line, no control characters, not long.

@@ -33,8 +33,8 @@ impl Kms {
         let name = Name { operation: "the caller's identity", key_id: &self.key_id };
         self.run(async {
             let deadline = Instant::now() + limits.total;
-            let session = call::within(deadline, name, self.session()).await??;
-            call::within(deadline, name, session.credentials.ready()).await??;
+            let session = call::within(deadline, name, self.session()).await?;
+            call::within(deadline, name, session.credentials.ready()).await?;
             let held = session.credentials.provide_credentials().await;
             let held = held.map_err(|error| Cause::CredentialsMissing.with(chain(&error)))?;
             let sdk = session.sdk.as_ref().filter(|_| self.config.endpoint_url.is_none());
@@ -45,10 +45,10 @@ impl Kms {
                         .credentials_provider(held.clone())
                         .retry_config(RetryConfig::disabled());
                     let call = aws_sdk_sts::Client::from_conf(config.build()).get_caller_identity().send();
-                    Some(match call::within(deadline, name, call).await {
+                    Some(match tokio::time::timeout_at(deadline, call).await {
                         Ok(Ok(answer)) => Ok(answer.arn.unwrap_or_default()),
                         Ok(Err(error)) => Err(chain(&error)),
-                        Err(error) => Err(error.to_string()),
+                        Err(_) => Err("STS did not answer before the deadline".to_owned()),
                     })
                 }
             };

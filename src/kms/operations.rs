@@ -1,7 +1,7 @@
 //! The operations of KMS: requests from our terms, and answers checked before anything is built on them.
 
 use super::answer::{self, DataKey, DataKeyPair, KeyDescription, Opened, Sealed};
-use super::call::Limits;
+use super::call::{Limits, Name};
 use super::client::Kms;
 use super::context::EncryptionContext;
 use super::errors::plain;
@@ -30,15 +30,17 @@ impl Kms {
                 .send()
         })?;
         let request_id = answer.request_id().map(str::to_owned);
-        // First of all into memory that is wiped, whatever else is wrong with the answer.
-        let private_key = answer::secret("private key", answer.private_key_plaintext, answer::MAX_SEALED)?;
-        answer::spec(spec, answer.key_pair_spec.as_ref())?;
-        Ok(DataKeyPair {
-            public_key: answer::public_key(answer.public_key)?,
-            private_key: Some(private_key),
-            sealed: answer::sealed(answer.private_key_ciphertext_blob)?,
-            kms_key_arn: answer::key_arn(&self.key_id, answer.key_id)?,
-            request_id,
+        self.checked("GenerateDataKeyPair", request_id, |request_id| {
+            // First of all into memory that is wiped, whatever else is wrong with the answer.
+            let private_key = answer::secret("private key", answer.private_key_plaintext, answer::MAX_SEALED)?;
+            answer::spec(spec, answer.key_pair_spec.as_ref())?;
+            Ok(DataKeyPair {
+                public_key: answer::public_key(answer.public_key)?,
+                private_key: Some(private_key),
+                sealed: answer::sealed(answer.private_key_ciphertext_blob)?,
+                kms_key_arn: answer::key_arn(&self.key_id, answer.key_id)?,
+                request_id,
+            })
         })
     }
 
@@ -57,13 +59,15 @@ impl Kms {
                 .send()
         })?;
         let request_id = answer.request_id().map(str::to_owned);
-        answer::spec(spec, answer.key_pair_spec.as_ref())?;
-        Ok(DataKeyPair {
-            public_key: answer::public_key(answer.public_key)?,
-            private_key: None,
-            sealed: answer::sealed(answer.private_key_ciphertext_blob)?,
-            kms_key_arn: answer::key_arn(&self.key_id, answer.key_id)?,
-            request_id,
+        self.checked("GenerateDataKeyPairWithoutPlaintext", request_id, |request_id| {
+            answer::spec(spec, answer.key_pair_spec.as_ref())?;
+            Ok(DataKeyPair {
+                public_key: answer::public_key(answer.public_key)?,
+                private_key: None,
+                sealed: answer::sealed(answer.private_key_ciphertext_blob)?,
+                kms_key_arn: answer::key_arn(&self.key_id, answer.key_id)?,
+                request_id,
+            })
         })
     }
 
@@ -80,11 +84,13 @@ impl Kms {
                 .send()
         })?;
         let request_id = answer.request_id().map(str::to_owned);
-        Ok(DataKey {
-            plaintext: Some(answer::data_key(size, answer.plaintext)?),
-            sealed: answer::sealed(answer.ciphertext_blob)?,
-            kms_key_arn: answer::key_arn(&self.key_id, answer.key_id)?,
-            request_id,
+        self.checked("GenerateDataKey", request_id, |request_id| {
+            Ok(DataKey {
+                plaintext: Some(answer::data_key(size, answer.plaintext)?),
+                sealed: answer::sealed(answer.ciphertext_blob)?,
+                kms_key_arn: answer::key_arn(&self.key_id, answer.key_id)?,
+                request_id,
+            })
         })
     }
 
@@ -105,11 +111,13 @@ impl Kms {
                 .send()
         })?;
         let request_id = answer.request_id().map(str::to_owned);
-        Ok(DataKey {
-            plaintext: None,
-            sealed: answer::sealed(answer.ciphertext_blob)?,
-            kms_key_arn: answer::key_arn(&self.key_id, answer.key_id)?,
-            request_id,
+        self.checked("GenerateDataKeyWithoutPlaintext", request_id, |request_id| {
+            Ok(DataKey {
+                plaintext: None,
+                sealed: answer::sealed(answer.ciphertext_blob)?,
+                kms_key_arn: answer::key_arn(&self.key_id, answer.key_id)?,
+                request_id,
+            })
         })
     }
 
@@ -128,11 +136,13 @@ impl Kms {
                 .send()
         })?;
         let request_id = answer.request_id().map(str::to_owned);
-        answer::algorithm(answer.encryption_algorithm.as_ref())?;
-        Ok(Sealed {
-            sealed: answer::sealed(answer.ciphertext_blob)?,
-            kms_key_arn: answer::key_arn(&self.key_id, answer.key_id)?,
-            request_id,
+        self.checked("Encrypt", request_id, |request_id| {
+            answer::algorithm(answer.encryption_algorithm.as_ref())?;
+            Ok(Sealed {
+                sealed: answer::sealed(answer.ciphertext_blob)?,
+                kms_key_arn: answer::key_arn(&self.key_id, answer.key_id)?,
+                request_id,
+            })
         })
     }
 
@@ -169,13 +179,15 @@ impl Kms {
             false => error.context(format!("from KMS key {}", plain(source_key_id, 200))),
         })?;
         let request_id = answer.request_id().map(str::to_owned);
-        answer::algorithm(answer.source_encryption_algorithm.as_ref())?;
-        answer::algorithm(answer.destination_encryption_algorithm.as_ref())?;
-        answer::key_arn(source_key_id, answer.source_key_id)?;
-        Ok(Sealed {
-            sealed: answer::sealed(answer.ciphertext_blob)?,
-            kms_key_arn: answer::key_arn(&self.key_id, answer.key_id)?,
-            request_id,
+        self.checked("ReEncrypt", request_id, |request_id| {
+            answer::algorithm(answer.source_encryption_algorithm.as_ref())?;
+            answer::algorithm(answer.destination_encryption_algorithm.as_ref())?;
+            answer::key_arn(source_key_id, answer.source_key_id)?;
+            Ok(Sealed {
+                sealed: answer::sealed(answer.ciphertext_blob)?,
+                kms_key_arn: answer::key_arn(&self.key_id, answer.key_id)?,
+                request_id,
+            })
         })
     }
 
@@ -193,9 +205,11 @@ impl Kms {
                 .send()
         })?;
         let request_id = answer.request_id().map(str::to_owned);
-        let plaintext = answer::secret("plaintext", answer.plaintext, answer::MAX_PLAINTEXT)?;
-        answer::algorithm(answer.encryption_algorithm.as_ref())?;
-        Ok(Opened { plaintext, request_id, kms_key_arn: answer::key_arn(&self.key_id, answer.key_id)? })
+        self.checked("Decrypt", request_id, |request_id| {
+            let plaintext = answer::secret("plaintext", answer.plaintext, answer::MAX_PLAINTEXT)?;
+            answer::algorithm(answer.encryption_algorithm.as_ref())?;
+            Ok(Opened { plaintext, request_id, kms_key_arn: answer::key_arn(&self.key_id, answer.key_id)? })
+        })
     }
 
     /// `DescribeKey`.
@@ -204,20 +218,37 @@ impl Kms {
             kms.describe_key().key_id(&self.key_id).set_grant_tokens(self.grant_tokens.clone()).send()
         })?;
         let request_id = answer.request_id().map(str::to_owned);
-        let Some(key) = answer.key_metadata else {
-            return Err(Cause::KmsBadResponse.with("the answer to kms:DescribeKey describes no key"));
-        };
-        let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
-        Ok(KeyDescription {
-            state: text(key.key_state.as_ref().map(|v| v.as_str())),
-            key_spec: text(key.key_spec.as_ref().map(|v| v.as_str())),
-            key_usage: text(key.key_usage.as_ref().map(|v| v.as_str())),
-            origin: text(key.origin.as_ref().map(|v| v.as_str())),
-            deletion_date: key.deletion_date.map(|date| date.secs()),
-            multi_region: key.multi_region.unwrap_or(false),
-            arn: answer::key_arn(&self.key_id, key.arn)?,
-            request_id,
+        self.checked("DescribeKey", request_id, |request_id| {
+            let Some(key) = answer.key_metadata else {
+                return Err(Cause::KmsBadResponse.with("the answer describes no key"));
+            };
+            let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
+            Ok(KeyDescription {
+                state: text(key.key_state.as_ref().map(|v| v.as_str())),
+                key_spec: text(key.key_spec.as_ref().map(|v| v.as_str())),
+                key_usage: text(key.key_usage.as_ref().map(|v| v.as_str())),
+                origin: text(key.origin.as_ref().map(|v| v.as_str())),
+                deletion_date: key.deletion_date.map(|date| date.secs()),
+                multi_region: key.multi_region.unwrap_or(false),
+                arn: answer::key_arn(&self.key_id, key.arn)?,
+                request_id,
+            })
         })
+    }
+
+    /// Checks an answer and makes of it what the floors above need. What is wrong with it is told as errors of KMS are.
+    fn checked<T>(
+        &self,
+        operation: &'static str,
+        request_id: Option<String>,
+        check: impl FnOnce(Option<String>) -> Result<T>,
+    ) -> Result<T> {
+        check(request_id.clone()).map_err(|error| error.context(self.about(operation, request_id.as_deref())))
+    }
+
+    /// A call that was answered, as errors name it that are found in its answer.
+    pub fn about(&self, operation: &'static str, request_id: Option<&str>) -> String {
+        Name { operation, key_id: &self.key_id }.about(request_id)
     }
 
     fn generation(&self) -> Limits {

@@ -495,3 +495,57 @@ fn a_bad_bundle_of_certificates_is_named() {
         }
     }
 }
+
+#[test]
+fn a_kms_that_is_not_there_is_asked_by_one_caller_at_a_time() {
+    let bench = Bench::new(false);
+    let hang = || (0..500).for_each(|_| bench.control().inject_any(FaultKind::Hang));
+    hang();
+    for _ in 0..3 {
+        assert_eq!(failed(bench.decrypt()).cause(), Cause::KmsTimeout);
+    }
+    bench.control().reset_calls();
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        let calls: Vec<_> = (0..16)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut refused = 0;
+                    while begun.elapsed() < Duration::from_secs(3) {
+                        match failed(bench.decrypt()).cause() {
+                            Cause::KmsNotTried => refused += 1,
+                            cause => assert_eq!(cause, Cause::KmsTimeout),
+                        }
+                        std::thread::sleep(Duration::from_millis(5));
+                    }
+                    refused
+                })
+            })
+            .collect();
+        let refused: Vec<u32> = calls.into_iter().map(|call| call.join().unwrap()).collect();
+        assert!(refused.iter().all(|refused| *refused > 0), "{refused:?}");
+    });
+    // A probe after one second, and perhaps one after two more: a single attempt each.
+    let probes = bench.control().calls_of("Decrypt");
+    assert!((1..=2).contains(&probes), "{probes}");
+
+    // It is back: within seconds somebody notices, and all others with him.
+    bench.control().clear_faults();
+    let begun = Instant::now();
+    while bench.decrypt().is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "not noticed");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    (0..3).for_each(|_| drop(bench.decrypt().unwrap()));
+}
+
+#[test]
+fn answers_never_stop_calls() {
+    let bench = Bench::new(false);
+    for code in ["AccessDeniedException", "ThrottlingException", "KMSInternalException", "DisabledException"] {
+        for _ in 0..4 {
+            let (result, calls) = bench.after((0..200).map(|_| error(code)));
+            assert!(calls > 0, "{code}: {}", failed(result));
+        }
+    }
+}

@@ -5,7 +5,7 @@
 use super::{Made, Token, objects};
 use crate::config::GenerateMode;
 use crate::crypto::{Key, PrivateKey, PublicKey, SeededKind};
-use crate::error::{Cause, Result};
+use crate::error::{Cause, Error, Result};
 use crate::kms::{DataKey, DataKeyPair, KeyPairSpec};
 use crate::object::{Look, Maker, NewKeyPair, NewSecretKey, opened_key, policy};
 use crate::store::{ObjectRecord, SealForm, TokenRecord};
@@ -39,14 +39,17 @@ impl Token {
             GenerateMode::WithoutPlaintext => self.kms.generate_data_key_pair_without_plaintext(spec, &context)?,
         };
         let DataKeyPair { public_key, private_key, sealed, kms_key_arn, request_id } = made;
-        let public = PublicKey::from_spki(&public_key)
-            .map_err(|error| Cause::KmsBadResponse.with(format!("the new public key: {error}")))?;
+        let bad = |what: &str, error: Error| {
+            let error = Cause::KmsBadResponse.with(format!("{what}: {error}"));
+            error.context(self.kms.about("GenerateDataKeyPair", request_id.as_deref()))
+        };
+        let public = PublicKey::from_spki(&public_key).map_err(|error| bad("the new public key", error))?;
         new.complete(&public, public_id, private_id)?;
         // Checks that the two halves match; without the plaintext the first unwrap does.
         let private = private_key
             .map(|pkcs8| opened_key(&new.private, &pkcs8))
             .transpose()
-            .map_err(|error| Cause::KmsBadResponse.with(format!("the new key pair: {error}")))?;
+            .map_err(|error| bad("the new key pair", error))?;
         let sealed = self.sealed(&token_key, private_id, SealForm::Kms, &sealed, kms_key_arn)?;
         let mut public = ObjectRecord { id: public_id, version: 1, attributes: new.public, sealed: None, mac: None };
         let mut secret =
@@ -115,7 +118,8 @@ impl Token {
         let key = plaintext
             .map(|bytes| opened_key(&attributes, &bytes))
             .transpose()
-            .map_err(|error| Cause::KmsBadResponse.with(format!("the new key: {error}")))?;
+            .map_err(|error| Cause::KmsBadResponse.with(format!("the new key: {error}")))
+            .map_err(|error| error.context(self.kms.about("GenerateDataKey", request_id.as_deref())))?;
         let sealed = self.sealed(&token_key, id, SealForm::Kms, &sealed, kms_key_arn)?;
         let mut object = ObjectRecord { id, version: 1, attributes, sealed: Some(sealed), mac: None };
         if object.attributes.is(CKA_TOKEN) {

@@ -27,7 +27,9 @@ impl Token {
         if protected::take_lock_warning() {
             tracing::warn!("key memory cannot be locked (RLIMIT_MEMLOCK): keys in use may be swapped out");
         }
-        Ok(Opened { key: opened_key(&object.attributes, &plaintext)?, request_id })
+        let key = opened_key(&object.attributes, &plaintext)
+            .map_err(|error| error.context(self.kms.about("Decrypt", request_id.as_deref())))?;
+        Ok(Opened { key, request_id })
     }
 }
 

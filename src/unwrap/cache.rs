@@ -3,6 +3,11 @@
 //! Age counts from the unwrap and not from the last use, so that it bounds how long a key outlives a
 //! revocation in KMS. Where the host allows threads, a thread that lives only while there are keys
 //! wipes each at its time even if nobody calls; elsewhere the next call does it.
+//!
+//! Beyond that age a key is used only while KMS does not answer, and only if the configuration says so
+//! (`outage.rs`).
+
+mod outage;
 
 use super::flight::Flights;
 use crate::crypto::Key;
@@ -50,6 +55,7 @@ struct Entry {
     uses: AtomicU64,
     last_use: AtomicU64,
     refreshing: AtomicBool,
+    stale: outage::Stale,
 }
 
 /// What an unwrap gives.
@@ -106,10 +112,13 @@ impl Cache {
         if let Some(entry) = self.shared.usable(id, tag) {
             return self.refreshed(id, entry, unwrap);
         }
+        if let Some(stale) = self.shared.use_while_unanswered(id, tag) {
+            return Ok(stale);
+        }
         // A crowd may use up an entry between its making and this caller's turn; then it starts anew.
         loop {
             let mut cached = true;
-            let (result, _) = self.shared.flights.run((id, tag), || {
+            let (result, asked) = self.shared.flights.run((id, tag), || {
                 // Since this caller looked, another one's unwrap may have come and gone.
                 if let Some(entry) = self.shared.present(id, tag) {
                     return Ok(entry);
@@ -117,7 +126,10 @@ impl Cache {
                 cached = false;
                 self.insert(id, tag, self.epoch(), &unwrap)
             });
-            let entry = result?;
+            let entry = match result {
+                Ok(entry) => entry,
+                Err(error) => return self.shared.use_after(id, tag, error, asked),
+            };
             if self.shared.take_use(id, &entry) {
                 return Ok(entry.used(cached));
             }
@@ -139,6 +151,7 @@ impl Cache {
             }
             Err(error) if is_denial(&error) => Err(error),
             Err(error) => {
+                entry.stale.learn(&error);
                 tracing::warn!(object = %id, device_error = error.cause().device_error(), "a key could not be refreshed and is used until it is too old: {error}");
                 Ok(hit)
             }
@@ -179,6 +192,7 @@ impl Cache {
             uses: AtomicU64::new(0),
             last_use: AtomicU64::new(self.shared.now()),
             refreshing: AtomicBool::new(false),
+            stale: outage::Stale::default(),
         });
         {
             let mut entries = self.shared.write();
@@ -186,7 +200,7 @@ impl Cache {
                 return Ok(entry);
             }
             entries.insert(id, Arc::clone(&entry));
-            let end = self.shared.now() + self.shared.rules.max_age.as_millis() as u64;
+            let end = self.shared.now() + self.shared.life().as_millis() as u64;
             self.shared.due.fetch_min(end, Ordering::Relaxed);
             while entries.len() > self.shared.rules.max_keys {
                 // Not the new one, though others may have been used in the same millisecond.
@@ -281,17 +295,27 @@ impl Shared {
         entry.last_use.store(self.now(), Ordering::Relaxed);
         let before = entry.uses.fetch_add(1, Ordering::Relaxed);
         if before + 1 == self.rules.max_uses {
-            let mut entries = self.write();
-            if entries.get(&id).is_some_and(|present| Arc::ptr_eq(present, entry)) {
-                entries.remove(&id);
-            }
+            self.drop_entry(id, entry);
         }
         before < self.rules.max_uses
     }
 
+    /// Drops this entry, unless another has taken its place.
+    fn drop_entry(&self, id: ObjectId, entry: &Arc<Entry>) {
+        let mut entries = self.write();
+        if entries.get(&id).is_some_and(|present| Arc::ptr_eq(present, entry)) {
+            entries.remove(&id);
+        }
+    }
+
+    /// How long a key is kept after its unwrap.
+    fn life(&self) -> Duration {
+        self.rules.max_age.saturating_add(self.rules.max_stale)
+    }
+
     /// Drops what is too old, and tells when the next key will be.
     fn sweep(&self, now: Instant) -> Option<Instant> {
-        let end = |entry: &Entry| entry.unwrapped + self.rules.max_age;
+        let end = |entry: &Entry| entry.unwrapped + self.life();
         let mut entries = self.write();
         entries.retain(|_, entry| end(entry) > now);
         let next = entries.values().map(|entry| end(entry)).min();
@@ -344,7 +368,7 @@ mod tests {
     #[test]
     fn of_many_callers_one_unwraps() {
         const KEYS: u64 = 2000;
-        let rules = Rules { max_age: Duration::from_secs(60), max_uses: u64::MAX, max_keys: 10 };
+        let rules = Rules { max_age: Duration::from_secs(60), max_uses: u64::MAX, max_keys: 10, ..Rules::default() };
         let (cache, unwraps, start) = (Cache::new(rules, false), AtomicU64::new(0), Barrier::new(4));
         thread::scope(|scope| {
             for _ in 0..4 {

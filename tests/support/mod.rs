@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test program uses its own part of this")]
 
 pub(crate) mod emulators;
+pub(crate) mod fault_proxy;
+pub(crate) mod http;
 
 use std::process::Command;
 

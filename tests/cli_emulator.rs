@@ -3,28 +3,15 @@
 mod support;
 mod tool;
 
-use serde_json::Value;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use support::ask_kms;
 use support::emulators::Emulator;
 use tool::{Setup, program};
 
 /// Has an emulator make a KMS key; its id.
 fn new_key(emulator: &Emulator) -> String {
-    let credential =
-        "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/kms/aws4_request, SignedHeaders=host, Signature=x";
-    let mut stream = TcpStream::connect(("127.0.0.1", emulator.port())).unwrap();
-    write!(
-        stream,
-        "POST / HTTP/1.0\r\nHost: 127.0.0.1\r\nX-Amz-Target: TrentService.CreateKey\r\nAuthorization: {credential}\r\n\
-         Content-Type: application/x-amz-json-1.1\r\nContent-Length: 2\r\n\r\n{{}}"
-    )
-    .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let body: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
-    body["KeyMetadata"]["KeyId"].as_str().unwrap().to_owned()
+    let (_, answer) = ask_kms(emulator.port(), "CreateKey", "{}");
+    answer["KeyMetadata"]["KeyId"].as_str().unwrap().to_owned()
 }
 
 /// What somebody does who has read the page about the tool and nothing else.

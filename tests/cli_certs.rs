@@ -162,7 +162,7 @@ fn certificates_are_imported_beside_their_keys_alone() {
     for (content, words) in [
         ("nonsense", "no certificate"),
         ("-----BEGIN CERTIFICATE-----\nA\n", "no certificate"),
-        ("0\u{1}", "not a certificate"),
+        ("0\u{1}", "no certificate"),
     ] {
         fs::write(setup.path("bad"), content).unwrap();
         let message = setup.fails(&["cert", "import", "bad"]);

@@ -4,15 +4,20 @@ mod tool;
 
 use cryptoki_sys::*;
 use datakey::config::StoreLocation;
+use datakey::crypto::Curve;
+use datakey::mechanism::Given;
 use datakey::object::Look;
+use datakey::session::{Sessions, Slot, Who};
 use datakey::store::{self, ObjectRecord, Query, Store};
+use datakey::token::User;
 use der::pem::decode_vec;
 use der::{Decode, Encode};
 use p256::ecdsa::signature::Verifier;
 use serde_json::{Value, json};
 use spki::DecodePublicKey;
 use std::fs;
-use tool::{Setup, nobody, program};
+use std::sync::Arc;
+use tool::{Setup, USER_PIN, nobody, program};
 use x509_cert::Certificate;
 use x509_cert::request::CertReq;
 
@@ -162,7 +167,7 @@ fn certificates_are_imported_beside_their_keys_alone() {
     for (content, words) in [
         ("nonsense", "no certificate"),
         ("-----BEGIN CERTIFICATE-----\nA\n", "no certificate"),
-        ("0\u{1}", "not a certificate"),
+        ("0\u{1}", "no certificate"),
     ] {
         fs::write(setup.path("bad"), content).unwrap();
         let message = setup.fails(&["cert", "import", "bad"]);
@@ -223,4 +228,23 @@ fn verify_says_nothing_of_keys_where_kms_is_not_there() {
     let text = format!("{}{kms}timeouts = {{ total = \"500ms\" }}\n", &text[..at]);
     let setup = setup.written(&text).with("AWS_ACCESS_KEY_ID", "test").with("AWS_SECRET_ACCESS_KEY", "test");
     assert!(setup.fails(&["verify"]).contains("cannot be reached"));
+}
+
+#[test]
+fn a_key_that_asks_for_a_login_at_each_use_gets_one() {
+    let setup = Setup::embedded("").initialised();
+    let sessions = Sessions::default();
+    let slot = Arc::new(Slot::new(0, setup.token()));
+    let session = sessions.get(sessions.open(&slot, CKF_SERIAL_SESSION | CKF_RW_SESSION).unwrap()).unwrap();
+    session.login(Who::User(User::User), USER_PIN.as_bytes()).unwrap();
+    let (yes, curve) = ([CK_TRUE], Curve::P256.oid_der());
+    let names = [(CKA_TOKEN, &yes[..]), (CKA_LABEL, b"careful")];
+    let public = [&names[..], &[(CKA_EC_PARAMS, curve)]].concat();
+    let private = [&names[..], &[(CKA_ALWAYS_AUTHENTICATE, &yes[..])]].concat();
+    session.generate_key_pair(CKM_EC_KEY_PAIR_GEN, || Ok(Given::Nothing), &public, &private).unwrap();
+
+    let made = setup.ok(&["cert", "self-sign", "careful", "--subject", "CN=careful"]);
+    fs::write(setup.path("cert.pem"), made["certificate"].as_str().unwrap()).unwrap();
+    openssl(&setup, true, &["verify", "-check_ss_sig", "-CAfile", "cert.pem", "cert.pem"], &["cert.pem: OK"]);
+    assert_eq!(setup.ok(&["verify"]), json!({"checked": 3, "failed": []}));
 }

@@ -1,10 +1,12 @@
 //! Dry runs of every operation: they tell what KMS would do, and make and open nothing.
 
+mod support;
+
 use datakey::config::{KmsBackend, KmsConfig};
 use datakey::error::Cause;
-use datakey::kms::embedded::Fault;
-use datakey::kms::embedded::FaultKind;
+use datakey::kms::embedded::{self, Fault, FaultKind};
 use datakey::kms::{EncryptionContext, HostRules, Kms, Trial};
+use support::ask_kms;
 
 const TRIALS: &[(Trial, &str)] = &[
     (Trial::GenerateDataKeyPair, "GenerateDataKeyPair"),
@@ -73,5 +75,23 @@ fn a_key_that_is_not_there_is_missed_by_every_trial() {
     for (trial, name) in TRIALS {
         let error = kms.try_out(*trial, &EncryptionContext::default()).unwrap_err();
         assert_eq!(error.cause(), Cause::KmsKeyNotFound, "{name}: {error}");
+    }
+}
+
+#[test]
+fn without_a_dry_run_there_is_no_way_around_the_ciphertext() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = embedded::serve(([127, 0, 0, 1], 0).into(), &folder.path().join("kms.json"), false).unwrap();
+    let port = server.url().rsplit_once(':').unwrap().1.parse().unwrap();
+    let key = embedded::DEFAULT_ALIAS;
+    for (body, code) in [
+        (format!(r#"{{"KeyId":"{key}","DryRun":true,"DryRunModifiers":["IGNORE_CIPHERTEXT"]}}"#), "DryRunOperation"),
+        (format!(r#"{{"KeyId":"{key}","DryRunModifiers":["IGNORE_CIPHERTEXT"]}}"#), "Validation"),
+        (format!(r#"{{"KeyId":"{key}","DryRun":true,"DryRunModifiers":["IGNORE_ALL"]}}"#), "Validation"),
+        (format!(r#"{{"KeyId":"{key}","DryRun":true}}"#), "Validation"),
+        (r#"{"DryRun":true,"DryRunModifiers":["IGNORE_CIPHERTEXT"]}"#.to_owned(), "Validation"),
+    ] {
+        let (status, answer) = ask_kms(port, "Decrypt", &body);
+        assert!(status >= 400 && answer["__type"].as_str().unwrap().contains(code), "{body}: {status} {answer}");
     }
 }

@@ -384,3 +384,16 @@ fn a_record_that_no_store_could_hold_is_refused() {
         assert_eq!(store.get(&id(1)).unwrap().unwrap().attributes[&VALUE], vec![7; 1 << 20]);
     });
 }
+
+#[test]
+fn a_sound_store_is_said_to_be_and_its_objects_are_counted() {
+    each_store(|store| {
+        assert_eq!(store.check().unwrap(), 0, "where nothing was ever written");
+        store.initialise(&token(), None).unwrap();
+        assert_eq!(store.check().unwrap(), 0);
+        store.insert(&[object(1, &[(LABEL, b"a")]), object(2, &[(LABEL, b"b")])]).unwrap();
+        assert_eq!(store.check().unwrap(), 2);
+        store.delete(&id(1), None).unwrap();
+        assert_eq!(store.check().unwrap(), 1);
+    });
+}

@@ -63,6 +63,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Answer, Failure> {
     let environment = Environment::of_process(host::secure_mode());
     let file = arguments.file.clone().or_else(|| environment.new_file());
     let file = file.ok_or_else(|| Failure::new("there is no home directory; say with --file what to write"))?;
+    let file = std::path::absolute(&file).map_err(|error| Failure::new(format!("{}: {error}", file.display())))?;
     if file.symlink_metadata().is_ok() {
         return Err(exists(&file));
     }

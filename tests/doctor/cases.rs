@@ -415,6 +415,22 @@ pub(crate) const CASES: &[Case] = &[
         advice: "check kms_key_id, region",
     },
     Case {
+        name: "a name of a KMS key that is none",
+        make: || faulty(&[("", error("InvalidArnException"))], ""),
+        level: "error",
+        check: "kms",
+        what: "rejected the request",
+        advice: "check kms_key_id",
+    },
+    Case {
+        name: "a KMS key in a custom key store, which makes no key pairs",
+        make: || faulty(&[("GenerateDataKeyPair", error("UnsupportedOperationException"))], ""),
+        level: "error",
+        check: "kms",
+        what: "custom key store",
+        advice: "endpoint_url",
+    },
+    Case {
         name: "a KMS key that is disabled",
         make: || faulty(&[("", error("DisabledException"))], ""),
         level: "error",

@@ -149,8 +149,7 @@ fn of_public_key(session: &Session, public: &[u8]) -> Result<Key, Failure> {
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     let file = input::read(path)?;
     let file = file.expose();
-    // DER of a certificate begins with a SEQUENCE, which no text does.
-    if file.first() == Some(&0x30) {
+    if Certificate::parse(file).is_ok() {
         return Ok(file.to_vec());
     }
     const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";

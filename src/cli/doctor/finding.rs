@@ -101,7 +101,10 @@ const ADVICE: &[(Cause, &str)] = &[
     (Cause::StoreReadOnly, "give this user write permission, if keys are to be made here"),
     (Cause::RecordCorrupt, "restore the store from a backup"),
     (Cause::KmsBadResponse, "check endpoint_url, proxy and the network between: something else than KMS answers"),
-    (Cause::KmsUnsupported, "check endpoint_url: what answers there is no whole KMS"),
+    (
+        Cause::KmsUnsupported,
+        "name a KMS key of KMS's own key store, or make another kind of key; if there is an endpoint_url, it may be no whole KMS",
+    ),
     (Cause::KmsSetup, "correct the token's configuration or what it names"),
     (Cause::KmsKeyNotFound, "check kms_key_id, region and the account of the credentials"),
     (Cause::KmsKeyDisabled, "enable the key: aws kms enable-key --key-id …"),

@@ -4,7 +4,7 @@ use super::super::permission::{self, Need, Needed};
 use super::finding::Findings;
 use crate::config::{KmsBackend, TokenConfig};
 use crate::error::{Cause, Error, Result};
-use crate::kms::{EncryptionContext, Identity, Tried};
+use crate::kms::{EncryptionContext, Identity, Trial, Tried};
 use crate::store::TokenRecord;
 use crate::token::Token;
 use std::time::{Duration, SystemTime};
@@ -45,7 +45,7 @@ pub(super) fn check(findings: &mut Findings, token: &Token, record: Option<&Toke
     let (mut reached, mut answered_at) = (false, None);
     for needed in permission::needed(config) {
         let result = token.kms().try_out(needed.permission.trial, &context);
-        if !reached && result.as_ref().err().is_none_or(is_answer) {
+        if !reached && result.as_ref().err().is_none_or(|error| is_answer(&needed, error)) {
             reached = true;
             findings.ok("kms", format!("answers, and has the key {}", token.kms().key_id()));
         }
@@ -108,13 +108,14 @@ fn check_clock(findings: &mut Findings, theirs: SystemTime, ours: SystemTime) {
 }
 
 /// Whether a failure says something of this operation, rather than of all.
-fn is_answer(error: &Error) -> bool {
-    error.cause() == Cause::KmsAccessDenied || cannot_be_tried(error)
+fn is_answer(needed: &Needed, error: &Error) -> bool {
+    error.cause() == Cause::KmsAccessDenied || cannot_be_tried(needed, error)
 }
 
-/// What an endpoint answers to a dry run that it does not know: that a ciphertext is missing.
-fn cannot_be_tried(error: &Error) -> bool {
-    matches!(error.cause(), Cause::KmsUnsupported | Cause::KmsRejected | Cause::SealBroken | Cause::SealWrongKey)
+/// What an endpoint answers to a dry run without a ciphertext, if it does not know of such: that it is missing.
+fn cannot_be_tried(needed: &Needed, error: &Error) -> bool {
+    matches!(needed.permission.trial, Trial::Decrypt | Trial::ReEncrypt)
+        && matches!(error.cause(), Cause::KmsUnsupported | Cause::KmsRejected | Cause::SealBroken | Cause::SealWrongKey)
 }
 
 /// Says what came of one trial; hands the error back if it is not about this permission.
@@ -145,7 +146,7 @@ fn judge<'a>(
                 }
             }
         }
-        Err(error) if cannot_be_tried(error) => findings.warning(
+        Err(error) if cannot_be_tried(needed, error) => findings.warning(
             "permission",
             format!("{actions}, to {purpose}: cannot be tried here: {}", error.detail()),
             "on AWS this is a defect, please report it; an emulator may not know this kind of dry run",

@@ -23,6 +23,7 @@ fn kms(folder: &tempfile::TempDir, key_id: &str) -> Kms {
         backend: KmsBackend::Embedded(folder.path().join("kms.json")),
         key_id: key_id.to_owned(),
         encryption_context: [("app".to_owned(), "test".to_owned())].into(),
+        former_key_ids: Vec::new(),
         grant_tokens: Vec::new(),
         region: None,
         profile: None,

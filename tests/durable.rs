@@ -44,6 +44,7 @@ fn a_new_key_file_of_the_embedded_kms() {
                 backend: KmsBackend::Embedded(place.join("keys/keys.json")),
                 key_id: String::new(),
                 encryption_context: Default::default(),
+                former_key_ids: Vec::new(),
                 grant_tokens: Vec::new(),
                 region: None,
                 profile: None,

@@ -18,6 +18,7 @@ fn other_client(place: &Place) -> Kms {
         backend,
         key_id: String::new(),
         encryption_context: BTreeMap::new(),
+        former_key_ids: Vec::new(),
         grant_tokens: Vec::new(),
         region: None,
         profile: None,

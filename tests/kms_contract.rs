@@ -107,6 +107,7 @@ fn config(backend: KmsBackend, endpoint_url: Option<String>) -> KmsConfig {
         backend,
         key_id: String::new(),
         encryption_context: BTreeMap::from([("app".to_owned(), "contract".to_owned())]),
+        former_key_ids: Vec::new(),
         grant_tokens: Vec::new(),
         region: None,
         profile: None,

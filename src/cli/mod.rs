@@ -18,6 +18,7 @@ mod output;
 mod permission;
 mod pin;
 mod policy;
+mod rewrap;
 mod token;
 mod verify;
 
@@ -48,6 +49,7 @@ enum Command {
     Key(key::Command),
     Man(man::Arguments),
     Policy(policy::Arguments),
+    Rewrap(rewrap::Arguments),
     #[command(subcommand)]
     Token(token::Command),
     Verify(verify::Arguments),
@@ -76,6 +78,7 @@ fn run(command: &Command) -> Result<Answer, Failure> {
         Command::Key(command) => key::run(command),
         Command::Man(arguments) => man::run(arguments),
         Command::Policy(arguments) => policy::run(arguments),
+        Command::Rewrap(arguments) => rewrap::run(arguments),
         Command::Token(command) => token::run(command),
         Command::Verify(arguments) => verify::run(arguments),
         Command::ProbeModule(arguments) => doctor::probe::run(arguments),

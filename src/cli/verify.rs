@@ -67,6 +67,7 @@ fn answer(checked: usize, failed: Vec<Value>) -> Answer {
 /// One object.
 fn check(token: &Token, object: &Seen) -> Result<()> {
     let attributes = &object.record.attributes;
+    token.check_vouched(&object.record)?;
     match (object.class(), &object.record.sealed) {
         (CKO_PRIVATE_KEY | CKO_SECRET_KEY, Some(sealed)) => {
             let opened = token.key(&object.record, policy::seal_tag(attributes, &sealed.blob)).map(drop);

@@ -13,6 +13,7 @@ const TABLES: &[(&str, &[&str])] = &[
             "label",
             "kms",
             "kms_key_id",
+            "former_kms_key_ids",
             "encryption_context",
             "grant_tokens",
             "region",

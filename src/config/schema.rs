@@ -133,6 +133,8 @@ pub struct KmsConfig {
     pub backend: KmsBackend,
     /// The wrapping key: key id, ARN, alias or alias ARN.
     pub key_id: String,
+    /// KMS keys that sealed keys before, by key id or ARN: they still open what they sealed, and seal nothing.
+    pub former_key_ids: Vec<String>,
     /// The user's own pairs, added to every encryption context.
     pub encryption_context: BTreeMap<String, String>,
     /// Grant tokens, sent with every call; at most 10.
@@ -166,6 +168,7 @@ impl fmt::Debug for KmsConfig {
         f.debug_struct("KmsConfig")
             .field("backend", &self.backend)
             .field("key_id", &self.key_id)
+            .field("former_key_ids", &self.former_key_ids)
             .field("encryption_context", &self.encryption_context)
             .field("grant_tokens", &self.grant_tokens.len())
             .field("region", &self.region)

@@ -37,6 +37,7 @@ fn a_minimal_token_gets_every_default() {
             backend: KmsBackend::Aws,
             key_id: "alias/web".into(),
             encryption_context: BTreeMap::new(),
+            former_key_ids: Vec::new(),
             grant_tokens: vec![],
             region: None,
             profile: None,

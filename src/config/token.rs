@@ -122,6 +122,7 @@ fn kms(section: &Section<'_>, store: &Path, notes: &mut Vec<String>) -> Result<K
         external_id: needs_role("external_id", "a string that is not empty")?,
         backend,
         key_id,
+        former_key_ids: section.read("former_kms_key_ids", |f| former_key_ids(f, &mut region))?.unwrap_or_default(),
         encryption_context: section.read("encryption_context", context)?.unwrap_or_default(),
         grant_tokens: section.read("grant_tokens", grant_tokens)?.unwrap_or_default(),
         region,
@@ -194,6 +195,16 @@ fn context(field: &Field<'_>) -> Result<BTreeMap<String, String>> {
         pairs.insert(pair.key.to_owned(), pair.any_string("a string")?.to_owned());
     }
     Ok(pairs)
+}
+
+/// By key id or ARN: what is stored of a key is the ARN of the KMS key that sealed it, and an alias may have moved.
+fn former_key_ids(field: &Field<'_>, region: &mut Option<String>) -> Result<Vec<String>> {
+    const KEYS: &str = "an array of key ids and key ARNs, without aliases";
+    let one = |member: &Field<'_>| match key_id(member, region)? {
+        alias if alias.contains("alias/") => Err(member.wrong(KEYS)),
+        key => Ok(key),
+    };
+    field.array(KEYS)?.iter().map(one).collect()
 }
 
 fn grant_tokens(field: &Field<'_>) -> Result<Vec<String>> {

@@ -135,7 +135,7 @@ pub(super) fn key_arn(configured: &str, answered: Option<String>) -> Result<Stri
 }
 
 /// The key id of a key id or a key ARN: a multi-Region key has the same one in every Region.
-fn bare_id(key: &str) -> &str {
+pub(super) fn bare_id(key: &str) -> &str {
     key.rsplit_once(":key/").map_or(key, |(_, id)| id)
 }
 

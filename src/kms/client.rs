@@ -1,6 +1,7 @@
 //! The client that the floors above use: one per token.
 
 use super::HostRules;
+use super::answer::bare_id;
 use super::breaker::Breaker;
 use super::call::{self, Limits, Name};
 use super::context::EncryptionContext;
@@ -59,6 +60,18 @@ impl Kms {
             breaker: Breaker::new(),
             config: config.clone(),
         }
+    }
+
+    /// The KMS key that opens what the one with this ARN sealed: a former one if it is that, else the wrapping key. KMS
+    /// refuses a blob of any other.
+    pub(super) fn opener(&self, sealed_by: &str) -> &str {
+        self.former(sealed_by).unwrap_or(&self.key_id)
+    }
+
+    /// The configured former key that has this ARN.
+    pub fn former(&self, sealed_by: &str) -> Option<&str> {
+        let former = self.config.former_key_ids.iter();
+        former.map(String::as_str).find(|key| bare_id(key) == bare_id(sealed_by))
     }
 
     /// The wrapping key as the configuration names it.

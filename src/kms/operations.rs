@@ -7,7 +7,7 @@ use super::context::EncryptionContext;
 use super::errors::plain;
 use super::spec::{DataKeySize, KeyPairSpec};
 use crate::crypto::Secret;
-use crate::error::{Cause, Result};
+use crate::error::{Cause, Error, Result};
 use aws_sdk_kms::operation::RequestId;
 use aws_sdk_kms::primitives::Blob;
 
@@ -146,9 +146,20 @@ impl Kms {
         })
     }
 
-    /// `ReEncrypt` under the same key: changes the context of a sealed key; the plaintext stays in KMS.
+    /// `ReEncrypt` of what the configured key sealed: changes the context of a sealed key; the plaintext stays in KMS.
     pub fn re_encrypt(&self, sealed: &[u8], from: &EncryptionContext, to: &EncryptionContext) -> Result<Sealed> {
         self.re_encrypt_from(&self.key_id, sealed, from, to)
+    }
+
+    /// The same of what the key with this ARN sealed, as it is stored: by the configured key, or a former one.
+    pub fn re_encrypt_stored(
+        &self,
+        sealed_by: &str,
+        sealed: &[u8],
+        from: &EncryptionContext,
+        to: &EncryptionContext,
+    ) -> Result<Sealed> {
+        self.re_encrypt_from(self.opener(sealed_by), sealed, from, to)
     }
 
     /// `ReEncrypt` of what another KMS key sealed, under the configured one. The source is always named, by
@@ -174,10 +185,7 @@ impl Kms {
                 .set_grant_tokens(self.grant_tokens.clone())
                 .send()
         });
-        let answer = answer.map_err(|error| match source_key_id == self.key_id {
-            true => error,
-            false => error.context(format!("from KMS key {}", plain(source_key_id, 200))),
-        })?;
+        let answer = answer.map_err(|error| self.by_another(source_key_id, error))?;
         let request_id = answer.request_id().map(str::to_owned);
         self.checked("ReEncrypt", request_id, |request_id| {
             answer::algorithm(answer.source_encryption_algorithm.as_ref())?;
@@ -195,20 +203,30 @@ impl Kms {
     /// always named, so a blob that was sealed under anybody else's is refused (`SealWrongKey`); a blob
     /// or a context that was changed is `SealBroken`.
     pub fn decrypt(&self, sealed: &[u8], context: &EncryptionContext) -> Result<Opened> {
+        self.decrypt_by(&self.key_id, sealed, context)
+    }
+
+    /// The same of what the key with this ARN sealed, as it is stored: by the configured key, or a former one.
+    pub fn decrypt_stored(&self, sealed_by: &str, sealed: &[u8], context: &EncryptionContext) -> Result<Opened> {
+        self.decrypt_by(self.opener(sealed_by), sealed, context)
+    }
+
+    fn decrypt_by(&self, key_id: &str, sealed: &[u8], context: &EncryptionContext) -> Result<Opened> {
         check_sealed(sealed)?;
         let answer = self.call_for_secret("Decrypt", self.use_of_key(), |kms| {
             kms.decrypt()
-                .key_id(&self.key_id)
+                .key_id(key_id)
                 .ciphertext_blob(Blob::new(sealed))
                 .set_encryption_context(context.to_sdk())
                 .set_grant_tokens(self.grant_tokens.clone())
                 .send()
-        })?;
+        });
+        let answer = answer.map_err(|error| self.by_another(key_id, error))?;
         let request_id = answer.request_id().map(str::to_owned);
         self.checked("Decrypt", request_id, |request_id| {
             let plaintext = answer::secret("plaintext", answer.plaintext, answer::MAX_PLAINTEXT)?;
             answer::algorithm(answer.encryption_algorithm.as_ref())?;
-            Ok(Opened { plaintext, request_id, kms_key_arn: answer::key_arn(&self.key_id, answer.key_id)? })
+            Ok(Opened { plaintext, request_id, kms_key_arn: answer::key_arn(key_id, answer.key_id)? })
         })
     }
 
@@ -234,6 +252,14 @@ impl Kms {
                 request_id,
             })
         })
+    }
+
+    /// Names the key that was to open a blob, where that is not the wrapping key.
+    fn by_another(&self, key_id: &str, error: Error) -> Error {
+        match key_id == self.key_id {
+            true => error,
+            false => error.context(format!("sealed by KMS key {}", plain(key_id, 200))),
+        }
     }
 
     /// Checks an answer and makes of it what the floors above need. What is wrong with it is told as errors of KMS are.

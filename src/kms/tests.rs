@@ -21,6 +21,7 @@ fn config(backend: KmsBackend) -> KmsConfig {
         backend,
         key_id: String::new(),
         encryption_context: BTreeMap::new(),
+        former_key_ids: Vec::new(),
         grant_tokens: Vec::new(),
         region: Some("us-east-1".to_owned()),
         profile: None,

@@ -63,7 +63,8 @@ pub struct SealedKey {
     /// The configured pairs that were in the encryption context when the key was sealed, sorted by key,
     /// each key once.
     pub user_context: Vec<(String, String)>,
-    /// The KMS key that sealed it, for people to read. Nothing may be decided by it.
+    /// The KMS key that sealed it, for people to read. It decides only which of the configured keys is asked to open
+    /// it, and KMS refuses if it is not that.
     pub kms_key_arn: String,
 }
 

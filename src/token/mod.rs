@@ -6,6 +6,7 @@ mod import;
 mod key;
 mod objects;
 mod pins;
+mod rewrap;
 mod seal;
 mod vouch;
 

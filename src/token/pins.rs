@@ -284,13 +284,9 @@ impl Token {
 
     fn unseal_token_key(&self, record: &TokenRecord) -> Result<Arc<TokenKey>> {
         let sealed = record.sealed_token_key.as_ref().ok_or(Cause::RecordCorrupt)?;
-        let Some((version, vouching)) = KEPT.into_iter().find(|(version, _)| *version == sealed.context_version) else {
-            return Err(Cause::SealBroken.with("the token key: an unknown version of the encryption context"));
-        };
-        let user = stored_pairs(sealed)?;
+        let (context, vouching) = stored_token_key_context(record, sealed)?;
         self.compare_pairs("token key", sealed);
-        let context = token_key_context(&record.serial, version, &user)?;
-        let opened = self.kms.decrypt(&sealed.blob, &context)?;
+        let opened = self.kms.decrypt_stored(&sealed.kms_key_arn, &sealed.blob, &context)?;
         if opened.plaintext.len() != 32 {
             return Err(Cause::SealKeyMalformed.with("the token key"));
         }
@@ -314,7 +310,7 @@ impl Token {
         self.adopt(key, token, User::User, |mac| {
             let version = kept_as(Vouching::Complete);
             let now = token_key_context(&token.serial, version, &self.config.kms.encryption_context)?;
-            let made = self.kms.re_encrypt(&sealed.blob, context, &now)?;
+            let made = self.kms.re_encrypt_stored(&sealed.kms_key_arn, &sealed.blob, context, &now)?;
             self.change_record(|record| {
                 if record.sealed_token_key.as_ref() == Some(sealed) {
                     record.mac = Some(mac);
@@ -349,7 +345,7 @@ impl Token {
     }
 
     /// Changes the token's record by compare-and-swap, again if another process was faster.
-    fn change_record(&self, change: impl Fn(&mut TokenRecord) -> Result<()>) -> Result<()> {
+    pub(super) fn change_record(&self, change: impl Fn(&mut TokenRecord) -> Result<()>) -> Result<()> {
         let mut last = Error::from(Cause::StoreConflict);
         for _ in 0..TRIES {
             let mut record = self.store()?.token()?.ok_or(Cause::TokenNotRecognized)?;
@@ -438,6 +434,17 @@ fn unwrap(record: &PinRecord, serial: &str, user: User, pin: &[u8]) -> Result<Op
     }
     // A wrong PIN and a damaged record look the same, and are counted the same.
     Ok(None)
+}
+
+/// The context that the stored token key of a token without PINs was sealed under, and what that says of the objects.
+pub(super) fn stored_token_key_context(
+    record: &TokenRecord,
+    sealed: &SealedKey,
+) -> Result<(EncryptionContext, Vouching)> {
+    let Some((version, vouching)) = KEPT.into_iter().find(|(version, _)| *version == sealed.context_version) else {
+        return Err(Cause::SealBroken.with("the token key: an unknown version of the encryption context"));
+    };
+    Ok((token_key_context(&record.serial, version, &stored_pairs(sealed)?)?, vouching))
 }
 
 /// The context that seals the token key of a token without PINs.

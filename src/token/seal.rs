@@ -74,12 +74,12 @@ impl Token {
         let blob = token_key.open(object.id.as_bytes(), &sealed.blob)?;
         let (blob, kms_key_arn) = match sealed.form {
             SealForm::Kms => {
-                let made = self.kms.re_encrypt(blob.expose(), &from, &to)?;
+                let made = self.kms.re_encrypt_stored(&sealed.kms_key_arn, blob.expose(), &from, &to)?;
                 (made.sealed, made.kms_key_arn)
             }
             SealForm::Envelope => {
                 let (data_key, body) = split_envelope(blob.expose()).ok_or(Cause::SealBroken)?;
-                let made = self.kms.re_encrypt(data_key, &from, &to)?;
+                let made = self.kms.re_encrypt_stored(&sealed.kms_key_arn, data_key, &from, &to)?;
                 (envelope(&made.sealed, body), made.kms_key_arn)
             }
         };
@@ -95,12 +95,12 @@ impl Token {
         let blob = self.token_key(&record)?.open(object.id.as_bytes(), &sealed.blob)?;
         match sealed.form {
             SealForm::Kms => {
-                let opened = self.kms.decrypt(blob.expose(), &context)?;
+                let opened = self.kms.decrypt_stored(&sealed.kms_key_arn, blob.expose(), &context)?;
                 Ok((opened.plaintext, opened.request_id))
             }
             SealForm::Envelope => {
                 let (data_key, body) = split_envelope(blob.expose()).ok_or(Cause::SealBroken)?;
-                let opened = self.kms.decrypt(data_key, &context)?;
+                let opened = self.kms.decrypt_stored(&sealed.kms_key_arn, data_key, &context)?;
                 if opened.plaintext.len() != seal_box::KEY_LEN {
                     return Err(Cause::SealBroken.with("the envelope's data key has another length"));
                 }

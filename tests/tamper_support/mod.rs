@@ -323,6 +323,7 @@ pub(crate) fn kms_config(backend: KmsBackend, endpoint_url: Option<String>, key_
         backend,
         key_id: key_id.to_owned(),
         encryption_context: BTreeMap::new(),
+        former_key_ids: Vec::new(),
         grant_tokens: Vec::new(),
         region: Some("us-east-1".to_owned()),
         profile: None,

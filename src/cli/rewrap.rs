@@ -1,0 +1,206 @@
+//! `datakey-pkcs11 rewrap`: from former KMS keys to the present one.
+
+use super::key::Access;
+use super::output::{Answer, Failure, counted, plain};
+use crate::error::{Cause, Error, Result};
+use crate::object::policy;
+use crate::store::{ObjectId, ObjectRecord, Query};
+use crate::token::Token;
+use cryptoki_sys::{CKA_CLASS, CKO_PRIVATE_KEY, CKO_SECRET_KEY};
+use serde_json::json;
+use std::io::{IsTerminal, Write};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// Move what the KMS keys in `former_kms_key_ids` sealed to `kms_key_id`.
+///
+/// By `ReEncrypt`, one call of KMS for each key, and one `Decrypt` to verify it. May be stopped at any time and run
+/// again: what was moved is not moved twice. Exit status 1 if anything could not be moved.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    access: Access,
+    /// Only say what there is to do
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not open each key once it is moved
+    #[arg(long)]
+    no_verify: bool,
+    /// So many calls at once
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64))]
+    parallel: u8,
+}
+
+/// Objects that one search answers.
+const PAGE: usize = 256;
+/// How often a call that KMS throttles is made again, after a pause, beside the client's own retries.
+const PATIENCE: u32 = 60;
+
+pub(super) fn run(arguments: &Arguments) -> std::result::Result<Answer, Failure> {
+    let (desk, _session) = arguments.access.open()?;
+    let token = &desk.slot.token;
+    if token.config().kms.former_key_ids.is_empty() {
+        return Err(Failure::new(
+            "former_kms_key_ids of the configuration names no key that anything could be moved from",
+        ));
+    }
+    let Found { keys, to_move } = find(token)?;
+    if arguments.dry_run {
+        let human = format!("{} to move, of {}", counted(to_move.len() as u64, "key"), keys);
+        return Ok(Answer::new(human, json!({"keys": keys, "to_move": to_move.len(), "moved": 0, "failed": []})));
+    }
+    let token_key = token.rewrap_token_key()?;
+    let work = Work::new(token, &to_move, !arguments.no_verify);
+    std::thread::scope(|scope| {
+        for _ in 0..arguments.parallel {
+            scope.spawn(|| work.go_on());
+        }
+    });
+    work.answer(keys, token_key)
+}
+
+/// What the token holds.
+struct Found {
+    /// Private and secret keys.
+    keys: usize,
+    /// Those that a former KMS key sealed.
+    to_move: Vec<ObjectId>,
+}
+
+fn find(token: &Token) -> Result<Found> {
+    let mut found = Found { keys: 0, to_move: Vec::new() };
+    for class in [CKO_PRIVATE_KEY, CKO_SECRET_KEY] {
+        let query = Query { equal: vec![(CKA_CLASS, class.to_be_bytes().to_vec())], ..Query::default() };
+        let mut after = None;
+        loop {
+            let page = token.find(&query, after, PAGE)?;
+            for id in page.ids {
+                found.keys += 1;
+                match token.get(&id) {
+                    Ok(Some(object)) if token.is_of_former_key(&object) => found.to_move.push(id),
+                    Ok(_) => {}
+                    // The move will say what is wrong with it.
+                    Err(_) => found.to_move.push(id),
+                }
+            }
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// What the threads share.
+struct Work<'a> {
+    token: &'a Token,
+    to_move: &'a [ObjectId],
+    verify: bool,
+    next: AtomicUsize,
+    moved: AtomicUsize,
+    stop: AtomicBool,
+    /// What says nothing of one object, and ends the work.
+    ended: Mutex<Option<Error>>,
+    failed: Mutex<Vec<(ObjectId, Error)>>,
+    terminal: bool,
+}
+
+impl<'a> Work<'a> {
+    fn new(token: &'a Token, to_move: &'a [ObjectId], verify: bool) -> Self {
+        Self {
+            token,
+            to_move,
+            verify,
+            next: AtomicUsize::new(0),
+            moved: AtomicUsize::new(0),
+            stop: AtomicBool::new(false),
+            ended: Mutex::new(None),
+            failed: Mutex::new(Vec::new()),
+            terminal: std::io::stderr().is_terminal(),
+        }
+    }
+
+    /// Moves objects until there are no more.
+    fn go_on(&self) {
+        while !self.stop.load(Ordering::Relaxed) {
+            let Some(id) = self.to_move.get(self.next.fetch_add(1, Ordering::Relaxed)) else { return };
+            match self.patiently(|| self.move_one(id)) {
+                Ok(moved) => self.count(moved),
+                Err(error) if is_of_the_surroundings(&error) => {
+                    self.stop.store(true, Ordering::Relaxed);
+                    crate::host::lock::lock(&self.ended).get_or_insert(error);
+                }
+                Err(error) => crate::host::lock::lock(&self.failed).push((*id, error)),
+            }
+        }
+    }
+
+    fn move_one(&self, id: &ObjectId) -> Result<bool> {
+        let Some(moved) = self.token.rewrap(id)? else { return Ok(false) };
+        if self.verify {
+            self.patiently(|| verify(self.token, &moved))?;
+        }
+        Ok(true)
+    }
+
+    /// KMS limits how many calls are made in a second; this work can wait.
+    fn patiently<T>(&self, call: impl Fn() -> Result<T>) -> Result<T> {
+        for _ in 0..PATIENCE {
+            match call() {
+                Err(error) if error.cause() == Cause::KmsThrottled && !self.stop.load(Ordering::Relaxed) => {
+                    std::thread::sleep(Duration::from_secs(1));
+                }
+                result => return result,
+            }
+        }
+        call()
+    }
+
+    fn count(&self, moved: bool) {
+        let moved = self.moved.fetch_add(usize::from(moved), Ordering::Relaxed) + usize::from(moved);
+        if self.terminal {
+            // Progress that cannot be shown is no reason to stop.
+            drop(write!(std::io::stderr(), "\r{moved} of {}", self.to_move.len()));
+        }
+    }
+
+    fn answer(self, keys: usize, token_key: bool) -> std::result::Result<Answer, Failure> {
+        if self.terminal {
+            eprintln!();
+        }
+        let moved = self.moved.into_inner();
+        let failed = self.failed.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(error) = self.ended.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
+            let done = format!("{} moved; run it again to go on", counted(moved as u64, "key"));
+            return Err(Failure::from(error.context(done)));
+        }
+        let mut human = String::new();
+        for (id, error) in &failed {
+            human.push_str(&format!("{}\n", plain(&format!("{id}: {error}"))));
+        }
+        human.push_str(&format!("{} of {keys} moved, {} failed\n", counted(moved as u64, "key"), failed.len()));
+        let told: Vec<_> = failed
+            .iter()
+            .map(|(id, error)| json!({"unique_id": id.to_string(), "problem": error.to_string()}))
+            .collect();
+        let (to_move, success) = (self.to_move.len(), failed.is_empty());
+        let json =
+            json!({"keys": keys, "to_move": to_move, "moved": moved, "token_key_moved": token_key, "failed": told});
+        Ok(Answer { success, ..Answer::new(human, json) })
+    }
+}
+
+/// Opens the key under its new seal.
+fn verify(token: &Token, object: &ObjectRecord) -> Result<()> {
+    let blob = object.sealed.as_ref().map_or(&[][..], |sealed| &sealed.blob);
+    let opened = token.key(object, policy::seal_tag(&object.attributes, blob)).map(drop);
+    token.forget_key(object.id);
+    opened
+}
+
+/// Whether an error says nothing of the object: KMS does not answer or says no, or the store cannot be written.
+fn is_of_the_surroundings(error: &Error) -> bool {
+    matches!(error.cause().device_error(), 0x101..0x200 | 0x300..0x400)
+}

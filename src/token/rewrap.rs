@@ -1,0 +1,65 @@
+//! Moving what former KMS keys sealed to the wrapping key, by KMS `ReEncrypt`: the plaintext is never here.
+
+use super::Token;
+use super::pins::stored_token_key_context;
+use crate::error::{Cause, Error, Result};
+use crate::store::{ObjectId, ObjectRecord, SealedKey};
+
+/// How often an object that others change at the same time is tried again.
+const TRIES: u32 = 50;
+
+impl Token {
+    /// Whether a key that the configuration calls a former one sealed the object.
+    pub fn is_of_former_key(&self, object: &ObjectRecord) -> bool {
+        object.sealed.as_ref().is_some_and(|sealed| self.kms.former(&sealed.kms_key_arn).is_some())
+    }
+
+    /// Seals the key of an object under the wrapping key, if a former one sealed it: one KMS call. The object as it is
+    /// then; `None` if there was nothing to do, or it is gone.
+    ///
+    /// Killed at any instant, the object has the one seal or the other.
+    pub fn rewrap(&self, id: &ObjectId) -> Result<Option<ObjectRecord>> {
+        let mut last = Error::from(Cause::StoreConflict);
+        for _ in 0..TRIES {
+            let object = match self.get(id)? {
+                Some(object) if self.is_of_former_key(&object) => object,
+                _ => return Ok(None),
+            };
+            // Else the new MAC would vouch for what somebody else wrote.
+            self.check_vouched(&object)?;
+            let sealed = self.reseal(&object, object.id, &object.attributes)?;
+            let mut moved = ObjectRecord { sealed: Some(sealed), ..object };
+            self.vouch(&*self.initialised()?, &mut moved)?;
+            match self.store()?.update(&moved) {
+                Ok(version) => {
+                    self.forget_key(*id);
+                    return Ok(Some(ObjectRecord { version, ..moved }));
+                }
+                Err(error) if error.cause() == Cause::ObjectHandleInvalid => return Ok(None),
+                Err(error) if error.cause() == Cause::StoreConflict => last = error,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(last)
+    }
+
+    /// The same for the token key of a token without PINs. Whether there was anything to do.
+    pub fn rewrap_token_key(&self) -> Result<bool> {
+        let record = self.initialised()?;
+        let Some(sealed) = record.sealed_token_key.as_ref() else { return Ok(false) };
+        if self.kms.former(&sealed.kms_key_arn).is_none() {
+            return Ok(false);
+        }
+        let (context, _) = stored_token_key_context(&record, sealed)?;
+        let made = self.kms.re_encrypt_stored(&sealed.kms_key_arn, &sealed.blob, &context, &context)?;
+        let moved = SealedKey { blob: made.sealed, kms_key_arn: made.kms_key_arn, ..sealed.clone() };
+        self.change_record(|record| {
+            if record.sealed_token_key.as_ref() != Some(sealed) {
+                return Err(Cause::StoreConflict.with("the token was initialised anew meanwhile"));
+            }
+            record.sealed_token_key = Some(moved.clone());
+            Ok(())
+        })?;
+        Ok(true)
+    }
+}

@@ -9,6 +9,7 @@ use super::embedded::{self, Embedded};
 use super::setup::{self, Session};
 use super::warm;
 use crate::config::{KmsBackend, KmsConfig};
+use crate::counters::{Count, Counters};
 use crate::error::Result;
 use crate::host::lock::lock;
 use aws_sdk_kms::Client;
@@ -34,6 +35,7 @@ pub struct Kms {
     loading: tokio::sync::Mutex<()>,
     cancelled: watch::Sender<bool>,
     breaker: Breaker,
+    counters: Arc<Counters>,
 }
 
 impl Kms {
@@ -57,8 +59,14 @@ impl Kms {
             loading: tokio::sync::Mutex::new(()),
             cancelled: watch::Sender::new(false),
             breaker: Breaker::new(),
+            counters: Arc::default(),
             config: config.clone(),
         }
+    }
+
+    /// What the token that it belongs to has done.
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.counters
     }
 
     /// The wrapping key as the configuration names it.
@@ -114,18 +122,19 @@ impl Kms {
         T: Send,
     {
         let name = Name { operation, key_id: &self.key_id };
-        let mut permit = self.breaker.admit(name)?;
+        let mut permit = self.breaker.admit(name).inspect_err(|_| self.counters.add(Count::KmsNotTried))?;
+        self.counters.add(Count::KmsCalls);
         let work = async {
             let deadline = Instant::now() + limits.total;
             let session = call::within(deadline, name, self.session()).await?;
-            call::until_answered(name, limits, deadline, &session, &mut permit, send).await
+            call::until_answered(name, limits, deadline, &session, &mut permit, &self.counters, send).await
         };
         let tls = self.uses_tls();
         warm::once(tls, tls && setup::wants_native_roots(&self.config, self.rules))?;
         let driver = self.driver()?;
         let answer = driver.block_on(call::unless(self.cancelled.subscribe(), work), self.rules.threads_allowed)?;
         permit.conclude(&answer);
-        answer
+        answer.inspect_err(|_| self.counters.add(Count::KmsFailures))
     }
 
     /// A call whose answer holds plaintext. The connection that brought it is closed at once: its buffers

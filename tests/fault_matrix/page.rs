@@ -11,9 +11,10 @@ What the module does when KMS, the network or credentials fail, for a call that 
 one. This page is made of a test's results: each row was brought about, the log line that names cause and advice was
 read, the deadline was kept, no object was lost, and the next call without the fault worked.
 
-*Once* is the fault in the way of the first request only; *lasting* is what the caller is told while it goes on. Each
-return value has the number that `ulDeviceError` of `C_GetSessionInfo` holds then, and how many requests were made.
-\"∞\" is as many as fit into the deadline (`timeouts`).
+*Once* is the fault in the way of the first request only; *lasting* is what the caller is told while it goes on; *both* are
+`C_GenerateKeyPair` and `C_Sign`. Each return value has the number that `ulDeviceError` of `C_GetSessionInfo` holds then,
+and how many requests arrived; \"∞\" is as many as fit into the deadline (`timeouts`). A clock that is wrong is learnt from
+the first refusal. `Retry-After` ends a call that would have to wait longer than its deadline.
 
 After three calls in a row that nobody answered (0x102, 0x103), calls fail at once with 0x10F. One at a time goes out
 all the same, with a single attempt: after a second, then after two, then every four. Whatever is answered ends that.

@@ -178,4 +178,54 @@
 /* RFC2279 string, read only: the kind of key, by KMS's name where KMS makes such keys: RSA_2048, AES_256. */
 #define CKA_DATAKEY_SPEC 0x80444B04UL
 
+/*
+ * The vendor interface, for what PKCS#11 has no function for. C_GetInterface gives it by its name:
+ *
+ *     CK_INTERFACE *found;
+ *     C_GetInterface((CK_UTF8CHAR *)DATAKEY_INTERFACE, NULL, &found, 0);
+ *     const DATAKEY_FUNCTION_LIST *datakey = found->pFunctionList;
+ *
+ * Its functions answer the return values of PKCS#11 and need C_Initialize; they may be called from any thread. This header
+ * needs no pkcs11.h: unsigned long stands for CK_RV, CK_ULONG, CK_SLOT_ID and CK_SESSION_HANDLE, unsigned char for
+ * CK_UTF8CHAR and CK_BYTE.
+ */
+#define DATAKEY_INTERFACE "Vendor datakey-pkcs11"
+
+/* What a token has done since C_Initialize, in this process. */
+typedef struct DATAKEY_STATISTICS {
+    unsigned long ulCacheHits;      /* uses of private and secret keys that took no call of KMS */
+    unsigned long ulUnwraps;        /* keys that were unwrapped for a use */
+    unsigned long ulUnwrapFailures; /* uses of keys that failed because a key could not be unwrapped */
+    unsigned long ulStaleUses;      /* uses of keys beyond max_age, while KMS did not answer */
+    unsigned long ulEvictions;      /* unwrapped keys that were dropped to make room for others */
+    unsigned long ulKmsCalls;       /* calls of KMS, each with all its attempts */
+    unsigned long ulKmsFailures;    /* calls of KMS that failed after all their attempts */
+    unsigned long ulKmsNotTried;    /* calls of KMS that failed at once, because those before were not answered */
+    unsigned long ulKmsRequests;    /* attempts to ask KMS */
+    unsigned long ulKmsThrottles;   /* attempts that KMS throttled */
+    unsigned long ulKmsDenials;     /* attempts that KMS denied access */
+    unsigned long ulKmsUnanswered;  /* attempts that nobody answered */
+    unsigned long ulCachedKeys;     /* unwrapped keys in memory now */
+    unsigned long ulLatency50;      /* microseconds within which KMS answered half of all attempts, */
+    unsigned long ulLatency90;      /* 90 per cent of them, */
+    unsigned long ulLatency99;      /* and 99 per cent */
+} DATAKEY_STATISTICS;
+
+typedef struct DATAKEY_FUNCTION_LIST {
+    /* Of this list: 1.0. A list with the same major version and a higher minor one has more functions at its end. */
+    unsigned char major;
+    unsigned char minor;
+
+    /* What the last call of this session failed with that set ulDeviceError, as the log has it: UTF-8 without an end mark,
+     * of length 0 where there was none. With the session 0, the last call of all in this process, C_OpenSession and
+     * C_InitToken included. pText and pulTextLen as in all functions of PKCS#11: NULL asks for the length. */
+    unsigned long (*DATAKEY_GetErrorText)(unsigned long hSession, unsigned char *pText, unsigned long *pulTextLen);
+
+    /* ulSize is sizeof(DATAKEY_STATISTICS), so that caller and module may be of different versions. */
+    unsigned long (*DATAKEY_GetStatistics)(unsigned long slotID, DATAKEY_STATISTICS *pStatistics, unsigned long ulSize);
+
+    /* Wipes the unwrapped keys of a token from memory; the next use of each is a call of KMS again. */
+    unsigned long (*DATAKEY_FlushKeys)(unsigned long slotID);
+} DATAKEY_FUNCTION_LIST;
+
 #endif /* DATAKEY_PKCS11_H */

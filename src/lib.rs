@@ -17,12 +17,14 @@
 //! | [`store`] | where a token's records are kept |
 //! | [`crypto`] | the maths: the only floor that names a crypto library |
 //! | [`host`] | the process we live in: signals, fork, privilege, memory, log |
+//! | [`counters`] | what a token has done, in numbers |
 //! | [`config`] | the configuration file |
 //! | [`error`] | one error, by cause |
 
 pub mod capi;
 pub mod cli;
 pub mod config;
+pub mod counters;
 pub mod crypto;
 pub mod error;
 pub mod host;

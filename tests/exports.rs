@@ -115,12 +115,12 @@ fn every_interface_is_complete() {
     let module = Module::load();
     let mut count = 0;
     ok!(module, C_GetInterfaceList, null_mut(), &mut count);
-    assert_eq!(count, 3);
+    assert_eq!(count, 4);
     let empty = CK_INTERFACE { pInterfaceName: null_mut(), pFunctionList: null_mut(), flags: 0 };
-    let mut interfaces = [empty; 3];
-    count = 2;
+    let mut interfaces = [empty; 4];
+    count = 3;
     assert_eq!(call!(module, C_GetInterfaceList, interfaces.as_mut_ptr(), &mut count), CKR_BUFFER_TOO_SMALL);
-    assert_eq!((count, interfaces[0].pFunctionList), (3, null_mut()));
+    assert_eq!((count, interfaces[0].pFunctionList), (4, null_mut()));
     ok!(module, C_GetInterfaceList, interfaces.as_mut_ptr(), &mut count);
     assert_eq!(call!(module, C_GetInterfaceList, interfaces.as_mut_ptr(), null_mut()), CKR_ARGUMENTS_BAD);
 
@@ -156,6 +156,16 @@ fn every_interface_is_complete() {
     ok!(module, C_GetInterface, null_mut(), null_mut(), &mut found, 0);
     // SAFETY: the interface stays.
     assert_eq!(unsafe { (*found).pFunctionList }, interfaces[0].pFunctionList, "the newest is the one by default");
+
+    // The vendor interface is found by its name, and only by it.
+    let vendor = c"Vendor datakey-pkcs11".as_ptr().cast_mut().cast();
+    let mut one = CK_VERSION { major: 1, minor: 0 };
+    for version in [null_mut(), &raw mut one] {
+        ok!(module, C_GetInterface, vendor, version, &mut found, 0);
+        // SAFETY: the interface stays.
+        assert_eq!(unsafe { (*found).pFunctionList }, interfaces[3].pFunctionList);
+    }
+    assert_eq!(call!(module, C_GetInterface, null_mut(), &mut one, &mut found, 0), CKR_ARGUMENTS_BAD);
 
     let other = c"Vendor X".as_ptr().cast_mut().cast();
     let mut none = CK_VERSION { major: 3, minor: 1 };

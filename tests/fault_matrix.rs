@@ -16,7 +16,9 @@ mod tls;
 mod world;
 
 use cases::GROUPS;
+use cases::Trouble::Wire;
 use host::alone;
+use support::emulators::Emulator;
 use world::World;
 
 #[test]
@@ -25,8 +27,23 @@ fn each_fault_is_told_and_survived() {
         return;
     }
     let mut world = World::new();
-    let mut found = |cases: &'static [cases::Case]| cases.iter().map(|case| (case.name, world.run(case))).collect();
-    let groups: Vec<_> = GROUPS.iter().map(|(title, cases)| (*title, found(cases))).collect();
+    let mut found = |case: &cases::Case| (case.name, world.run(case));
+    let groups: Vec<_> = GROUPS.iter().map(|(title, cases)| (*title, cases.iter().map(&mut found).collect())).collect();
     assert!(world.wrong.is_empty(), "{:#?}", world.wrong);
     page::check(&groups);
+}
+
+/// What an emulator answers is not what the embedded KMS does; what happens to it on the way is.
+#[test]
+fn what_happens_on_the_way_is_the_same_before_a_kms_of_others() {
+    if !alone("what_happens_on_the_way_is_the_same_before_a_kms_of_others") {
+        return;
+    }
+    let emulator = Emulator::moto();
+    let mut world = World::before(([127, 0, 0, 1], emulator.port()).into());
+    let on_the_way = GROUPS.iter().flat_map(|(_, cases)| *cases).filter(|case| matches!(case.trouble, Wire(_)));
+    let found: Vec<_> = on_the_way.map(|case| (case.name, world.run(case))).collect();
+    assert!(world.wrong.is_empty(), "{:#?}", world.wrong);
+    assert!(found.len() >= 15, "{} faults", found.len());
+    page::says(&found);
 }

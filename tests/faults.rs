@@ -284,3 +284,44 @@ fn a_key_outlives_its_age_in_an_outage_only_if_that_is_configured_and_never_a_de
     }
     ok!(module, C_Finalize, null_mut());
 }
+
+#[test]
+fn a_silent_kms_costs_few_of_many_callers_the_deadline() {
+    if !alone("a_silent_kms_costs_few_of_many_callers_the_deadline") {
+        return;
+    }
+    const THREADS: usize = 8;
+    let scene = scene();
+    let module = scene.module;
+    module.generate(scene.session, Kind::P256, b"1");
+    let key = module.private_key(scene.session, b"1");
+    (0..5).for_each(|_| scene.always(|| FaultKind::Hang));
+    let healed = std::sync::atomic::AtomicBool::new(false);
+    let recovered = |session| {
+        // What each failed with while KMS was silent, and whether it signs once that is over.
+        let mut numbers = std::collections::BTreeMap::<CK_ULONG, u32>::new();
+        let begun = Instant::now();
+        loop {
+            match module.sign(session, key, CKM_ECDSA_SHA256, b"data") {
+                Ok(_) => return numbers,
+                Err(rv) => assert_eq!(rv, CKR_DEVICE_ERROR),
+            }
+            *numbers.entry(module.device_error(session)).or_default() += 1;
+            if begun.elapsed() > Duration::from_secs(5) && !healed.swap(true, std::sync::atomic::Ordering::SeqCst) {
+                scene.server.control().clear_faults();
+            }
+            assert!(begun.elapsed() < Duration::from_secs(40), "no recovery: {numbers:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(|| recovered(module.open(false)))).collect();
+        for numbers in threads.into_iter().map(|thread| thread.join().unwrap()) {
+            assert!(numbers.keys().all(|number| [0x102, 0x10F].contains(number)), "{numbers:?}");
+            // The first call, and perhaps a probe or two; all others were told at once.
+            let [waited, told] = [0x102, 0x10F].map(|number| numbers.get(&number).copied().unwrap_or(0));
+            assert!(waited <= 5 && told > 5 * waited, "{numbers:?}");
+        }
+    });
+    ok!(module, C_Finalize, null_mut());
+}

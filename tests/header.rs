@@ -74,6 +74,21 @@ fn the_header_names_every_other_return_value() {
 }
 
 #[test]
+fn header_and_table_agree_on_the_statistics() {
+    use datakey::counters::Count;
+    let text = std::fs::read_to_string(header()).unwrap();
+    let fields: Vec<_> = text.lines().filter_map(|line| line.trim().strip_prefix("unsigned long ul")).collect();
+    for (field, count) in fields.iter().zip(Count::ALL) {
+        let (name, comment) = field.split_once(';').unwrap();
+        assert_eq!(name, format!("{count:?}"));
+        let help = count.help();
+        let comment = comment.trim().trim_start_matches("/* ").trim_end_matches(" */");
+        assert_eq!(format!("{}.", comment).to_lowercase(), help.to_lowercase(), "{name}");
+    }
+    assert_eq!(fields.len(), Count::ALL.len() + 4, "and the keys in memory, and three percentiles");
+}
+
+#[test]
 fn a_c_compiler_takes_the_header() {
     let dir = tempfile::tempdir().unwrap();
     let source = dir.path().join("use.c");

@@ -1,7 +1,7 @@
 //! General-purpose functions (sections 5.4 and 5.16).
 
 use super::functions::{LIST_2_40, LIST_3_0, LIST_3_2};
-use super::{input, output};
+use super::{input, output, vendor};
 use crate::error::{Cause, Result};
 use crate::module::{self, Module};
 use cryptoki_sys::*;
@@ -85,20 +85,21 @@ pub(super) unsafe fn function_list(list: *mut *mut CK_FUNCTION_LIST) -> Result<(
 const NAME: &CStr = c"PKCS 11";
 
 /// The interfaces, the preferred one first.
-struct Interfaces([CK_INTERFACE; 3]);
+struct Interfaces([CK_INTERFACE; 4]);
 
 // SAFETY: the pointers lead to statics that nobody writes.
 unsafe impl Sync for Interfaces {}
 
 static INTERFACES: Interfaces = Interfaces([
-    interface((&raw const LIST_3_2).cast()),
-    interface((&raw const LIST_3_0).cast()),
-    interface((&raw const LIST_2_40).cast()),
+    interface(NAME, (&raw const LIST_3_2).cast()),
+    interface(NAME, (&raw const LIST_3_0).cast()),
+    interface(NAME, (&raw const LIST_2_40).cast()),
+    interface(vendor::NAME, (&raw const vendor::LIST).cast()),
 ]);
 
-const fn interface(list: *const c_void) -> CK_INTERFACE {
+const fn interface(name: &'static CStr, list: *const c_void) -> CK_INTERFACE {
     CK_INTERFACE {
-        pInterfaceName: NAME.as_ptr().cast::<CK_UTF8CHAR>().cast_mut(),
+        pInterfaceName: name.as_ptr().cast::<CK_UTF8CHAR>().cast_mut(),
         pFunctionList: list.cast_mut(),
         flags: 0,
     }
@@ -115,7 +116,7 @@ struct HandedOut {
 
 const _: () = assert!(size_of::<HandedOut>() == size_of::<CK_INTERFACE>());
 
-static HANDED_OUT: [HandedOut; 3] = [const { HandedOut::new() }; 3];
+static HANDED_OUT: [HandedOut; 4] = [const { HandedOut::new() }; 4];
 
 impl HandedOut {
     const fn new() -> Self {
@@ -146,14 +147,18 @@ pub(super) unsafe fn interface_(
     interface: *mut *mut CK_INTERFACE,
     flags: CK_FLAGS,
 ) -> Result<()> {
-    // SAFETY: not null, and a string as the caller promises.
-    let named = name.is_null() || unsafe { CStr::from_ptr(name.cast()) } == NAME;
+    // SAFETY: not null, and a string as the caller promises. Who names none wants PKCS#11.
+    let wanted = if name.is_null() { NAME } else { unsafe { CStr::from_ptr(name.cast()) } };
     // SAFETY: the caller's promise, passed on.
     let version = unsafe { input::value(version) }.ok();
     let found = INTERFACES.0.iter().zip(&HANDED_OUT).find(|(interface, _)| {
-        // SAFETY: each function list begins with its version.
-        let own = unsafe { interface.pFunctionList.cast::<CK_VERSION>().read() };
-        named && flags & !interface.flags == 0 && version.is_none_or(|v| (v.major, v.minor) == (own.major, own.minor))
+        // SAFETY: each interface has a static name, and each function list begins with its version.
+        let (named, own) = unsafe {
+            (CStr::from_ptr(interface.pInterfaceName.cast()), interface.pFunctionList.cast::<CK_VERSION>().read())
+        };
+        named == wanted
+            && flags & !interface.flags == 0
+            && version.is_none_or(|v| (v.major, v.minor) == (own.major, own.minor))
     });
     let (found, handed_out) = found.ok_or_else(|| Cause::ArgumentsBad.with("no such interface"))?;
     // SAFETY: the caller's promise, passed on.

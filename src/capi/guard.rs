@@ -2,10 +2,13 @@
 //! what goes to the log, and what the caller gets.
 
 use crate::error::{Cause, Error, Result};
+use crate::host::fork::PerProcess;
+use crate::host::lock::lock;
 use crate::module::{self, Module};
 use crate::session::Session;
 use cryptoki_sys::*;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
 
 /// An entry that needs no `C_Initialize`.
 pub(super) fn always(function: &'static str, work: impl FnOnce() -> Result<()>) -> CK_RV {
@@ -59,9 +62,21 @@ fn entry(function: &'static str, work: impl FnOnce() -> Result<()>) -> CK_RV {
         }
         Err(error) => {
             report(function, &error);
-            error.cause().ckr()
+            let ckr = error.cause().ckr();
+            if error.cause().device_error() != 0 {
+                *lock(LAST.get()) = Some(error);
+            }
+            ckr
         }
     }
+}
+
+/// What the last call of this process failed with that failed for a reason outside it.
+static LAST: PerProcess<Mutex<Option<Error>>> = PerProcess::new();
+
+/// What the last call of this process failed with, of those that have a device error.
+pub(super) fn last_error() -> Option<Error> {
+    lock(LAST.get()).clone()
 }
 
 fn report(function: &'static str, error: &Error) {

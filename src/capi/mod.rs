@@ -22,6 +22,7 @@ mod session;
 mod slot;
 #[cfg(test)]
 mod tests;
+mod vendor;
 mod wrap;
 
 pub use deviations::DEVIATIONS;

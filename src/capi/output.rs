@@ -79,6 +79,24 @@ pub(super) unsafe fn list<T: Copy>(array: *mut T, count: *mut CK_ULONG, values: 
     Ok(())
 }
 
+/// The most bytes that a structure of numbers may have: far more than there are numbers.
+const MOST_NUMBERS: CK_ULONG = 4096;
+
+/// Fills a structure of numbers that has `size` bytes: one of another version has fewer of them, or more, which are 0.
+///
+/// # Safety
+/// `numbers` is null or good for writing `size` bytes; alignment does not matter.
+pub(super) unsafe fn numbers(numbers: *mut CK_ULONG, size: CK_ULONG, values: &[CK_ULONG]) -> Result<()> {
+    if numbers.is_null() || size > MOST_NUMBERS {
+        return Err(Cause::ArgumentsBad.into());
+    }
+    for index in 0..size as usize / size_of::<CK_ULONG>() {
+        // SAFETY: the number lies within the structure.
+        unsafe { numbers.add(index).write_unaligned(values.get(index).copied().unwrap_or(0)) };
+    }
+    Ok(())
+}
+
 /// Answers one attribute of `C_GetAttributeValue` in place (section 5.7.5). An attribute that cannot be
 /// answered gets the length `CK_UNAVAILABLE_INFORMATION`, and its error is returned.
 ///

@@ -38,6 +38,9 @@ pub(super) fn nothing_twice(config: &Config, lines: &[usize]) -> Result<()> {
     if let Some(path) = &config.log.audit {
         claim(&mut files, path, 1, "the audit log".to_owned())?;
     }
+    if let Some(path) = &config.log.metrics {
+        claim(&mut files, path, 1, "the metrics file".to_owned())?;
+    }
     Ok(())
 }
 

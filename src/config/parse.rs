@@ -38,6 +38,7 @@ fn log(field: &Field<'_>) -> Result<LogConfig> {
         level: table.read("level", level)?.unwrap_or_default(),
         target: table.read("target", target)?.unwrap_or_default(),
         audit: table.read("audit", path)?,
+        metrics: table.read("metrics", path)?,
     })
 }
 

@@ -38,7 +38,7 @@ const TABLES: &[(&str, &[&str])] = &[
     (TIMEOUTS, &["attempt", "total", "generate_attempt", "generate_total"]),
     (PIN_HASH, &["memory", "passes"]),
     (CACHE, &["max_age", "max_stale", "max_uses", "max_keys"]),
-    (LOG, &["level", "target", "audit"]),
+    (LOG, &["level", "target", "audit", "metrics"]),
 ];
 
 pub(super) const TOP: &str = "the top level";

@@ -229,6 +229,8 @@ pub struct LogConfig {
     pub target: LogTarget,
     /// A file for the audit line of each private-key use.
     pub audit: Option<PathBuf>,
+    /// A file for what the tokens have done, in numbers; `{pid}` in it stands for the process id.
+    pub metrics: Option<PathBuf>,
 }
 
 /// How much is logged.

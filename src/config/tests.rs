@@ -69,6 +69,7 @@ fn every_key_is_read() {
         level = "debug"
         target = "file:/var/log/datakey.log"
         audit = "/var/log/datakey-audit.log"
+        metrics = "/run/metrics/datakey-{pid}.prom"
 
         [[token]]
         label = "web"
@@ -98,6 +99,7 @@ fn every_key_is_read() {
     assert_eq!(config.log.level, LogLevel::Debug);
     assert_eq!(config.log.target, LogTarget::File("/var/log/datakey.log".into()));
     assert_eq!(config.log.audit, Some("/var/log/datakey-audit.log".into()));
+    assert_eq!(config.log.metrics, Some("/run/metrics/datakey-{pid}.prom".into()));
     assert_eq!(config.notes, [""; 0]);
     let token = &config.tokens[0];
     let kms = &token.kms;
@@ -152,7 +154,7 @@ fn an_unknown_key_is_named_with_its_line_and_its_neighbour() {
             "kms_key_id = \"x\"".to_owned(),
             "line 1: unknown key `kms_key_id`; it belongs in [[token]], not in the top level",
         ),
-        ("[log]\nqqq = 1".to_owned(), "line 2: unknown key `qqq`; [log] knows `level`, `target`, `audit`"),
+        ("[log]\nqqq = 1".to_owned(), "line 2: unknown key `qqq`; [log] knows `level`, `target`, `audit`, `metrics`"),
         ("[logs]".to_owned(), "line 1: unknown key `logs`; did you mean `log`?"),
     ] {
         assert_eq!(refuse(&text).detail(), expected);

@@ -8,6 +8,7 @@
 use super::breaker::{Permit, is_silence};
 use super::errors::{Failure, Retry, plain};
 use super::setup::Session;
+use crate::counters::{Count, Counters};
 use crate::error::{Cause, Error, Result};
 use aws_sdk_kms::Client;
 use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
@@ -51,6 +52,7 @@ pub(super) async fn until_answered<T, E, F>(
     deadline: Instant,
     session: &Session,
     permit: &mut Permit<'_>,
+    counters: &Counters,
     send: impl Fn(Client) -> F,
 ) -> Result<T>
 where
@@ -63,18 +65,17 @@ where
     loop {
         let credentials = within(deadline, name, session.credentials.ready()).await?;
         attempts += 1;
-        let limit = limits.attempt.min(deadline.saturating_duration_since(Instant::now()));
-        let failure = match timeout(limit, Box::pin(send(session.client.clone()))).await {
-            Ok(Ok(answer)) => {
-                permit.answered();
-                return Ok(answer);
-            }
-            Ok(Err(error)) => Failure::of(&error),
-            Err(_) => Failure::timed_out(limit),
+        let asked = Instant::now();
+        let limit = limits.attempt.min(deadline.saturating_duration_since(asked));
+        let outcome = match timeout(limit, Box::pin(send(session.client.clone()))).await {
+            Ok(outcome) => outcome.map_err(|error| Failure::of(&error)),
+            Err(_) => Err(Failure::timed_out(limit)),
         };
-        if !is_silence(failure.cause) && failure.cause != Cause::KmsSetup {
-            permit.answered();
-        }
+        note(outcome.as_ref().err().map(|failure| failure.cause), asked.elapsed(), permit, counters);
+        let failure = match outcome {
+            Ok(answer) => return Ok(answer),
+            Err(failure) => failure,
+        };
         let pause = match failure.retry {
             _ if permit.is_probe() => None,
             Retry::Never => None,
@@ -100,6 +101,21 @@ where
         }
         return Err(failure.into_error(name.operation, name.key_id, attempts, begun.elapsed()));
     }
+}
+
+/// Tells breaker and counters of an attempt that failed for this cause, or succeeded.
+fn note(cause: Option<Cause>, took: Duration, permit: &mut Permit<'_>, counters: &Counters) {
+    counters.add(Count::KmsRequests);
+    match cause {
+        Some(cause) if is_silence(cause) => return counters.add(Count::KmsUnanswered),
+        // It never went out.
+        Some(Cause::KmsSetup) => return,
+        Some(Cause::KmsThrottled) => counters.add(Count::KmsThrottles),
+        Some(Cause::KmsAccessDenied) => counters.add(Count::KmsDenials),
+        _ => {}
+    }
+    counters.latency.record(took);
+    permit.answered();
 }
 
 /// A part of a call that is no attempt: loading the configuration, fetching credentials.

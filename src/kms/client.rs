@@ -10,6 +10,7 @@ use super::embedded::{self, Embedded};
 use super::setup::{self, Session};
 use super::warm;
 use crate::config::{KmsBackend, KmsConfig};
+use crate::counters::{Count, Counters};
 use crate::error::Result;
 use crate::host::lock::lock;
 use aws_sdk_kms::Client;
@@ -35,6 +36,7 @@ pub struct Kms {
     loading: tokio::sync::Mutex<()>,
     cancelled: watch::Sender<bool>,
     breaker: Breaker,
+    counters: Arc<Counters>,
 }
 
 impl Kms {
@@ -58,6 +60,7 @@ impl Kms {
             loading: tokio::sync::Mutex::new(()),
             cancelled: watch::Sender::new(false),
             breaker: Breaker::new(),
+            counters: Arc::default(),
             config: config.clone(),
         }
     }
@@ -72,6 +75,11 @@ impl Kms {
     pub fn former(&self, sealed_by: &str) -> Option<&str> {
         let former = self.config.former_key_ids.iter();
         former.map(String::as_str).find(|key| bare_id(key) == bare_id(sealed_by))
+    }
+
+    /// What the token that it belongs to has done.
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.counters
     }
 
     /// The wrapping key as the configuration names it.
@@ -127,14 +135,15 @@ impl Kms {
         T: Send,
     {
         let name = Name { operation, key_id: &self.key_id };
-        let mut permit = self.breaker.admit(name)?;
+        let mut permit = self.breaker.admit(name).inspect_err(|_| self.counters.add(Count::KmsNotTried))?;
+        self.counters.add(Count::KmsCalls);
         let answer = self.run(async {
             let deadline = Instant::now() + limits.total;
             let session = call::within(deadline, name, self.session()).await?;
-            call::until_answered(name, limits, deadline, &session, &mut permit, send).await
+            call::until_answered(name, limits, deadline, &session, &mut permit, &self.counters, send).await
         });
         permit.conclude(&answer);
-        answer
+        answer.inspect_err(|_| self.counters.add(Count::KmsFailures))
     }
 
     /// Runs `work` from start to end on the calling thread, unless and until the client is cancelled.

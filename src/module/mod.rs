@@ -1,6 +1,8 @@
 //! The loaded library: initialise, finalise, slots, and the process it is loaded in.
 #![forbid(unsafe_code)]
 
+mod metrics;
+
 use crate::config::{self, Environment};
 use crate::error::{Cause, Error, Result};
 use crate::host::fork::PerProcess;
@@ -10,6 +12,7 @@ use crate::kms::HostRules;
 use crate::session::{Sessions, Slot};
 use crate::token::Token;
 use cryptoki_sys::CK_SLOT_ID;
+use metrics::Metrics;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 
@@ -19,6 +22,7 @@ pub struct Module {
     pub slots: Vec<Arc<Slot>>,
     /// All sessions.
     pub sessions: Sessions,
+    metrics: Option<Metrics>,
     ended: Mutex<bool>,
     end: Condvar,
 }
@@ -118,12 +122,16 @@ impl Module {
         let rules = HostRules { threads_allowed, secure_mode };
         let slots = config.tokens.into_iter().enumerate();
         let slots = slots.map(|(id, token)| Arc::new(Slot::new(id as CK_SLOT_ID, Token::new(token, rules)))).collect();
-        Ok(Self { slots, sessions: Sessions::default(), ended: Mutex::new(false), end: Condvar::new() })
+        let metrics = config.log.metrics.as_deref().map(Metrics::new);
+        Ok(Self { slots, sessions: Sessions::default(), metrics, ended: Mutex::new(false), end: Condvar::new() })
     }
 
     /// What every call does first, since it may be the first for a long time.
     pub fn tidy(&self) {
         self.slots.iter().for_each(|slot| slot.token.wipe_expired());
+        if let Some(metrics) = &self.metrics {
+            metrics.refresh(&self.slots);
+        }
     }
 
     /// The slot with this number.
@@ -144,6 +152,9 @@ impl Module {
         for slot in &self.slots {
             slot.token.kms().cancel();
             slot.token.forget_secrets();
+        }
+        if let Some(metrics) = &self.metrics {
+            metrics.finish(&self.slots);
         }
         *lock(&self.ended) = true;
         self.end.notify_all();

@@ -15,12 +15,12 @@ use super::use_of_key::KeyedSlot;
 use super::verify::Verifying;
 use super::verify_signature::SignatureVerifying;
 use crate::error::{Cause, Error, Result};
-use crate::host::lock::{read, write};
+use crate::host::lock::{lock, read, write};
 use crate::token::Made;
 use cryptoki_sys::*;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// The last session handle: never used again in this process, nor in its children, whatever is
 /// initialised and finalised.
@@ -40,7 +40,7 @@ pub struct Session {
     pub slot: Arc<Slot>,
     /// Whether it may write.
     pub read_write: bool,
-    device_error: AtomicU32,
+    last_error: Mutex<Option<Error>>,
     closed: AtomicBool,
     pub(super) search: Operation<Search>,
     pub(super) encryption: Operation<Ciphering>,
@@ -63,7 +63,7 @@ impl Session {
             handle,
             slot,
             read_write,
-            device_error: AtomicU32::new(0),
+            last_error: Mutex::new(None),
             closed: AtomicBool::new(false),
             search: Operation::default(),
             encryption: Operation::default(),
@@ -103,16 +103,20 @@ impl Session {
         Ok(handle)
     }
 
-    /// The device error of the last call that failed with one.
+    /// What the last call failed with that has a device error.
+    pub fn last_error(&self) -> Option<Error> {
+        lock(&self.last_error).clone()
+    }
+
+    /// Its number; 0 where there was none.
     pub fn device_error(&self) -> u32 {
-        self.device_error.load(Ordering::Relaxed)
+        lock(&self.last_error).as_ref().map_or(0, |error| error.cause().device_error())
     }
 
     /// Notes what a call of this session failed with.
     pub fn note(&self, error: &Error) {
-        let number = error.cause().device_error();
-        if number != 0 {
-            self.device_error.store(number, Ordering::Relaxed);
+        if error.cause().device_error() != 0 {
+            *lock(&self.last_error) = Some(error.clone());
         }
     }
 

@@ -16,7 +16,7 @@ impl Token {
     pub fn key(&self, object: &ObjectRecord, seal_tag: policy::SealTag) -> Result<Use> {
         let unwrap = || self.unwrap(object).map_err(|error| error.context(describe(object)));
         if object.attributes.is(CKA_ALWAYS_AUTHENTICATE) {
-            return unwrap().map(Use::from);
+            return self.cache.unkept(unwrap);
         }
         self.cache.key(object.id, seal_tag, unwrap)
     }

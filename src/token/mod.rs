@@ -14,6 +14,7 @@ pub use objects::{Made, secret_parts};
 pub use pins::{PIN_LEN, PinFlags, User};
 
 use crate::config::{LoginMode, TokenConfig};
+use crate::counters::Subject;
 use crate::crypto::SecretKey;
 use crate::error::{Cause, Result};
 use crate::host::lock::{read, write};
@@ -57,7 +58,7 @@ impl Token {
     /// The token of a configuration.
     pub fn new(config: TokenConfig, rules: HostRules) -> Self {
         let kms = Kms::new(&config.kms, rules);
-        let cache = Cache::new(config.cache, rules.threads_allowed);
+        let cache = Cache::new(config.cache, rules.threads_allowed, Arc::clone(kms.counters()));
         Self {
             config,
             store: OnceCell::new(),
@@ -78,6 +79,11 @@ impl Token {
     /// Its KMS client.
     pub fn kms(&self) -> &Kms {
         &self.kms
+    }
+
+    /// What it has done, and how many unwrapped keys it holds.
+    pub fn subject(&self) -> Subject<'_> {
+        Subject { token: &self.config.label, counters: self.kms.counters(), keys: self.cache.len() }
     }
 
     fn store(&self) -> Result<&dyn Store> {

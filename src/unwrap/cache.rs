@@ -10,6 +10,7 @@
 mod outage;
 
 use super::flight::Flights;
+use crate::counters::{Count, Counters};
 use crate::crypto::Key;
 use crate::error::{Cause, Error, Result};
 use crate::host::lock::{lock, read, write};
@@ -34,6 +35,7 @@ pub struct Cache {
 
 struct Shared {
     rules: Rules,
+    counters: Arc<Counters>,
     entries: RwLock<HashMap<ObjectId, Arc<Entry>>>,
     flights: Flights<(ObjectId, Tag), Arc<Entry>>,
     /// Moves when all keys are dropped, so that an unwrap under way does not bring one back.
@@ -88,9 +90,10 @@ impl Entry {
 
 impl Cache {
     /// A cache without keys. `threads_allowed` is whether the host lets the module make threads.
-    pub fn new(rules: Rules, threads_allowed: bool) -> Self {
+    pub fn new(rules: Rules, threads_allowed: bool, counters: Arc<Counters>) -> Self {
         let shared = Shared {
             rules,
+            counters,
             entries: RwLock::new(HashMap::new()),
             flights: Flights::new(),
             epoch: AtomicU64::new(0),
@@ -106,8 +109,17 @@ impl Cache {
     /// The key of the object as `tag` knows it, from the cache or by `unwrap`; counts as one use.
     pub fn key(&self, id: ObjectId, tag: Tag, unwrap: impl Fn() -> Result<Opened>) -> Result<Use> {
         if self.shared.rules.max_age.is_zero() {
-            return unwrap().map(Use::from);
+            return self.unkept(unwrap);
         }
+        self.shared.counted(self.kept(id, tag, unwrap))
+    }
+
+    /// A key for one use, which is never kept.
+    pub fn unkept(&self, unwrap: impl FnOnce() -> Result<Opened>) -> Result<Use> {
+        self.shared.counted(unwrap().map(Use::from))
+    }
+
+    fn kept(&self, id: ObjectId, tag: Tag, unwrap: impl Fn() -> Result<Opened>) -> Result<Use> {
         self.wipe_expired();
         if let Some(entry) = self.shared.usable(id, tag) {
             return self.refreshed(id, entry, unwrap);
@@ -208,6 +220,7 @@ impl Cache {
                 let oldest = others.min_by_key(|(_, entry)| entry.last_use.load(Ordering::Relaxed));
                 let Some(oldest) = oldest.map(|(id, _)| *id) else { break };
                 entries.remove(&oldest);
+                self.shared.counters.add(Count::Evictions);
             }
         }
         if self.threads_allowed {
@@ -225,6 +238,16 @@ impl Cache {
         if due != u64::MAX && self.shared.now() >= due {
             self.shared.sweep(Instant::now());
         }
+    }
+
+    /// How many keys there are.
+    pub fn len(&self) -> usize {
+        self.shared.read().len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// Drops one key, also if it is being unwrapped now.
@@ -277,6 +300,15 @@ impl Shared {
     /// Milliseconds since this cache was made.
     fn now(&self) -> u64 {
         self.born.elapsed().as_millis() as u64
+    }
+
+    fn counted(&self, used: Result<Use>) -> Result<Use> {
+        self.counters.add(match &used {
+            Ok(used) if used.cached => Count::CacheHits,
+            Ok(_) => Count::Unwraps,
+            Err(_) => Count::UnwrapFailures,
+        });
+        used
     }
 
     /// The entry of a key that is neither too old nor used up.
@@ -369,7 +401,7 @@ mod tests {
     fn of_many_callers_one_unwraps() {
         const KEYS: u64 = 2000;
         let rules = Rules { max_age: Duration::from_secs(60), max_uses: u64::MAX, max_keys: 10, ..Rules::default() };
-        let (cache, unwraps, start) = (Cache::new(rules, false), AtomicU64::new(0), Barrier::new(4));
+        let (cache, unwraps, start) = (Cache::new(rules, false, Arc::default()), AtomicU64::new(0), Barrier::new(4));
         thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {

@@ -2,8 +2,7 @@
 
 use super::world::{Outcome, Row};
 use datakey::error::Cause;
-use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const INTRODUCTION: &str = "\
 # Failures
@@ -12,9 +11,10 @@ What the module does when KMS, the network or credentials fail, for a call that 
 one. This page is made of a test's results: each row was brought about, the log line that names cause and advice was
 read, the deadline was kept, no object was lost, and the next call without the fault worked.
 
-*Once* is the fault in the way of the first request only; *lasting* is what the caller is told while it goes on. Each
-return value has the number that `ulDeviceError` of `C_GetSessionInfo` holds then, and how many requests were made.
-\"∞\" is as many as fit into the deadline (`timeouts`).
+*Once* is the fault in the way of the first request only; *lasting* is what the caller is told while it goes on; *both* are
+`C_GenerateKeyPair` and `C_Sign`. Each return value has the number that `ulDeviceError` of `C_GetSessionInfo` holds then,
+and how many requests arrived; \"∞\" is as many as fit into the deadline (`timeouts`). A clock that is wrong is learnt from
+the first refusal. `Retry-After` ends a call that would have to wait longer than its deadline.
 
 After three calls in a row that nobody answered (0x102, 0x103), calls fail at once with 0x10F. One at a time goes out
 all the same, with a single attempt: after a second, then after two, then every four. Whatever is answered ends that.
@@ -47,35 +47,52 @@ fn number(cause: Cause) -> String {
     format!("0x{:03X}", cause.device_error())
 }
 
-/// Compares the page with what was found, or writes it.
-pub(crate) fn check(groups: &[(&str, Vec<(&str, Vec<Row>)>)]) {
+/// What was found of one fault: its name, and what each function came to.
+pub(crate) type Found = (&'static str, Vec<Row>);
+
+/// The lines of the page for one fault.
+fn lines((fault, rows): &Found) -> Vec<String> {
+    let mut lines: Vec<(&str, String)> = Vec::new();
+    for row in rows {
+        let outcomes = format!("{} | {}", row.once.map(told).unwrap_or_default(), told(row.lasting));
+        match lines.iter_mut().find(|(_, known)| *known == outcomes) {
+            Some(same) => same.0 = "both",
+            None => lines.push((row.function, outcomes)),
+        }
+    }
+    lines.into_iter().map(|(function, outcomes)| format!("| {fault} | {function} | {outcomes} |\n")).collect()
+}
+
+fn page() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/failures.md")
+}
+
+/// Checks that the page says what was found.
+pub(crate) fn says(found: &[Found]) {
+    let there = std::fs::read_to_string(page()).expect("the page");
+    for line in found.iter().flat_map(lines) {
+        assert!(there.contains(&line), "docs/failures.md does not say {line}");
+    }
+}
+
+/// Compares the page with what was found, by groups with their titles, or writes it.
+pub(crate) fn check(groups: &[(&str, Vec<Found>)]) {
     let mut text = INTRODUCTION.to_owned();
     let mut causes = vec![Cause::KmsNotTried];
     for (title, faults) in groups {
-        write!(text, "\n## {title}\n\n| fault | function | once | lasting |\n| --- | --- | --- | --- |\n")
-            .expect("memory");
-        for (fault, rows) in faults {
-            let mut lines: Vec<(&str, String)> = Vec::new();
-            for row in rows {
-                let outcomes = format!("{} | {}", row.once.map(told).unwrap_or_default(), told(row.lasting));
-                match lines.iter_mut().find(|(_, known)| *known == outcomes) {
-                    Some(same) => same.0 = "both",
-                    None => lines.push((row.function, outcomes)),
-                }
-                causes.extend([row.once, Some(row.lasting)].into_iter().flatten().filter_map(|outcome| outcome.cause));
-            }
-            for (function, outcomes) in lines {
-                writeln!(text, "| {fault} | {function} | {outcomes} |").expect("memory");
-            }
-        }
+        text += &format!("\n## {title}\n\n| fault | function | once | lasting |\n| --- | --- | --- | --- |\n");
+        text.extend(faults.iter().flat_map(lines));
+        let rows = faults.iter().flat_map(|(_, rows)| rows);
+        let outcomes = rows.flat_map(|row| [row.once, Some(row.lasting)].into_iter().flatten());
+        causes.extend(outcomes.filter_map(|outcome| outcome.cause));
     }
     causes.sort_by_key(|cause| cause.device_error());
     causes.dedup();
     text += ADVICE;
     for cause in causes {
-        writeln!(text, "| {} | {} | {} |", number(cause), cause.name(), cause.text()).expect("memory");
+        text += &format!("| {} | {} | {} |\n", number(cause), cause.name(), cause.text());
     }
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/failures.md");
+    let path = page();
     if std::env::var_os("WRITE_DOCS").is_some() {
         std::fs::write(&path, &text).expect("docs can be written");
     }

@@ -7,10 +7,10 @@ use super::support::http;
 use super::tls;
 use cryptoki_sys::*;
 use datakey::error::Cause;
-use datakey::kms::embedded::{self, Fault as Order, FaultKind, Server};
+use datakey::kms::embedded::{self, Control, Fault as Order, FaultKind, Server};
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::ptr::null_mut;
 use std::time::{Duration, Instant};
@@ -45,7 +45,9 @@ pub(crate) struct Row {
 
 pub(crate) struct World {
     folder: tempfile::TempDir,
-    server: Server,
+    kms: SocketAddr,
+    /// The embedded KMS, if it is that: it can be told what to say.
+    server: Option<Server>,
     proxy: FaultProxy,
     tls: (String, PathBuf),
     another_ca: PathBuf,
@@ -64,11 +66,21 @@ pub(crate) struct World {
 }
 
 impl World {
+    /// On the embedded KMS.
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let server = embedded::serve(([127, 0, 0, 1], 0).into(), &folder.path().join("keys.json"), false).expect("KMS");
+        Self::on(folder, server.address(), Some(server))
+    }
+
+    /// On one that others wrote.
+    pub(crate) fn before(kms: SocketAddr) -> Self {
+        Self::on(tempfile::tempdir().expect("a folder"), kms, None)
+    }
+
+    fn on(folder: tempfile::TempDir, kms: SocketAddr, server: Option<Server>) -> Self {
         let made = |request| {
-            let key = http::ask(server.address(), "CreateKey", &request);
+            let key = http::ask(kms, "CreateKey", &request);
             key["KeyMetadata"]["KeyId"].as_str().expect("a key id").to_owned()
         };
         let (key, other_key) = (made(json!({})), made(json!({})));
@@ -81,12 +93,13 @@ impl World {
             std::env::set_var("DATAKEY_PKCS11_CONF", folder.path().join("datakey-pkcs11.toml"));
             std::env::set_var("HOME", "/nonexistent");
         }
-        let proxy = FaultProxy::to(server.address());
+        let proxy = FaultProxy::to(kms);
         let mut world = Self {
             tls: tls::before(proxy.address(), &with_tls),
             another_ca: tls::before(proxy.address(), &another).1,
             silent: TcpListener::bind("127.0.0.1:0").expect("a port"),
             folder,
+            kms,
             server,
             proxy,
             key,
@@ -216,10 +229,14 @@ impl World {
         module.verify(session, public[0], CKM_ECDSA_SHA256, b"data", &signature)
     }
 
+    fn control(&self) -> &Control {
+        self.server.as_ref().expect("the embedded KMS").control()
+    }
+
     fn order_once(&self, trouble: &Trouble) {
         match trouble {
             Trouble::Wire(fault) | Trouble::Wait(fault) => self.proxy.once(*fault),
-            Trouble::Says(code) | Trouble::SaysWait(code) => self.server.control().inject_error(code),
+            Trouble::Says(code) | Trouble::SaysWait(code) => self.control().inject_error(code),
             _ => unreachable!("nothing that passes by itself"),
         }
     }
@@ -228,7 +245,7 @@ impl World {
         let says = |operation: Option<&str>, code: &str| {
             let fault = FaultKind::Error { code: code.to_owned(), status: None, message: String::new() };
             let order = Order { operation: operation.map(str::to_owned), fault };
-            (0..500).for_each(|_| self.server.control().inject(order.clone()));
+            (0..500).for_each(|_| self.control().inject(order.clone()));
         };
         match trouble {
             Trouble::Wire(fault) | Trouble::Wait(fault) | Trouble::Lasts(fault) => self.proxy.always(*fault),
@@ -241,7 +258,9 @@ impl World {
 
     fn take_back(&self, trouble: &Trouble) {
         self.proxy.heal();
-        self.server.control().clear_faults();
+        if let Some(server) = &self.server {
+            server.control().clear_faults();
+        }
         if let Trouble::Key(_, operations) = trouble {
             self.manage(operations);
         }
@@ -249,7 +268,7 @@ impl World {
 
     fn manage(&self, operations: &[&str]) {
         for operation in operations {
-            http::ask(self.server.address(), operation, &json!({ "KeyId": self.key }));
+            http::ask(self.kms, operation, &json!({ "KeyId": self.key }));
         }
     }
 

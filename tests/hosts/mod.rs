@@ -27,7 +27,10 @@ pub(crate) fn compile(name: &str) -> PathBuf {
     let program = folder.join(format!("{name}-{:?}", std::thread::current().id()));
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hosts").join(name).with_extension("c");
     let output = Command::new("cc")
-        .args(["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-pthread", "-o"])
+        .args(["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-pthread"])
+        .arg("-I")
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("include"))
+        .arg("-o")
         .args([&program, &source])
         // Bound at once: the lazy binder saves the vector registers on the stack, and with them what the host read.
         .args(["-ldl", "-Wl,-z,now"])

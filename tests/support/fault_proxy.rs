@@ -146,7 +146,6 @@ impl Shared {
         if client.peek(&mut [0])? == 1 && first_byte(&client)? == 0x16 {
             return client.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
         }
-        let mut server = TcpStream::connect(self.target)?;
         while let Some(request) = http::read(&mut client)? {
             let fault = {
                 let mut state = self.state();
@@ -154,31 +153,27 @@ impl Shared {
                 state.once.pop_front().or(state.always)
             };
             match fault {
-                None => client.write_all(&self.ask(&mut server, &request)?.bytes())?,
+                None => client.write_all(&self.ask(&request)?.bytes())?,
                 Some(fault) => {
-                    self.spoil(fault, &mut client, &mut server, request)?;
+                    self.spoil(fault, &mut client, request)?;
                 }
             }
         }
         Ok(())
     }
 
-    fn ask(&self, server: &mut TcpStream, request: &Message) -> io::Result<Message> {
+    /// Each time on a connection of its own: not every KMS keeps one.
+    fn ask(&self, request: &Message) -> io::Result<Message> {
+        let mut server = TcpStream::connect(self.target)?;
         server.write_all(&request.bytes())?;
-        let answer = http::read(server)?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        let answer = http::read(&mut server)?.ok_or(io::ErrorKind::UnexpectedEof)?;
         if let Some(key) = answer.json().get("PrivateKeyPlaintext") {
             self.state().last_private_key = Some(key.clone());
         }
         Ok(answer)
     }
 
-    fn spoil(
-        &self,
-        fault: Fault,
-        client: &mut TcpStream,
-        server: &mut TcpStream,
-        mut request: Message,
-    ) -> io::Result<()> {
+    fn spoil(&self, fault: Fault, client: &mut TcpStream, mut request: Message) -> io::Result<()> {
         match fault {
             Fault::Say(status, headers, body) => {
                 let length = body.len();
@@ -187,48 +182,48 @@ impl Shared {
                 )
             }
             Fault::Late(pause) => {
-                let answer = self.ask(server, &request)?;
+                let answer = self.ask(&request)?;
                 std::thread::sleep(pause);
                 client.write_all(&answer.bytes())
             }
-            Fault::Trickle(pause) => self.ask(server, &request)?.bytes().iter().try_for_each(|byte| {
+            Fault::Trickle(pause) => self.ask(&request)?.bytes().iter().try_for_each(|byte| {
                 std::thread::sleep(pause);
                 client.write_all(&[*byte])
             }),
             Fault::Stall => self.stall(),
             Fault::StallWithin => {
-                client.write_all(half(&self.ask(server, &request)?.bytes()))?;
+                client.write_all(half(&self.ask(&request)?.bytes()))?;
                 self.stall()
             }
             Fault::ResetBefore => reset(client),
             Fault::ResetWithin => {
-                client.write_all(half(&self.ask(server, &request)?.bytes()))?;
+                client.write_all(half(&self.ask(&request)?.bytes()))?;
                 reset(client)
             }
             Fault::ResetAfter => {
-                client.write_all(&self.ask(server, &request)?.bytes())?;
+                client.write_all(&self.ask(&request)?.bytes())?;
                 reset(client)
             }
             Fault::Truncate => {
-                client.write_all(half(&self.ask(server, &request)?.bytes()))?;
+                client.write_all(half(&self.ask(&request)?.bytes()))?;
                 client.shutdown(Shutdown::Both)
             }
             Fault::Pad(blanks) => {
-                let mut answer = self.ask(server, &request)?;
+                let mut answer = self.ask(&request)?;
                 answer.body.resize(answer.body.len() + blanks, b' ');
                 client.write_all(&answer.bytes())
             }
             Fault::ContentType(name) => {
-                let mut answer = self.ask(server, &request)?;
+                let mut answer = self.ask(&request)?;
                 answer.set("content-type", name);
                 client.write_all(&answer.bytes())
             }
             Fault::Mix(field) => {
-                let mut answer = self.ask(server, &request)?;
+                let mut answer = self.ask(&request)?;
                 let mut mixed = answer.json();
                 let other = match field {
                     "Plaintext" => self.state().last_private_key.clone().expect("a pair was made before"),
-                    _ => self.ask(server, &request)?.json()[field].clone(),
+                    _ => self.ask(&request)?.json()[field].clone(),
                 };
                 assert_ne!(mixed[field], other);
                 mixed[field] = other;
@@ -242,14 +237,14 @@ impl Shared {
                 text[middle] = if text[middle] == b'A' { b'B' } else { b'A' };
                 asked[field] = String::from_utf8_lossy(&text).into();
                 request.body = asked.to_string().into_bytes();
-                client.write_all(&self.ask(server, &request)?.bytes())
+                client.write_all(&self.ask(&request)?.bytes())
             }
             Fault::Clock(ahead) => {
                 let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
                 let now = now as i64 + ahead;
                 let date = DateTime::from_secs(now).fmt(Format::HttpDate).expect("a date");
                 if (request.time() - now).abs() <= SKEW {
-                    let mut answer = self.ask(server, &request)?;
+                    let mut answer = self.ask(&request)?;
                     answer.set("date", &date);
                     return client.write_all(&answer.bytes());
                 }

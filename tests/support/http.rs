@@ -87,8 +87,11 @@ pub(crate) fn ask(kms: SocketAddr, operation: &str, request: &Value) -> Value {
     let mut stream = TcpStream::connect(kms).expect("a KMS that listens");
     let body = request.to_string();
     let length = body.len();
-    let head = format!("POST / HTTP/1.1\r\nhost: kms\r\nauthorization: any\r\nx-amz-target: TrentService.{operation}");
-    write!(stream, "{head}\r\ncontent-length: {length}\r\n\r\n{body}").expect("a KMS that reads");
+    // Which service is asked, some emulators read here.
+    let scope = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/kms/aws4_request, SignedHeaders=host, Signature=0";
+    let head = format!("POST / HTTP/1.1\r\nhost: kms\r\nauthorization: {scope}\r\nconnection: close");
+    let kind = format!("content-type: application/x-amz-json-1.1\r\nx-amz-target: TrentService.{operation}");
+    write!(stream, "{head}\r\n{kind}\r\ncontent-length: {length}\r\n\r\n{body}").expect("a KMS that reads");
     let answer = read(&mut stream).expect("a KMS that answers").expect("an answer");
     assert!(answer.start.contains(" 200 "), "kms:{operation} {request}: {}", answer.json());
     answer.json()

@@ -5,6 +5,7 @@
 //! credentials were refused. One caller at a time asks again, the others do not wait for it.
 
 use super::{Entry, Shared, Tag, Use};
+use crate::counters::Count;
 use crate::error::{Cause, Error, Result};
 use crate::store::ObjectId;
 use std::sync::Arc;
@@ -56,7 +57,7 @@ impl Shared {
     /// A key that is too old, while KMS is known not to answer; `None` where it is to be asked.
     pub(super) fn use_while_unanswered(&self, id: ObjectId, tag: Tag) -> Option<Use> {
         let entry = self.stale(id, tag)?;
-        (entry.stale.holds(self.now()) && self.take_use(id, &entry)).then(|| entry.used(true))
+        (entry.stale.holds(self.now()) && self.take_use(id, &entry)).then(|| self.used_on(&entry))
     }
 
     /// A key that is too old, after KMS was asked for it and failed with `error`; that error, where the key is not to
@@ -75,7 +76,12 @@ impl Shared {
             let (age, number) = (entry.unwrapped.elapsed().as_secs(), error.cause().device_error());
             tracing::warn!(object = %id, device_error = format_args!("{number:#x}"), "a key that KMS opened {age} s ago is used on (max_stale): {error}");
         }
-        Ok(entry.used(true))
+        Ok(self.used_on(&entry))
+    }
+
+    fn used_on(&self, entry: &Entry) -> Use {
+        self.counters.add(Count::StaleUses);
+        entry.used(true)
     }
 
     /// The key of an object where it is too old and may still be of use.
@@ -107,7 +113,7 @@ mod tests {
 
     /// A cache with one key in it that is too old.
     fn with_old_key(max_stale: Duration) -> (Cache, ObjectId) {
-        let cache = Cache::new(Rules { max_age: AGE, max_stale, ..Rules::default() }, false);
+        let cache = Cache::new(Rules { max_age: AGE, max_stale, ..Rules::default() }, false, Arc::default());
         let id = ObjectId::from_bytes([3; 16]);
         cache.put(id, TAG, opened(), cache.epoch());
         std::thread::sleep(AGE);

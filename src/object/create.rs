@@ -92,18 +92,17 @@ pub fn new_object(template: &Template, so: bool) -> Result<NewObject> {
 fn complete_certificate(object: &mut Attributes, template: &Template) -> Result<()> {
     let der = object.bytes(CKA_VALUE).to_vec();
     let kind = object.number(CKA_CERTIFICATE_TYPE);
-    // Where the certificate lies elsewhere, its keys are told by their hashes, and an X.509 certificate's subject by
-    // the template (sections 4.6.3 and 4.6.4).
-    let told: &[_] = match kind {
-        _ if der.is_empty() => &[CKA_URL, CKA_HASH_OF_SUBJECT_PUBLIC_KEY, CKA_HASH_OF_ISSUER_PUBLIC_KEY],
-        Some(CKC_WTLS) => &[CKA_SUBJECT],
-        _ => &[],
+    // What a certificate tells that is not here, or that is not read (sections 4.6.3 and 4.6.4).
+    const ELSEWHERE: &[CK_ATTRIBUTE_TYPE] =
+        &[CKA_URL, CKA_HASH_OF_SUBJECT_PUBLIC_KEY, CKA_HASH_OF_ISSUER_PUBLIC_KEY, CKA_SUBJECT];
+    let told = match (kind, der.is_empty()) {
+        (Some(CKC_X_509), true) => ELSEWHERE,
+        (_, true) => &ELSEWHERE[..3],
+        (Some(CKC_WTLS), false) => &[CKA_SUBJECT],
+        (_, false) => &[],
     };
-    let empty = told.iter().copied().find(|attribute| object.bytes(*attribute).is_empty());
-    let unsaid = Some(CKA_SUBJECT)
-        .filter(|subject| kind == Some(CKC_X_509) && der.is_empty() && template.get(*subject).is_none());
-    if let Some(attribute) = empty.or(unsaid) {
-        return Err(Cause::TemplateIncomplete.with(attribute::name(attribute)));
+    if let Some(untold) = told.iter().find(|attribute| object.bytes(**attribute).is_empty()) {
+        return Err(Cause::TemplateIncomplete.with(attribute::name(*untold)));
     }
     if kind == Some(CKC_X_509) && !der.is_empty() {
         complete_x509(object, &der)?;

@@ -1,6 +1,6 @@
 //! The specification's tables of attributes, by hand.
 //!
-//! The footnotes are copied from PKCS#11 3.2, sections 4.4 to 4.12, 6.1 to 6.4, 6.8, 6.10, 6.20, 6.58, 6.67 and 6.68, by
+//! The footnotes are copied from PKCS#11 3.2, sections 4.4 to 4.12, 6.1 to 6.4, 6.8, 6.10, 6.22, 6.58, 6.67 and 6.68, by
 //! hand; what the text of section 4.6 lets be modified is footnote 8 here. `c` marks what section 4.4 lets a copy
 //! change. Deviations, where the specification leaves it to the token or the module has a reason:
 //!

@@ -4,6 +4,7 @@
 //! the same rules hold, and answers with an [`output::Answer`].
 #![forbid(unsafe_code)]
 
+mod audit;
 mod backup;
 mod cert;
 mod completions;
@@ -41,6 +42,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Audit(audit::Arguments),
     Backup(backup::Arguments),
     #[command(subcommand)]
     Cert(cert::Command),
@@ -74,6 +76,7 @@ pub fn main() -> ExitCode {
 
 fn run(command: &Command) -> Result<Answer, Failure> {
     match command {
+        Command::Audit(arguments) => audit::run(arguments),
         Command::Backup(arguments) => backup::run(arguments),
         Command::Cert(command) => cert::run(command),
         Command::Completions(arguments) => completions::run(arguments),

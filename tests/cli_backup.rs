@@ -2,11 +2,16 @@
 
 mod tool;
 
+use cryptoki_sys::*;
+use datakey::mechanism::Given;
+use datakey::session::{Outcome, Room, Sessions, Slot, Who};
+use datakey::token::User;
 use rusqlite::Connection;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 use tool::Setup;
 
@@ -60,6 +65,37 @@ fn a_backup_brings_back_what_was_destroyed() {
     assert_eq!(labels(&setup), ["two", "three"]);
     assert_eq!(setup.ok(&["verify"])["failed"].as_array().unwrap().len(), 0);
     assert_eq!(files(&setup, "token.db.restoring"), [""; 0]);
+}
+
+#[test]
+fn a_host_at_work_sees_what_was_put_back() {
+    let setup = Setup::embedded("").initialised();
+    generate(&setup, "one");
+    setup.ok(&["backup", "copy.db"]);
+    let sessions = Sessions::default();
+    let slot = Arc::new(Slot::new(0, setup.token()));
+    let session = sessions.get(sessions.open(&slot, CKF_SERIAL_SESSION | CKF_RW_SESSION).unwrap()).unwrap();
+    session.login(Who::User(User::User), tool::USER_PIN.as_bytes()).unwrap();
+    let class = CKO_PRIVATE_KEY.to_ne_bytes();
+    let find = |label: &[u8]| {
+        session.find_init(&[(CKA_CLASS, &class), (CKA_LABEL, label)]).unwrap();
+        let found = session.find(10).unwrap();
+        session.find_final().unwrap();
+        found
+    };
+    let sign = |key| {
+        session.sign_init(CKM_ECDSA_SHA256, || Ok(Given::Nothing), key).unwrap();
+        assert!(matches!(session.sign(Ok(b"data"), Room::Bytes(64)), Ok(Outcome::Done(_))));
+    };
+    let one = find(b"one")[0];
+    sign(one);
+    session.destroy_object(one).unwrap();
+    generate(&setup, "two");
+    assert_eq!((find(b"one").len(), find(b"two").len()), (0, 1));
+    setup.ok(&["restore", "copy.db", "--replace"]);
+    assert_eq!((find(b"one").len(), find(b"two").len()), (1, 0));
+    sign(find(b"one")[0]);
+    session.destroy_object(find(b"one")[0]).unwrap();
 }
 
 #[test]

@@ -99,7 +99,7 @@ const ADVICE: &[(Cause, &str)] = &[
     (Cause::ConfigUnsafe, "run chmod go-w on it"),
     (Cause::SealBroken, "find out who changed the store or the configuration; restore the one that was changed"),
     (Cause::StoreReadOnly, "give this user write permission, if keys are to be made here"),
-    (Cause::RecordCorrupt, "restore the store from a backup"),
+    (Cause::RecordCorrupt, "restore the store from a backup: datakey-pkcs11 restore"),
     (Cause::KmsBadResponse, "check endpoint_url, proxy and the network between: something else than KMS answers"),
     (
         Cause::KmsUnsupported,

@@ -34,7 +34,11 @@ pub(super) fn check(findings: &mut Findings, token: &Token) -> Option<Arc<TokenR
     match token.check_store() {
         Ok(objects) => findings.ok("store", format!("{}: sound, {}", path.display(), counted(objects, "object"))),
         Err(error) if error.cause() == Cause::StoreCorrupt => {
-            findings.error("store", format!("the store is damaged: {}", error.detail()), "restore it from a backup");
+            findings.error(
+                "store",
+                format!("the store is damaged: {}", error.detail()),
+                "put a backup in its place: datakey-pkcs11 restore FILE --replace --force",
+            );
         }
         Err(error) => findings.failed("store", &error),
     }

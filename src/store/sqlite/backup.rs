@@ -125,11 +125,13 @@ pub(super) fn replace(link: &Link, path: &Path, from: &Path) -> Result<Option<Pa
         connection::commit(connection)?;
         Ok(kept)
     });
-    link.run(path, |connection| {
+    let detached = link.run(path, |connection| {
         connection.execute_batch("DETACH copy")?;
-        Ok(connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?)
-    })?;
-    replaced
+        connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
+        Ok(())
+    });
+    let kept = replaced?;
+    detached.map(|()| kept)
 }
 
 /// Moves a store that cannot be read out of the way, its log included, and leaves an empty file of the same owner

@@ -198,7 +198,7 @@ fn a_restore_that_is_killed_has_done_all_or_nothing() {
         while !kept.exists() && child.try_wait().unwrap().is_none() {
             std::thread::yield_now();
         }
-        std::thread::sleep(Duration::from_micros(400 * round));
+        std::thread::sleep(Duration::from_millis(2 * round));
         child.kill().unwrap();
         killed += u32::from(!child.wait().unwrap().success());
         let after = labels(&setup);

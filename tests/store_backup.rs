@@ -211,12 +211,23 @@ fn what_is_no_copy_changes_nothing() {
     open.back_up(&file("cut")).unwrap();
     let cut = fs::read(file("cut")).unwrap();
     fs::write(file("cut"), &cut[..cut.len() / 2]).unwrap();
+    for (name, edit) in [
+        ("far", "UPDATE object SET version = 9223372036854775807"),
+        ("before", "UPDATE token SET version = -1"),
+        ("counted", "UPDATE state SET counter = 9223372036854775807"),
+    ] {
+        open.back_up(&file(name)).unwrap();
+        Connection::open(file(name)).unwrap().execute_batch(edit).unwrap();
+    }
     fs::write(file("text"), "not a database, and long enough to be looked at as one. ".repeat(100)).unwrap();
     fs::write(file("empty"), "").unwrap();
     let before = ids(&path);
     for (name, cause) in [
         ("newer", Cause::StoreNewer),
         ("cut", Cause::StoreCorrupt),
+        ("far", Cause::StoreCorrupt),
+        ("before", Cause::StoreCorrupt),
+        ("counted", Cause::StoreCorrupt),
         ("text", Cause::StoreCorrupt),
         ("empty", Cause::TokenNotRecognized),
         ("none", Cause::TokenNotRecognized),

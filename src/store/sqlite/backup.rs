@@ -30,6 +30,14 @@ const REPLACE: &[&str] = &[
     "UPDATE main.state SET counter = max(counter, (SELECT counter FROM copy.state)) + 1",
 ];
 
+/// Whether the attached `copy` counts what no store has counted: more than can be gone on from.
+const COUNTS_TOO_FAR: &str = "
+    SELECT EXISTS (
+        SELECT counter FROM copy.state WHERE counter NOT BETWEEN 0 AND ?1
+        UNION ALL SELECT version FROM copy.token WHERE version NOT BETWEEN 0 AND ?1
+        UNION ALL SELECT version FROM copy.object WHERE version NOT BETWEEN 0 AND ?1
+    )";
+
 /// A failure to do something to a file of ours.
 pub(super) fn files<T>(path: &Path, result: io::Result<T>) -> Outcome<T> {
     result.map_err(|error| Stop::Refused(connection::unavailable(path, &error)))
@@ -103,6 +111,9 @@ pub(super) fn replace(link: &Link, path: &Path, from: &Path) -> Result<Option<Pa
         Ok(connection.execute("ATTACH ?1 AS copy", params![name.to_str().ok_or_else(not_utf8)?])?)
     })?;
     let replaced = link.run(path, |connection| {
+        if connection.query_row(COUNTS_TOO_FAR, [i64::MAX / 2], |row| row.get(0))? {
+            return Err(Cause::StoreCorrupt.with(format!("{}: its versions are not true", from.display())).into());
+        }
         let kept = match connection::begin_to_fill(connection)? {
             Format::Empty => None,
             _ => {

@@ -1,23 +1,20 @@
-//! Requests, certificates and `verify`, by the operator's tool.
+//! Requests and certificates, by the operator's tool.
 
 mod tool;
 
 use cryptoki_sys::*;
-use datakey::config::StoreLocation;
 use datakey::crypto::Curve;
 use datakey::mechanism::Given;
-use datakey::object::Look;
 use datakey::session::{Sessions, Slot, Who};
-use datakey::store::{self, ObjectRecord, Query, Store};
 use datakey::token::User;
 use der::pem::decode_vec;
 use der::{Decode, Encode};
 use p256::ecdsa::signature::Verifier;
-use serde_json::{Value, json};
+use serde_json::json;
 use spki::DecodePublicKey;
 use std::fs;
 use std::sync::Arc;
-use tool::{Setup, USER_PIN, nobody, program};
+use tool::{Setup, USER_PIN, program};
 use x509_cert::Certificate;
 use x509_cert::request::CertReq;
 
@@ -174,60 +171,6 @@ fn certificates_are_imported_beside_their_keys_alone() {
         assert!(message.contains(words), "{content:?}: {message}");
     }
     assert_eq!(setup.ok(&["verify"])["checked"], 3);
-}
-
-/// The store of a setup, and an object in it.
-fn stored(setup: &Setup, class: CK_OBJECT_CLASS) -> (Box<dyn Store>, ObjectRecord) {
-    let store = store::open(&StoreLocation::Sqlite(setup.store())).unwrap();
-    let query = Query { equal: vec![(CKA_CLASS, class.to_be_bytes().to_vec())], ..Query::default() };
-    let id = store.find(&query, None, 1).unwrap().ids[0];
-    let record = store.get(&id).unwrap().unwrap();
-    (store, record)
-}
-
-#[test]
-fn verify_finds_what_was_changed_behind_the_tokens_back() {
-    type Change = fn(&mut ObjectRecord);
-    let cases: &[(CK_OBJECT_CLASS, Change, &str)] = &[
-        (CKO_PRIVATE_KEY, |key| drop(key.attributes.insert(CKA_EXTRACTABLE, vec![1])), "does not open under"),
-        (CKO_PRIVATE_KEY, |key| key.sealed.as_mut().unwrap().blob[20] ^= 1, "altered or moved"),
-        (CKO_PRIVATE_KEY, |key| key.sealed = None, "damaged"),
-        (CKO_PUBLIC_KEY, |key| key.attributes.get_mut(&CKA_EC_POINT).unwrap()[10] ^= 1, "not true of it"),
-        (
-            CKO_CERTIFICATE,
-            |certificate| certificate.attributes.get_mut(&CKA_VALUE).unwrap().truncate(50),
-            "not a certificate",
-        ),
-    ];
-    for (class, change, words) in cases {
-        let setup = with_key("p-256");
-        setup.ok(&["key", "generate", "--type", "aes-256", "--label", "aes"]);
-        setup.ok(&["cert", "self-sign", "tls", "--subject", "CN=x"]);
-        assert_eq!(setup.ok(&["verify"]), json!({"checked": 4, "failed": []}));
-        let (store, mut record) = stored(&setup, *class);
-        change(&mut record);
-        store.update(&record).unwrap();
-        let run = setup.run(&["--json", "verify"]);
-        let answer = run.json();
-        let failed: &Vec<Value> = answer["failed"].as_array().unwrap();
-        assert!(!run.success && failed.len() == 1 && answer["checked"] == 4, "{answer:#}");
-        assert_eq!(failed[0]["unique_id"], record.id.to_string());
-        assert!(failed[0]["problem"].as_str().unwrap().contains(words), "{words}: {answer:#}");
-        assert!(record.attributes.is(CKA_TOKEN));
-        let human = setup.run(&["verify"]);
-        assert!(human.out.ends_with("4 objects verified, 1 failed\n"), "{human:?}");
-    }
-}
-
-#[test]
-fn verify_says_nothing_of_keys_where_kms_is_not_there() {
-    let setup = with_key("p-256");
-    let text = fs::read_to_string(setup.configuration()).unwrap();
-    let at = text.find("kms = ").unwrap();
-    let kms = format!("kms_key_id = \"alias/x\"\nregion = \"us-east-1\"\nendpoint_url = \"{}\"\n", nobody());
-    let text = format!("{}{kms}timeouts = {{ total = \"500ms\" }}\n", &text[..at]);
-    let setup = setup.written(&text).with("AWS_ACCESS_KEY_ID", "test").with("AWS_SECRET_ACCESS_KEY", "test");
-    assert!(setup.fails(&["verify"]).contains("cannot be reached"));
 }
 
 #[test]

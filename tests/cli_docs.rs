@@ -71,7 +71,9 @@ fn what_the_page_shows_works_as_it_is_printed() {
         let text = fs::read_to_string(folder.path().join(file)).unwrap();
         assert!(text.contains(words), "{file}: {text}");
     }
-    for words in ["kms:EncryptionContext:datakey-pkcs11:token", "0 errors", "3 objects verified, 0 failed"] {
+    for words in
+        ["kms:EncryptionContext:datakey-pkcs11:token", "0 errors", "3 objects verified, 0 failed", "1 CKM_ECDSA"]
+    {
         assert!(out.contains(words), "{words}: {out}");
     }
     assert!(!Path::new("/etc/datakey-pkcs11/datakey-pkcs11.toml").exists() || !out.contains("/etc/datakey-pkcs11"));

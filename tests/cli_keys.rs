@@ -169,6 +169,29 @@ fn private_keys_are_imported_from_pem() {
     assert_eq!(setup.ok(&["key", "list"])["keys"], json!([]));
 }
 
+/// How many transactions the store's write-ahead log holds: frames that say how large the store is then.
+fn transactions(setup: &Setup) -> usize {
+    let log = fs::read(setup.path("token.db-wal")).unwrap();
+    let page = u32::from_be_bytes(log[8..12].try_into().unwrap()) as usize;
+    log[32..].chunks(24 + page).filter(|frame| frame[4..8] != [0; 4]).count()
+}
+
+#[test]
+fn both_halves_of_a_pair_are_imported_in_one_transaction() {
+    let setup = Setup::embedded("login = \"none\"");
+    setup.ok(&["token", "init"]);
+    // As long as somebody has the store open, the log is kept.
+    let watcher = rusqlite::Connection::open(setup.store()).unwrap();
+    let objects = || watcher.query_row("SELECT count(*) FROM object", [], |row| row.get::<_, i64>(0)).unwrap();
+    watcher.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    assert_eq!(objects(), 0);
+    let der = p256::SecretKey::from_slice(&[7; 32]).unwrap().to_pkcs8_der().unwrap();
+    fs::write(setup.path("key.pem"), pem(der.as_bytes())).unwrap();
+    setup.ok(&["key", "import", "key.pem", "--label", "tls"]);
+    assert_eq!((objects(), transactions(&setup)), (2, 1));
+    setup.ok(&["verify"]);
+}
+
 #[test]
 fn a_data_key_pair_of_another_client_is_imported_as_kms_answered() {
     let setup = ready();

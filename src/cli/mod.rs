@@ -4,6 +4,8 @@
 //! the same rules hold, and answers with an [`output::Answer`].
 #![forbid(unsafe_code)]
 
+mod audit;
+mod backup;
 mod cert;
 mod completions;
 mod desk;
@@ -18,6 +20,7 @@ mod output;
 mod permission;
 mod pin;
 mod policy;
+mod restore;
 mod rewrap;
 mod token;
 mod verify;
@@ -39,6 +42,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Audit(audit::Arguments),
+    Backup(backup::Arguments),
     #[command(subcommand)]
     Cert(cert::Command),
     Completions(completions::Arguments),
@@ -49,6 +54,7 @@ enum Command {
     Key(key::Command),
     Man(man::Arguments),
     Policy(policy::Arguments),
+    Restore(restore::Arguments),
     Rewrap(rewrap::Arguments),
     #[command(subcommand)]
     Token(token::Command),
@@ -70,6 +76,8 @@ pub fn main() -> ExitCode {
 
 fn run(command: &Command) -> Result<Answer, Failure> {
     match command {
+        Command::Audit(arguments) => audit::run(arguments),
+        Command::Backup(arguments) => backup::run(arguments),
         Command::Cert(command) => cert::run(command),
         Command::Completions(arguments) => completions::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
@@ -78,6 +86,7 @@ fn run(command: &Command) -> Result<Answer, Failure> {
         Command::Key(command) => key::run(command),
         Command::Man(arguments) => man::run(arguments),
         Command::Policy(arguments) => policy::run(arguments),
+        Command::Restore(arguments) => restore::run(arguments),
         Command::Rewrap(arguments) => rewrap::run(arguments),
         Command::Token(command) => token::run(command),
         Command::Verify(arguments) => verify::run(arguments),

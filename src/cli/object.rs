@@ -1,17 +1,19 @@
 //! Objects of a token as commands see them: found by name, told of, held as pairs.
 
 use super::output::{Failure, table};
+use crate::error::Error;
 use crate::object::certificate::Certificate;
 use crate::object::keypair::spec_of;
 use crate::object::{Answer, Look, policy};
 use crate::session::{Room, Session};
-use crate::store::{ObjectId, ObjectRecord};
+use crate::store::{ObjectId, ObjectRecord, Query};
+use crate::token::Token;
 use cryptoki_sys::*;
 use der::pem::{LineEnding, encode_string};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// How many handles are asked for at once.
+/// How many objects are asked for at once.
 const PAGE: usize = 256;
 
 /// The classes of keys, and what they are called.
@@ -25,13 +27,19 @@ pub(super) struct Seen {
 }
 
 impl Seen {
+    /// One that is known by its id alone, and has no handle.
+    pub(super) fn by_id(record: ObjectRecord) -> Self {
+        Self { handle: CK_INVALID_HANDLE, record }
+    }
+
     pub(super) fn class(&self) -> CK_OBJECT_CLASS {
         self.record.attributes.number(CKA_CLASS).unwrap_or(CKO_DATA)
     }
 
-    /// "private", "public", "secret"; "certificate" for what is no key.
+    /// "private", "public", "secret", "certificate"; "data" for everything else.
     pub(super) fn class_name(&self) -> &'static str {
-        KEYS.iter().find(|(class, _)| *class == self.class()).map_or("certificate", |(_, name)| name)
+        let named = KEYS.iter().chain(&[(CKO_CERTIFICATE, "certificate")]);
+        named.into_iter().find(|(class, _)| *class == self.class()).map_or("data", |(_, name)| name)
     }
 
     pub(super) fn label(&self) -> String {
@@ -98,6 +106,19 @@ pub(super) fn from_hex(text: &str) -> Option<Vec<u8>> {
 /// A block of PEM.
 pub(super) fn pem(label: &str, der: &[u8]) -> Result<String, Failure> {
     encode_string(label, LineEnding::LF, der).map_err(|error| Failure::new(error.to_string()))
+}
+
+/// The ids of all objects of a token that match, whoever may see them.
+pub(super) fn ids(token: &Token, query: &Query) -> Result<Vec<ObjectId>, Error> {
+    let (mut ids, mut after) = (Vec::new(), None);
+    loop {
+        let page = token.find(query, after, PAGE)?;
+        ids.extend(page.ids);
+        after = page.next;
+        if after.is_none() {
+            return Ok(ids);
+        }
+    }
 }
 
 /// The objects of one class that have these attributes.

@@ -1,6 +1,7 @@
 //! `datakey-pkcs11 rewrap`: from former KMS keys to the present one.
 
 use super::key::Access;
+use super::object::ids;
 use super::output::{Answer, Failure, counted, plain};
 use crate::error::{Cause, Error, Result};
 use crate::object::policy;
@@ -32,8 +33,6 @@ pub(super) struct Arguments {
     parallel: u8,
 }
 
-/// Objects that one search answers.
-const PAGE: usize = 256;
 /// How often a call that KMS throttles is made again, after a pause, beside the client's own retries.
 const PATIENCE: u32 = 60;
 
@@ -72,21 +71,13 @@ fn find(token: &Token) -> Result<Found> {
     let mut found = Found { keys: 0, to_move: Vec::new() };
     for class in [CKO_PRIVATE_KEY, CKO_SECRET_KEY] {
         let query = Query { equal: vec![(CKA_CLASS, class.to_be_bytes().to_vec())], ..Query::default() };
-        let mut after = None;
-        loop {
-            let page = token.find(&query, after, PAGE)?;
-            for id in page.ids {
-                found.keys += 1;
-                match token.get(&id) {
-                    Ok(Some(object)) if token.is_of_former_key(&object) => found.to_move.push(id),
-                    Ok(_) => {}
-                    // The move will say what is wrong with it.
-                    Err(_) => found.to_move.push(id),
-                }
-            }
-            after = page.next;
-            if after.is_none() {
-                break;
+        for id in ids(token, &query)? {
+            found.keys += 1;
+            match token.get(&id) {
+                Ok(Some(object)) if token.is_of_former_key(&object) => found.to_move.push(id),
+                Ok(_) => {}
+                // The move will say what is wrong with it.
+                Err(_) => found.to_move.push(id),
             }
         }
     }

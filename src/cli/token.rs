@@ -111,7 +111,7 @@ fn describe(slot: &Slot) -> Result<Value, Failure> {
 }
 
 /// Seconds since 1970 as a date.
-fn time(seconds: u64) -> String {
+pub(super) fn time(seconds: u64) -> String {
     let date = DateTime::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
     date.fmt(Format::DateTime).unwrap_or_else(|_| seconds.to_string())
 }

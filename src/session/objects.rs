@@ -8,7 +8,7 @@ use crate::crypto::Secret;
 use crate::error::{Cause, Result};
 use crate::mechanism::{Given as Parameter, Mechanism, Params, Pbkdf2, find};
 use crate::object::{
-    self, Answer, KeyFromPassword, Look, NewKeyPair, NewSecretKey, Reading, Template, template::Given,
+    self, Answer, KeyFromPassword, Look, NewKeyPair, NewObject, NewSecretKey, Reading, Template, template::Given,
 };
 use crate::token::{User, secret_parts};
 use cryptoki_sys::*;
@@ -49,11 +49,26 @@ impl Session {
 
     /// `C_CreateObject`.
     pub fn create_object(&self, given: &[Given<'_>]) -> Result<CK_OBJECT_HANDLE> {
-        let new = object::new_object(&Template::parse(given)?, self.is_officer())?;
-        self.check_writable(new.attributes.is(CKA_TOKEN), new.attributes.is(CKA_PRIVATE))?;
+        let new = self.new_object(given)?;
         let epoch = self.slot.handles.epoch();
         let object = self.slot.token.create(new)?;
         self.handle_of(object, epoch)
+    }
+
+    /// The same for two objects that belong together, such as the halves of a key pair: if they belong on the token,
+    /// they are written in one transaction, both or neither.
+    pub fn create_pair(&self, given: [&[Given<'_>]; 2]) -> Result<[CK_OBJECT_HANDLE; 2]> {
+        let new = [self.new_object(given[0])?, self.new_object(given[1])?];
+        let epoch = self.slot.handles.epoch();
+        let [one, two] = self.slot.token.create_pair(new)?;
+        Ok([self.handle_of(one, epoch)?, self.handle_of(two, epoch)?])
+    }
+
+    /// What a template makes, if this session may make it.
+    fn new_object(&self, given: &[Given<'_>]) -> Result<NewObject> {
+        let new = object::new_object(&Template::parse(given)?, self.is_officer())?;
+        self.check_writable(new.attributes.is(CKA_TOKEN), new.attributes.is(CKA_PRIVATE))?;
+        Ok(new)
     }
 
     /// `C_GenerateKeyPair`: the handles of the public and the private key.

@@ -16,6 +16,7 @@ pub use types::*;
 
 use crate::config::StoreLocation;
 use crate::error::Result;
+use std::path::{Path, PathBuf};
 
 /// One token's records, shared by all the processes that use the token.
 ///
@@ -65,6 +66,19 @@ pub trait Store: Send + Sync {
     ///
     /// `StoreCorrupt` names what is damaged. Takes time with the size of the store, and keeps nobody from writing.
     fn check(&self) -> Result<u64>;
+
+    /// Copies the whole store, as it is at one moment, to the new file `to`: 0600, durable, and with its name only
+    /// when it is whole. Others may go on writing. A file that is there is never overwritten; `TokenNotRecognized`
+    /// where there is no token.
+    fn back_up(&self, to: &Path) -> Result<()>;
+
+    /// Puts what a copy at `from` holds in the place of all that is here, in one transaction. Others that have the
+    /// store open see the one or the other, and nothing that they changed is lost: a token that is here is first
+    /// copied to a new file beside the store, as is a damaged store, moved there as it is. Answers that file.
+    ///
+    /// The copy is looked through first, and brought to the present format if it is older. `StoreNewer`,
+    /// `StoreCorrupt`, or `TokenNotRecognized` if it cannot be used.
+    fn restore(&self, from: &Path) -> Result<Option<PathBuf>>;
 
     /// Whether writing is known to be impossible.
     fn read_only(&self) -> bool;

@@ -1,8 +1,8 @@
 //! Keys that come sealed by another client of KMS, and what is told of any key's seal.
 
-use super::objects::new_id;
+use super::Token;
+use super::objects::{Prepared, new_id};
 use super::seal::stored_context;
-use super::{Made, Token};
 use crate::crypto::Secret;
 use crate::error::{Cause, Error, Result};
 use crate::object::vendor::*;
@@ -13,7 +13,7 @@ use cryptoki_sys::*;
 impl Token {
     /// Takes over a key that another client of KMS sealed: one `ReEncrypt` from its encryption context to that
     /// of the new object. If the template does not say what key it is, one `Decrypt` tells.
-    pub(super) fn import(&self, mut attributes: Attributes, foreign: &ForeignSeal) -> Result<Made> {
+    pub(super) fn prepare_foreign(&self, mut attributes: Attributes, foreign: &ForeignSeal) -> Result<Prepared> {
         let record = self.initialised()?;
         let token_key = self.token_key(&record)?;
         if is_unknown(&attributes) {
@@ -28,11 +28,9 @@ impl Token {
         let context = policy::encryption_context(&record.serial, &attributes, None, SealForm::Kms, user)?;
         let made = self.kms.re_encrypt(&foreign.blob, &foreign.context, &context).map_err(blame_the_caller)?;
         let sealed = self.sealed(&token_key, id, SealForm::Kms, &made.sealed, made.kms_key_arn)?;
-        let mut object = ObjectRecord { id, version: 1, attributes, sealed: Some(sealed), mac: None };
-        if object.attributes.is(CKA_TOKEN) {
-            self.insert(&record, &mut [&mut object])?;
-        }
-        Ok(object.into())
+        let object = ObjectRecord { id, version: 1, attributes, sealed: Some(sealed), mac: None };
+        let token = object.attributes.is(CKA_TOKEN).then_some(record);
+        Ok(Prepared { object, key: None, token })
     }
 
     /// What is told of how an object is sealed, or the value of a private data object. No KMS call.

@@ -5,8 +5,8 @@ use crate::crypto::{Key, Secret, random};
 use crate::error::{Cause, Result};
 use crate::object::vendor::SEALED_VALUE;
 use crate::object::{Changed, Look, NewObject, Template, builtin, opened_key, private_parts, with_changes};
-use crate::store::{Attributes, Cursor, ObjectId, ObjectRecord, Page, Query};
-use crate::unwrap::Opened;
+use crate::store::{Attributes, Cursor, ObjectId, ObjectRecord, Page, Query, TokenRecord};
+use crate::unwrap::{Epoch, Opened};
 use cryptoki_sys::*;
 use std::sync::Arc;
 
@@ -25,6 +25,15 @@ impl From<ObjectRecord> for Made {
     }
 }
 
+/// An object that is complete, and not written yet.
+pub(super) struct Prepared {
+    pub(super) object: ObjectRecord,
+    /// Of a key that was given in the clear, the key.
+    pub(super) key: Option<Key>,
+    /// The token that it is for; `None` if it belongs to the session.
+    pub(super) token: Option<Arc<TokenRecord>>,
+}
+
 /// A new identity: a random UUID (version 4).
 pub(super) fn new_id() -> Result<ObjectId> {
     let mut bytes = [0; 16];
@@ -35,9 +44,24 @@ pub(super) fn new_id() -> Result<ObjectId> {
 impl Token {
     /// `C_CreateObject`. An object that belongs to the session is only returned.
     pub fn create(&self, new: NewObject) -> Result<Made> {
+        let epoch = self.cache.epoch();
+        let object = self.prepare(new)?;
+        self.write(object, epoch)
+    }
+
+    /// The same for two objects that belong together: what belongs on the token is written in one transaction.
+    pub fn create_pair(&self, new: [NewObject; 2]) -> Result<[Made; 2]> {
+        let epoch = self.cache.epoch();
+        let [one, two] = new;
+        let mut pair = [self.prepare(one)?, self.prepare(two)?];
+        self.insert_prepared(&mut pair)?;
+        Ok(pair.map(|object| self.made(object, epoch)))
+    }
+
+    fn prepare(&self, new: NewObject) -> Result<Prepared> {
         match new.foreign {
-            Some(foreign) => self.import(new.attributes, &foreign),
-            None => self.keep(new.attributes, new.plaintext.as_ref()),
+            Some(foreign) => self.prepare_foreign(new.attributes, &foreign),
+            None => self.prepare_own(new.attributes, new.plaintext.as_ref()),
         }
     }
 
@@ -47,14 +71,19 @@ impl Token {
     /// On the token, a key is sealed (one KMS call) and written in one transaction; one of a session is held
     /// in protected memory, without KMS. A key that is not what the attributes say is `SealKeyMalformed` or
     /// `SealKeyMismatch`.
-    pub fn keep(&self, mut attributes: Attributes, plaintext: Option<&Secret>) -> Result<Made> {
+    pub fn keep(&self, attributes: Attributes, plaintext: Option<&Secret>) -> Result<Made> {
         let epoch = self.cache.epoch();
+        let object = self.prepare_own(attributes, plaintext)?;
+        self.write(object, epoch)
+    }
+
+    fn prepare_own(&self, mut attributes: Attributes, plaintext: Option<&Secret>) -> Result<Prepared> {
         let id = new_id()?;
         attributes.insert(CKA_UNIQUE_ID, id.to_string().into_bytes());
         let key = plaintext.map(|plaintext| opened_key(&attributes, plaintext)).transpose()?;
         let mut object = ObjectRecord { id, version: 1, attributes, sealed: None, mac: None };
         if !object.attributes.is(CKA_TOKEN) {
-            return Ok(Made { record: object, held: key.map(Arc::new) });
+            return Ok(Prepared { object, key, token: None });
         }
         let record = self.initialised()?;
         self.seal_value(&mut object)?;
@@ -62,11 +91,32 @@ impl Token {
             let token_key = self.token_key(&record)?;
             object.sealed = Some(self.seal(&record, &token_key, id, &object.attributes, plaintext)?);
         }
-        self.insert(&record, &mut [&mut object])?;
+        Ok(Prepared { object, key, token: Some(record) })
+    }
+
+    fn write(&self, object: Prepared, epoch: Epoch) -> Result<Made> {
+        let mut objects = [object];
+        self.insert_prepared(&mut objects)?;
+        let [object] = objects;
+        Ok(self.made(object, epoch))
+    }
+
+    /// Writes what of these belongs on the token. All were sealed for the first one's token, else they do not stay.
+    fn insert_prepared(&self, objects: &mut [Prepared]) -> Result<()> {
+        let Some(record) = objects.iter().find_map(|object| object.token.clone()) else { return Ok(()) };
+        let on_token = objects.iter_mut().filter(|object| object.token.is_some());
+        self.insert(&record, &mut on_token.map(|object| &mut object.object).collect::<Vec<_>>())
+    }
+
+    fn made(&self, prepared: Prepared, epoch: Epoch) -> Made {
+        let Prepared { object, key, token } = prepared;
+        if token.is_none() {
+            return Made { record: object, held: key.map(Arc::new) };
+        }
         if let Some(key) = key {
             self.cache_new(&object, Opened { key, request_id: None }, epoch);
         }
-        Ok(object.into())
+        object.into()
     }
 
     /// Takes back an object that was just made.

@@ -8,6 +8,7 @@ use super::super::object::{Key, attribute, pem};
 use super::super::output::{Answer, Failure};
 use super::{Access, NewNames, One, made};
 use crate::crypto::{PrivateKey, PublicKey, Secret};
+use crate::object::template::Given;
 use crate::object::vendor::{CKA_DATAKEY_CIPHERTEXT_BLOB, CKA_DATAKEY_ENCRYPTION_CONTEXT, key_type};
 use crate::object::{attribute as forms, keypair, private_parts};
 use crate::session::Session;
@@ -88,17 +89,14 @@ pub(super) fn import(arguments: &Import) -> Result<Answer, Failure> {
         false => from_pem(&text)?,
     };
     let (_desk, session) = arguments.access.open()?;
-    let template = |own: &'_ [(CK_ATTRIBUTE_TYPE, Secret)]| -> Result<CK_OBJECT_HANDLE, Failure> {
-        let own = own.iter().map(|(attribute, value)| (*attribute, value.expose()));
-        Ok(session.create_object(&names.iter().copied().chain(own).collect::<Vec<_>>())?)
-    };
-    let handle = template(&private)?;
-    if let Err(failure) = template(&public) {
-        // Half a pair is of no use; what goes wrong now is not worth more words than what went wrong first.
-        drop(session.destroy_object(handle));
-        return Err(failure);
-    }
+    let [_, handle] = session.create_pair([&template(&names, &public), &template(&names, &private)])?;
     made(&session, handle)
+}
+
+/// What both halves have, and what one has of its own.
+fn template<'a>(names: &[Given<'a>], own: &'a [(CK_ATTRIBUTE_TYPE, Secret)]) -> Vec<Given<'a>> {
+    let own = own.iter().map(|(attribute, value)| (*attribute, value.expose()));
+    names.iter().copied().chain(own).collect()
 }
 
 /// The own parts of two templates: of the public and of the private key.

@@ -251,6 +251,17 @@ pub(super) fn begin(connection: &Connection) -> Outcome<Format> {
     schema::format(connection)
 }
 
+/// Begins a write transaction that fills the store, with its tables if they are not there yet. Answers what was in
+/// the file.
+pub(super) fn begin_to_fill(connection: &Connection) -> Outcome<Format> {
+    let found = begin(connection)?;
+    if found == Format::Empty {
+        connection.execute_batch(schema::TABLES)?;
+        schema::stamp(connection)?;
+    }
+    Ok(found)
+}
+
 /// Commits.
 pub(super) fn commit(connection: &Connection) -> Outcome<()> {
     connection.prepare_cached("COMMIT")?.execute([])?;
@@ -282,7 +293,7 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
 }
 
 /// `path` so that SQLite, which here reads every name that begins with `file:` as a URI, cannot.
-fn plain(path: &Path) -> PathBuf {
+pub(super) fn plain(path: &Path) -> PathBuf {
     if path.is_absolute() { path.to_owned() } else { Path::new(".").join(path) }
 }
 

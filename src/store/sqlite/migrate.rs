@@ -4,15 +4,14 @@
 //! and the others wait and find it done, and a process killed in the middle has done nothing. Before the
 //! first step the store is copied, as it is under that lock, to `FILE.backup-vN`.
 
+use super::backup::{self, files};
 use super::connection::{self, Link};
-use super::fault::{Outcome, Stop};
-use super::process::Salt;
+use super::fault::Outcome;
 use super::schema::{self, Format};
 use crate::error::{Cause, Result};
-use rusqlite::{Connection, OpenFlags, params};
-use std::fs::{self, File, OpenOptions};
+use rusqlite::Connection;
+use std::fs;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// What leads from format N to N + 1, by N.
@@ -39,37 +38,26 @@ pub(super) fn migrate(link: &Link, path: &Path) -> Result<()> {
     link.run(path, connection::use_log)
 }
 
-/// Copies the store by SQLite's own means, over a second connection: the first holds the lock that keeps
-/// writers out, and what it has not committed is not seen. The copy gets its name when it is complete.
+/// Copies the store over a second connection: the first holds the lock that keeps writers out. The copy gets its
+/// name when it is complete.
 fn back_up(path: &Path, version: i64) -> Outcome<()> {
     let name = connection::beside(path, &format!(".backup-v{version}"));
     let draft = connection::beside(&name, ".tmp");
-    let files = |result: io::Result<()>| result.map_err(|e| Stop::Refused(connection::unavailable(&draft, &e)));
     // What a process left that was killed here. No one has these files open: we have the lock.
-    files(match fs::remove_file(&draft) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-        _ => Ok(()),
-    })?;
-    files(OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).map(drop))?;
-    Salt::new().on(|| -> Outcome<()> {
-        let source =
-            Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        source.execute_batch("PRAGMA busy_timeout = 0; PRAGMA synchronous = FULL; PRAGMA query_only = OFF")?;
-        source.execute("VACUUM INTO ?1", params![draft.to_str().ok_or_else(not_utf8)?])?;
-        Ok(())
-    })?;
-    files(File::open(&draft).and_then(|draft| draft.sync_all()))?;
-    files(fs::rename(&draft, &name))?;
-    files(path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all()))
+    files(
+        &draft,
+        match fs::remove_file(&draft) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => Ok(()),
+        },
+    )?;
+    backup::copy_committed(path, &draft)?;
+    files(&draft, fs::rename(&draft, &name).and_then(|()| backup::sync_directory(&name)))
 }
 
 /// Format 2 has the same tables; its records may carry MACs, which an older module would not know of.
 fn allow_macs(_: &Connection) -> Outcome<()> {
     Ok(())
-}
-
-fn not_utf8() -> Stop {
-    Stop::Refused(Cause::StoreUnavailable.with("the store's path must be UTF-8 to be backed up"))
 }
 
 /// Format 0, before the first release, had each record in its object's row and no index.

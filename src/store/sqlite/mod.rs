@@ -3,6 +3,7 @@
 //! Write-ahead log, durable commits, many processes and threads at once, and several copies of this module
 //! in one process (`process.rs`). The file is never opened but by SQLite.
 
+mod backup;
 mod connection;
 mod fault;
 mod migrate;
@@ -19,7 +20,7 @@ use self::schema::Format;
 use crate::error::{Cause, Result};
 use crate::store::{Cursor, ObjectId, ObjectRecord, Page, Query, Store, TokenRecord, record};
 use rusqlite::{Connection, OptionalExtension};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A token in an SQLite file.
 pub(super) struct SqliteStore {
@@ -97,10 +98,7 @@ impl Store for SqliteStore {
             ready_to_write(link, path)?;
             link.run(path, connection::use_log)?;
             link.run(path, |connection| {
-                if connection::begin(connection)? == Format::Empty {
-                    connection.execute_batch(schema::TABLES)?;
-                    schema::stamp(connection)?;
-                }
+                connection::begin_to_fill(connection)?;
                 write::initialise(connection, &encoded, expected)?;
                 connection::commit(connection)
             })
@@ -161,6 +159,36 @@ impl Store for SqliteStore {
             Ok(connection.query_row("SELECT count(*) FROM object", [], |row| row.get::<_, i64>(0))?)
         })?;
         Ok(counted.unwrap_or(0) as u64)
+    }
+
+    fn back_up(&self, to: &Path) -> Result<()> {
+        let path = &self.pool.path;
+        self.pool.read(|link| backup::back_up(link, path, to))?.ok_or(Cause::TokenNotRecognized.into())
+    }
+
+    fn restore(&self, from: &Path) -> Result<Option<PathBuf>> {
+        let copy = Self::new(from)?;
+        copy.check()?;
+        if copy.token()?.is_none() {
+            return Err(Cause::TokenNotRecognized.with(format!("{} holds no token", from.display())));
+        }
+        let path = &self.pool.path;
+        let damaged = match self.check() {
+            Err(error) if error.cause() == Cause::StoreCorrupt => Some(backup::set_aside(path)?),
+            found => found.map(|_| None)?,
+        };
+        connection::create(path)?;
+        let kept = self.pool.write(|link| {
+            ready_to_write(link, path)?;
+            link.run(path, connection::use_log)?;
+            backup::replace(link, path, from)
+        });
+        match (kept, damaged) {
+            (Ok(Some(kept)), damaged) => Ok(damaged.or(kept)),
+            (Ok(None), _) => Err(Cause::StoreConflict.with("the store was removed meanwhile")),
+            (Err(error), None) => Err(error),
+            (Err(error), Some(damaged)) => Err(error.context(format_args!("what was there is {}", damaged.display()))),
+        }
     }
 
     fn read_only(&self) -> bool {

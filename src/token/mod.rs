@@ -8,14 +8,15 @@ mod objects;
 mod pins;
 mod rewrap;
 mod seal;
+mod token_key;
 mod vouch;
 
 pub use objects::{Made, secret_parts};
 pub use pins::{PIN_LEN, PinFlags, User};
+pub use token_key::TokenKey;
 
 use crate::config::{LoginMode, TokenConfig};
 use crate::counters::Subject;
-use crate::crypto::SecretKey;
 use crate::error::{Cause, Result};
 use crate::host::lock::{read, write};
 use crate::kms::{HostRules, Kms};
@@ -24,18 +25,6 @@ use crate::unwrap::{Cache, Flights};
 use once_cell::sync::OnceCell;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
-use vouch::Vouching;
-
-/// The key that encrypts every sealed key of a token once more; see `pins.rs`.
-pub struct TokenKey {
-    key: SecretKey,
-    /// Made of it: the key of the MACs.
-    mac_key: SecretKey,
-    /// The serial number of the token that it belongs to: a token that is initialised anew has another.
-    serial: String,
-    login: LoginMode,
-    vouching: Vouching,
-}
 
 /// One token. Making it touches neither store nor network.
 pub struct Token {

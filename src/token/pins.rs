@@ -4,18 +4,14 @@
 //! keeps it wrapped under each PIN (Argon2id, then AES-256-GCM), so that a PIN is needed and not
 //! merely compared; a token without PINs keeps it sealed by KMS.
 
-use super::seal::stored_pairs;
+use super::token_key::{KEPT, kept_as};
 use super::vouch::Vouching;
 use super::{Token, TokenKey};
 use crate::config::{LoginMode, PinHash};
-use crate::crypto::{Hash, Secret, password, random, seal_box};
+use crate::crypto::{Secret, password, random, seal_box};
 use crate::error::{Cause, Error, Result};
-use crate::host::lock::{lock, read, write};
-use crate::kms::{DataKeySize, EncryptionContext};
-use crate::store::{PinRecord, SealForm, SealedKey, TokenRecord};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use std::collections::BTreeMap;
+use crate::host::lock::lock;
+use crate::store::{PinRecord, TokenRecord};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -33,14 +29,6 @@ pub const PIN_LEN: std::ops::RangeInclusive<usize> = 4..=255;
 
 /// How often a change of the token's record is tried again when another process changed it meanwhile.
 const TRIES: u32 = 50;
-
-/// The versions of how the token key is kept: under a PIN, and in [`token_key_context`]. A token is kept by the last one
-/// only if all its objects have their MACs.
-const KEPT: [(u8, Vouching); 2] = [(2, Vouching::Complete), (1, Vouching::Partial)];
-
-fn kept_as(vouching: Vouching) -> u8 {
-    KEPT.iter().find(|(_, kept)| *kept == vouching).map_or(0, |(version, _)| *version)
-}
 
 /// What `CK_TOKEN_INFO.flags` says about a PIN.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -104,18 +92,9 @@ impl Token {
                     let bound = bound_to(&record.serial, User::So, Vouching::Complete);
                     record.so_pin = Some(self.wrap(new_key()?.expose(), &bound, so_pin)?);
                 }
-                let version = kept_as(Vouching::Complete);
-                let context = token_key_context(&record.serial, version, &self.config.kms.encryption_context)?;
-                let made = self.kms.generate_data_key(DataKeySize::AES_256, &context)?;
-                let key = made.plaintext.ok_or_else(|| Cause::KmsBadResponse.with("no plaintext data key"))?;
+                let (key, sealed) = self.new_sealed_token_key(&record.serial)?;
                 TokenKey::vouch_new(&key, &mut record)?;
-                record.sealed_token_key = Some(SealedKey {
-                    form: SealForm::Kms,
-                    blob: made.sealed,
-                    context_version: version,
-                    user_context: self.user_context(),
-                    kms_key_arn: made.kms_key_arn,
-                });
+                record.sealed_token_key = Some(sealed);
             }
         }
         self.store()?.initialise(&record, before.map(|record| record.version))?;
@@ -260,73 +239,6 @@ impl Token {
         })
     }
 
-    /// Keeps the token key of a login, until [`Token::forget_secrets`].
-    pub fn hold_key(&self, key: Option<Arc<TokenKey>>) {
-        *write(&self.key) = key;
-    }
-
-    pub(super) fn held_key(&self) -> Option<Arc<TokenKey>> {
-        read(&self.key).clone()
-    }
-
-    /// The token key: that of the login, or unsealed by KMS once per process. A key of a token that was
-    /// initialised anew since is none.
-    pub(super) fn token_key(&self, record: &TokenRecord) -> Result<Arc<TokenKey>> {
-        if let Some(key) = self.held_key().filter(|key| key.serial == record.serial) {
-            return Ok(key);
-        }
-        match record.login {
-            LoginMode::Pin => Err(Cause::UserNotLoggedIn.into()),
-            // One caller asks KMS, the others wait for its answer.
-            LoginMode::None => self.unseal.run(record.serial.clone(), || self.unseal_token_key(record)).0,
-        }
-    }
-
-    fn unseal_token_key(&self, record: &TokenRecord) -> Result<Arc<TokenKey>> {
-        let sealed = record.sealed_token_key.as_ref().ok_or(Cause::RecordCorrupt)?;
-        let (context, vouching) = stored_token_key_context(record, sealed)?;
-        self.compare_pairs("token key", sealed);
-        let opened = self.kms.decrypt_stored(&sealed.kms_key_arn, &sealed.blob, &context)?;
-        if opened.plaintext.len() != 32 {
-            return Err(Cause::SealKeyMalformed.with("the token key"));
-        }
-        let key = match vouching {
-            Vouching::Complete => TokenKey::new(&opened.plaintext, record, vouching)?,
-            Vouching::Partial => self.adopt_by_kms(&opened.plaintext, record, sealed, &context)?,
-        };
-        self.hold_key(Some(Arc::clone(&key)));
-        Ok(key)
-    }
-
-    /// A token of an earlier version: its objects get their MACs, and its key is sealed in the present way (one KMS
-    /// `ReEncrypt`).
-    fn adopt_by_kms(
-        &self,
-        key: &Secret,
-        token: &TokenRecord,
-        sealed: &SealedKey,
-        context: &EncryptionContext,
-    ) -> Result<Arc<TokenKey>> {
-        self.adopt(key, token, User::User, |mac| {
-            let version = kept_as(Vouching::Complete);
-            let now = token_key_context(&token.serial, version, &self.config.kms.encryption_context)?;
-            let made = self.kms.re_encrypt_stored(&sealed.kms_key_arn, &sealed.blob, context, &now)?;
-            self.change_record(|record| {
-                if record.sealed_token_key.as_ref() == Some(sealed) {
-                    record.mac = Some(mac);
-                    record.sealed_token_key = Some(SealedKey {
-                        blob: made.sealed.clone(),
-                        context_version: version,
-                        user_context: self.user_context(),
-                        kms_key_arn: made.kms_key_arn.clone(),
-                        ..sealed.clone()
-                    });
-                }
-                Ok(())
-            })
-        })
-    }
-
     /// What `CK_TOKEN_INFO` says about a user's PIN.
     pub fn pin_flags(&self, record: &TokenRecord, user: User) -> PinFlags {
         let without_pins = record.login == LoginMode::None && user == User::User;
@@ -367,18 +279,6 @@ impl Token {
     /// configuration must not lock old keys.
     pub(super) fn user_context(&self) -> Vec<(String, String)> {
         self.config.kms.encryption_context.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
-    }
-}
-
-impl TokenKey {
-    /// Encrypts a blob of the object `id`.
-    pub(super) fn seal(&self, id: &[u8], blob: &[u8]) -> Result<Vec<u8>> {
-        seal_box::seal(self.key.expose()?, id, blob)
-    }
-
-    /// Decrypts a blob of the object `id`; `SealTokenKey` if it was altered or belongs to another.
-    pub(super) fn open(&self, id: &[u8], blob: &[u8]) -> Result<Secret> {
-        seal_box::open(self.key.expose()?, id, blob)
     }
 }
 
@@ -434,28 +334,6 @@ fn unwrap(record: &PinRecord, serial: &str, user: User, pin: &[u8]) -> Result<Op
     }
     // A wrong PIN and a damaged record look the same, and are counted the same.
     Ok(None)
-}
-
-/// The context that the stored token key of a token without PINs was sealed under, and what that says of the objects.
-pub(super) fn stored_token_key_context(
-    record: &TokenRecord,
-    sealed: &SealedKey,
-) -> Result<(EncryptionContext, Vouching)> {
-    let Some((version, vouching)) = KEPT.into_iter().find(|(version, _)| *version == sealed.context_version) else {
-        return Err(Cause::SealBroken.with("the token key: an unknown version of the encryption context"));
-    };
-    Ok((token_key_context(&record.serial, version, &stored_pairs(sealed)?)?, vouching))
-}
-
-/// The context that seals the token key of a token without PINs.
-fn token_key_context(serial: &str, version: u8, user: &BTreeMap<String, String>) -> Result<EncryptionContext> {
-    Ok(EncryptionContext::new(user)?
-        .with(EncryptionContext::VERSION, version.to_string())
-        .with(EncryptionContext::TOKEN, serial)
-        .with(EncryptionContext::OBJECT, "token-key")
-        .with(EncryptionContext::SPEC, "AES_256")
-        .with(EncryptionContext::USAGE, "token-key")
-        .with(EncryptionContext::POLICY, STANDARD.encode(Hash::Sha256.digest(b"login=none"))))
 }
 
 fn new_key() -> Result<Secret> {

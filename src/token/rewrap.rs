@@ -1,7 +1,7 @@
 //! Moving what former KMS keys sealed to the wrapping key, by KMS `ReEncrypt`: the plaintext is never here.
 
 use super::Token;
-use super::pins::stored_token_key_context;
+use super::token_key::stored_token_key_context;
 use crate::error::{Cause, Error, Result};
 use crate::store::{ObjectId, ObjectRecord, SealedKey};
 

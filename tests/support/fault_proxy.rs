@@ -68,6 +68,10 @@ struct Shared {
 struct State {
     once: VecDeque<Fault>,
     always: Option<Fault>,
+    /// For so many of a hundred requests.
+    share: Option<(Fault, u64)>,
+    /// Requests, for the share.
+    count: u64,
     /// Requests that were understood, by operation: those that a fault then answered or dropped too.
     calls: BTreeMap<String, u64>,
     last_private_key: Option<Value>,
@@ -111,6 +115,11 @@ impl FaultProxy {
         self.shared.state().always = Some(fault);
     }
 
+    /// Orders this for `percent` of a hundred requests, evenly, also after [`FaultProxy::heal`].
+    pub(crate) fn sometimes(&self, fault: Fault, percent: u64) {
+        self.shared.state().share = Some((fault, percent));
+    }
+
     /// Takes back all orders, and ends what stalls.
     pub(crate) fn heal(&self) {
         let mut state = self.shared.state();
@@ -150,7 +159,11 @@ impl Shared {
             let fault = {
                 let mut state = self.state();
                 *state.calls.entry(request.operation()).or_default() += 1;
-                state.once.pop_front().or(state.always)
+                state.count += 1;
+                // Whenever the share of all requests so far passes a whole number.
+                let due = |percent| state.count * percent / 100 > (state.count - 1) * percent / 100;
+                let share = state.share.filter(|(_, percent)| due(*percent)).map(|(fault, _)| fault);
+                state.once.pop_front().or(state.always).or(share)
             };
             match fault {
                 None => client.write_all(&self.ask(&request)?.bytes())?,

@@ -23,19 +23,7 @@ fn kms(folder: &tempfile::TempDir, key_id: &str) -> Kms {
         backend: KmsBackend::Embedded(folder.path().join("kms.json")),
         key_id: key_id.to_owned(),
         encryption_context: [("app".to_owned(), "test".to_owned())].into(),
-        former_key_ids: Vec::new(),
-        grant_tokens: Vec::new(),
-        region: None,
-        profile: None,
-        role_arn: None,
-        role_session_name: None,
-        external_id: None,
-        endpoint_url: None,
-        fips: false,
-        dual_stack: false,
-        proxy: None,
-        ca_bundle: None,
-        timeouts: datakey::config::Timeouts::default(),
+        ..KmsConfig::default()
     };
     Kms::new(&config, HostRules { threads_allowed: true, secure_mode: false })
 }

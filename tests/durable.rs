@@ -3,7 +3,7 @@
 
 mod store_support;
 
-use datakey::config::{KmsBackend, KmsConfig, Timeouts};
+use datakey::config::{KmsBackend, KmsConfig};
 use datakey::kms::{HostRules, Kms};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -40,24 +40,8 @@ fn a_new_key_file_of_the_embedded_kms() {
         Ok(synced) => assert_eq!(synced, ["keys"]),
         Err(place) => {
             std::fs::create_dir(place.join("keys")).unwrap();
-            let config = KmsConfig {
-                backend: KmsBackend::Embedded(place.join("keys/keys.json")),
-                key_id: String::new(),
-                encryption_context: Default::default(),
-                former_key_ids: Vec::new(),
-                grant_tokens: Vec::new(),
-                region: None,
-                profile: None,
-                role_arn: None,
-                role_session_name: None,
-                external_id: None,
-                endpoint_url: None,
-                fips: false,
-                dual_stack: false,
-                proxy: None,
-                ca_bundle: None,
-                timeouts: Timeouts::default(),
-            };
+            let config =
+                KmsConfig { backend: KmsBackend::Embedded(place.join("keys/keys.json")), ..KmsConfig::default() };
             let kms = Kms::new(&config, HostRules { threads_allowed: true, secure_mode: false });
             kms.describe_key().unwrap();
         }

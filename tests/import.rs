@@ -14,24 +14,7 @@ use std::collections::BTreeMap;
 /// A client of the same embedded KMS that knows nothing of PKCS#11.
 fn other_client(place: &Place) -> Kms {
     let backend = KmsBackend::Embedded(place.folder().join("kms.json"));
-    let config = KmsConfig {
-        backend,
-        key_id: String::new(),
-        encryption_context: BTreeMap::new(),
-        former_key_ids: Vec::new(),
-        grant_tokens: Vec::new(),
-        region: None,
-        profile: None,
-        role_arn: None,
-        role_session_name: None,
-        external_id: None,
-        endpoint_url: None,
-        fips: false,
-        dual_stack: false,
-        proxy: None,
-        ca_bundle: None,
-        timeouts: Default::default(),
-    };
+    let config = KmsConfig { backend, ..KmsConfig::default() };
     Kms::new(&config, HostRules { threads_allowed: true, secure_mode: false })
 }
 

@@ -105,21 +105,10 @@ struct Subject {
 fn config(backend: KmsBackend, endpoint_url: Option<String>) -> KmsConfig {
     KmsConfig {
         backend,
-        key_id: String::new(),
         encryption_context: BTreeMap::from([("app".to_owned(), "contract".to_owned())]),
-        former_key_ids: Vec::new(),
-        grant_tokens: Vec::new(),
-        region: None,
-        profile: None,
-        role_arn: None,
-        role_session_name: None,
-        external_id: None,
         endpoint_url,
-        fips: false,
-        dual_stack: false,
-        proxy: None,
-        ca_bundle: None,
         timeouts: Timeouts { attempt: Duration::from_secs(10), total: Duration::from_secs(30), ..Timeouts::default() },
+        ..KmsConfig::default()
     }
 }
 

@@ -127,7 +127,7 @@ pub enum StoreLocation {
 /// How to reach KMS for one token.
 ///
 /// Its `Debug` leaves out what may be a credential: a proxy's password, grant tokens, the external id.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct KmsConfig {
     /// AWS, or the embedded stand-in.
     pub backend: KmsBackend,

@@ -6,7 +6,6 @@ use super::embedded::{self, FaultKind, Server};
 use super::*;
 use crate::config::{KmsBackend, KmsConfig, Timeouts};
 use crate::error::{Cause, Error};
-use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -19,26 +18,14 @@ const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4
 fn config(backend: KmsBackend) -> KmsConfig {
     KmsConfig {
         backend,
-        key_id: String::new(),
-        encryption_context: BTreeMap::new(),
-        former_key_ids: Vec::new(),
-        grant_tokens: Vec::new(),
         region: Some("us-east-1".to_owned()),
-        profile: None,
-        role_arn: None,
-        role_session_name: None,
-        external_id: None,
-        endpoint_url: None,
-        fips: false,
-        dual_stack: false,
-        proxy: None,
-        ca_bundle: None,
         timeouts: Timeouts {
             attempt: Duration::from_millis(500),
             total: Duration::from_millis(2000),
             generate_attempt: Duration::from_secs(5),
             generate_total: Duration::from_secs(60),
         },
+        ..KmsConfig::default()
     }
 }
 

@@ -5,7 +5,7 @@ use crate::host::steps::run;
 use crate::host::{Place, USER_PIN};
 use base64::Engine;
 use cryptoki_sys::*;
-use datakey::config::{KmsBackend, KmsConfig, StoreLocation, Timeouts};
+use datakey::config::{KmsBackend, KmsConfig, StoreLocation};
 use datakey::crypto::{Hash, Secret, mac, password, seal_box};
 use datakey::error::Cause;
 use datakey::kms::{EncryptionContext, HostRules, Kms};
@@ -322,20 +322,9 @@ pub(crate) fn kms_config(backend: KmsBackend, endpoint_url: Option<String>, key_
     KmsConfig {
         backend,
         key_id: key_id.to_owned(),
-        encryption_context: BTreeMap::new(),
-        former_key_ids: Vec::new(),
-        grant_tokens: Vec::new(),
         region: Some("us-east-1".to_owned()),
-        profile: None,
-        role_arn: None,
-        role_session_name: None,
-        external_id: None,
         endpoint_url,
-        fips: false,
-        dual_stack: false,
-        proxy: None,
-        ca_bundle: None,
-        timeouts: Timeouts::default(),
+        ..KmsConfig::default()
     }
 }
 

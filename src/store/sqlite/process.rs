@@ -53,10 +53,15 @@ fn child() {
         DIRTY.store(true, Ordering::SeqCst);
     }
     for (number, place) in OPEN.iter().enumerate() {
-        let noted = place.swap(0, Ordering::SeqCst);
+        // Nearly all are 0, and are not written: the child would have pages of its own for it.
+        let noted = place.load(Ordering::SeqCst);
+        if noted == 0 {
+            continue;
+        }
+        place.store(0, Ordering::SeqCst);
         // A host that has closed what it does not know, as daemons do, may have given the number to a
         // file of its own.
-        if noted != 0 && identity(number as c_int) == noted {
+        if identity(number as c_int) == noted {
             // SAFETY: a file of SQLite's, which in this process nobody uses any more.
             unsafe { libc::close(number as c_int) };
         }

@@ -43,6 +43,9 @@ pub struct Token {
 /// change in it (label, PIN counters) is shown to people, and decisions about PINs read it afresh.
 const RECORD_LIFE: Duration = Duration::from_secs(1);
 
+/// How often a change by compare-and-swap is tried again when another process was faster.
+const TRIES: u32 = 50;
+
 impl Token {
     /// The token of a configuration.
     pub fn new(config: TokenConfig, rules: HostRules) -> Self {
@@ -72,7 +75,7 @@ impl Token {
 
     /// What it has done, and how many unwrapped keys it holds.
     pub fn subject(&self) -> Subject<'_> {
-        Subject { token: &self.config.label, counters: self.kms.counters(), keys: self.cache.len() }
+        Subject { token: &self.config.label, counters: self.kms.counters(), keys: self.cache.count() }
     }
 
     fn store(&self) -> Result<&dyn Store> {

@@ -1,8 +1,8 @@
 //! Objects: keep, find, read, change, destroy.
 
-use super::Token;
+use super::{TRIES, Token};
 use crate::crypto::{Key, Secret, random};
-use crate::error::{Cause, Result};
+use crate::error::{Cause, Error, Result};
 use crate::object::vendor::SEALED_VALUE;
 use crate::object::{Changed, Look, NewObject, Template, builtin, opened_key, private_parts, with_changes};
 use crate::store::{Attributes, Cursor, ObjectId, ObjectRecord, Page, Query, TokenRecord};
@@ -170,6 +170,28 @@ impl Token {
             self.forget_key(object.id);
         }
         Ok(changed)
+    }
+
+    /// Changes an object of the token by compare-and-swap, once more if another process was faster. `change` makes of
+    /// what is stored what is to be there, or `None` where nothing is to change. The object as it is then; `None` if
+    /// it stayed as it was, or is gone.
+    pub(super) fn update(
+        &self,
+        id: &ObjectId,
+        change: impl Fn(ObjectRecord) -> Result<Option<ObjectRecord>>,
+    ) -> Result<Option<ObjectRecord>> {
+        let mut last = Error::from(Cause::StoreConflict);
+        for _ in 0..TRIES {
+            let Some(object) = self.store()?.get(id)? else { return Ok(None) };
+            let Some(changed) = change(object)? else { return Ok(None) };
+            match self.store()?.update(&changed) {
+                Ok(version) => return Ok(Some(ObjectRecord { version, ..changed })),
+                Err(error) if error.cause() == Cause::ObjectHandleInvalid => return Ok(None),
+                Err(error) if error.cause() == Cause::StoreConflict => last = error,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(last)
     }
 
     /// `C_CopyObject`: a new object with these attributes, complete but for `CKA_UNIQUE_ID`. `held` is the key

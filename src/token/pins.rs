@@ -6,7 +6,7 @@
 
 use super::token_key::{KEPT, kept_as};
 use super::vouch::Vouching;
-use super::{Token, TokenKey};
+use super::{TRIES, Token, TokenKey};
 use crate::config::{LoginMode, PinHash};
 use crate::crypto::{Secret, password, random, seal_box};
 use crate::error::{Cause, Error, Result};
@@ -26,9 +26,6 @@ pub enum User {
 
 /// PIN lengths in bytes, as `CK_TOKEN_INFO` shows them.
 pub const PIN_LEN: std::ops::RangeInclusive<usize> = 4..=255;
-
-/// How often a change of the token's record is tried again when another process changed it meanwhile.
-const TRIES: u32 = 50;
 
 /// What `CK_TOKEN_INFO.flags` says about a PIN.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -2,11 +2,8 @@
 
 use super::Token;
 use super::token_key::stored_token_key_context;
-use crate::error::{Cause, Error, Result};
+use crate::error::{Cause, Result};
 use crate::store::{ObjectId, ObjectRecord, SealedKey};
-
-/// How often an object that others change at the same time is tried again.
-const TRIES: u32 = 50;
 
 impl Token {
     /// Whether a key that the configuration calls a former one sealed the object.
@@ -19,28 +16,21 @@ impl Token {
     ///
     /// Killed at any instant, the object has the one seal or the other.
     pub fn rewrap(&self, id: &ObjectId) -> Result<Option<ObjectRecord>> {
-        let mut last = Error::from(Cause::StoreConflict);
-        for _ in 0..TRIES {
-            let object = match self.get(id)? {
-                Some(object) if self.is_of_former_key(&object) => object,
-                _ => return Ok(None),
-            };
+        let moved = self.update(id, |object| {
             // Else the new MAC would vouch for what somebody else wrote.
             self.check_vouched(&object)?;
+            if !self.is_of_former_key(&object) {
+                return Ok(None);
+            }
             let sealed = self.reseal(&object, object.id, &object.attributes)?;
             let mut moved = ObjectRecord { sealed: Some(sealed), ..object };
             self.vouch(&*self.initialised()?, &mut moved)?;
-            match self.store()?.update(&moved) {
-                Ok(version) => {
-                    self.forget_key(*id);
-                    return Ok(Some(ObjectRecord { version, ..moved }));
-                }
-                Err(error) if error.cause() == Cause::ObjectHandleInvalid => return Ok(None),
-                Err(error) if error.cause() == Cause::StoreConflict => last = error,
-                Err(error) => return Err(error),
-            }
+            Ok(Some(moved))
+        })?;
+        if moved.is_some() {
+            self.forget_key(*id);
         }
-        Err(last)
+        Ok(moved)
     }
 
     /// The same for the token key of a token without PINs. Whether there was anything to do.

@@ -36,8 +36,6 @@ pub(super) enum Vouching {
 
 /// How many objects are looked at by one search while MACs are added.
 const PAGE: usize = 256;
-/// How often an object that others change at the same time is tried again.
-const TRIES: u32 = 50;
 
 impl TokenKey {
     /// The key of this token, in protected memory. `SealRecord` if its names were altered.
@@ -189,21 +187,16 @@ impl Token {
     }
 
     fn vouch_for(&self, key: &TokenKey, id: &ObjectId) -> Result<()> {
-        for _ in 0..TRIES {
-            let mut object = match self.store()?.get(id) {
-                Ok(Some(object)) if object.mac.is_none() => object,
-                Ok(_) => return Ok(()),
-                // It is not usable before or after.
-                Err(error) if error.cause() == Cause::RecordCorrupt => return Ok(()),
-                Err(error) => return Err(error),
-            };
-            object.mac = Some(key.object_mac(&object)?);
-            match self.store()?.update(&object) {
-                Err(error) if error.cause() == Cause::StoreConflict => {}
-                Err(error) if error.cause() == Cause::ObjectHandleInvalid => return Ok(()),
-                other => return other.map(drop),
-            }
+        let vouched = self.update(id, |object| {
+            Ok(match object.mac {
+                Some(_) => None,
+                None => Some(ObjectRecord { mac: Some(key.object_mac(&object)?), ..object }),
+            })
+        });
+        match vouched {
+            // It is not usable before or after.
+            Err(error) if error.cause() == Cause::RecordCorrupt => Ok(()),
+            other => other.map(drop),
         }
-        Err(Cause::StoreConflict.into())
     }
 }

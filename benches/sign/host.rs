@@ -97,14 +97,7 @@ impl Host {
             &*list
         };
         let mut host = Self { functions, slot: 0, session: 0 };
-        let mut arguments = CK_C_INITIALIZE_ARGS {
-            CreateMutex: None,
-            DestroyMutex: None,
-            LockMutex: None,
-            UnlockMutex: None,
-            flags: CKF_OS_LOCKING_OK,
-            pReserved: null_mut(),
-        };
+        let mut arguments = CK_C_INITIALIZE_ARGS { flags: CKF_OS_LOCKING_OK, ..Default::default() };
         ok!(host, C_Initialize, (&raw mut arguments).cast());
         host.slot = host.first_slot();
         let (pin, len) = (PIN.as_ptr().cast_mut(), PIN.len() as CK_ULONG);

@@ -67,14 +67,7 @@ fn dl_error() -> String {
 }
 
 fn initialise(list: &CK_FUNCTION_LIST) -> CK_RV {
-    let mut arguments = CK_C_INITIALIZE_ARGS {
-        CreateMutex: None,
-        DestroyMutex: None,
-        LockMutex: None,
-        UnlockMutex: None,
-        flags: CKF_OS_LOCKING_OK,
-        pReserved: null_mut(),
-    };
+    let mut arguments = CK_C_INITIALIZE_ARGS { flags: CKF_OS_LOCKING_OK, ..Default::default() };
     // SAFETY: the arguments live as long as the call.
     call(list.C_Initialize, |function| unsafe { function((&raw mut arguments).cast()) })
 }

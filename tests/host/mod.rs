@@ -74,14 +74,7 @@ impl Module {
 
     /// `C_Initialize` with `CKF_OS_LOCKING_OK`.
     pub(crate) fn initialise(self) {
-        let mut arguments = CK_C_INITIALIZE_ARGS {
-            CreateMutex: None,
-            DestroyMutex: None,
-            LockMutex: None,
-            UnlockMutex: None,
-            flags: CKF_OS_LOCKING_OK,
-            pReserved: null_mut(),
-        };
+        let mut arguments = CK_C_INITIALIZE_ARGS { flags: CKF_OS_LOCKING_OK, ..Default::default() };
         ok!(self, C_Initialize, (&raw mut arguments).cast());
     }
 

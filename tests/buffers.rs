@@ -4,7 +4,7 @@
 mod host;
 
 use cryptoki_sys::*;
-use datakey::kms::embedded::{self, Server};
+use datakey::kms::embedded::Server;
 use host::{Kind, Module, Place, alone, attr, call, mechanism, ok};
 use std::ffi::c_void;
 use std::ptr::null_mut;
@@ -15,18 +15,15 @@ struct Scene {
     module: Module,
     session: CK_SESSION_HANDLE,
     _place: Place,
-    _keys: tempfile::TempDir,
 }
 
 impl Scene {
     fn new() -> Self {
-        let keys = tempfile::tempdir().unwrap();
-        let server = embedded::serve(([127, 0, 0, 1], 0).into(), &keys.path().join("keys.json"), true).unwrap();
-        let place = Place::at(&server.url(), embedded::DEFAULT_ALIAS, "cache = { max_age = 0 }");
+        let (place, server) = Place::served("cache = { max_age = 0 }");
         let module = Module::start(&place.configuration());
         module.make_token(true);
         let session = module.enter();
-        Self { server, module, session, _place: place, _keys: keys }
+        Self { server, module, session, _place: place }
     }
 
     fn calls(&self) -> u64 {

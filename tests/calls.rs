@@ -3,7 +3,7 @@
 mod host;
 
 use cryptoki_sys::*;
-use datakey::kms::embedded::{self, Fault, FaultKind, Server};
+use datakey::kms::embedded::{Fault, FaultKind, Server};
 use host::steps::{run, say, step};
 use host::{Kind, Module, Place, USER_PIN, alone, attr, call, mechanism, ok};
 use std::collections::BTreeMap;
@@ -17,18 +17,15 @@ struct Scene {
     server: Server,
     place: Place,
     module: Module,
-    _keys: tempfile::TempDir,
 }
 
 impl Scene {
     /// `more` is added to the token's configuration. The token is initialised; nobody is logged in.
     fn new(more: &str) -> Self {
-        let keys = tempfile::tempdir().unwrap();
-        let server = embedded::serve(([127, 0, 0, 1], 0).into(), &keys.path().join("keys.json"), true).unwrap();
-        let place = Place::at(&server.url(), embedded::DEFAULT_ALIAS, more);
+        let (place, server) = Place::served(more);
         let module = Module::start(&place.configuration());
         module.make_token(!more.contains("login = \"none\""));
-        Self { server, place, module, _keys: keys }
+        Self { server, place, module }
     }
 
     /// The calls that arrive while `work` runs.

@@ -4,7 +4,7 @@ mod host;
 mod objects;
 
 use cryptoki_sys::*;
-use datakey::kms::embedded::{self, Fault, FaultKind, Server};
+use datakey::kms::embedded::{Fault, FaultKind, Server};
 use host::{Kind, Module, Place, alone, attr, call, ok, steps};
 use objects::{Attr, bytes, flag, number, secret_key, with};
 use std::path::Path;
@@ -17,18 +17,15 @@ struct Scene {
     place: Place,
     module: Module,
     session: CK_SESSION_HANDLE,
-    _keys: tempfile::TempDir,
 }
 
 impl Scene {
     fn new() -> Self {
-        let keys = tempfile::tempdir().unwrap();
-        let server = embedded::serve(([127, 0, 0, 1], 0).into(), &keys.path().join("keys.json"), true).unwrap();
-        let place = Place::at(&server.url(), embedded::DEFAULT_ALIAS, "");
+        let (place, server) = Place::served("");
         let module = Module::start(&place.configuration());
         module.make_token(true);
         let session = module.enter();
-        Self { server, place, module, session, _keys: keys }
+        Self { server, place, module, session }
     }
 
     /// Does `work`, which takes these calls of KMS.

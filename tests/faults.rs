@@ -5,7 +5,7 @@ mod host;
 
 use cryptoki_sys::*;
 use datakey::kms::embedded::{self, FaultKind, Server};
-use host::{Kind, Module, Place, alone, ok};
+use host::{KEYS, Kind, Module, Place, alone, ok};
 use std::ptr::null_mut;
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,6 @@ struct Scene {
     module: Module,
     session: CK_SESSION_HANDLE,
     _place: Place,
-    _keys: tempfile::TempDir,
 }
 
 /// A token whose every use of a key is a call, with short deadlines.
@@ -24,16 +23,14 @@ fn scene() -> Scene {
 
 /// One with this `cache`.
 fn scene_with(cache: &str) -> Scene {
-    let keys = tempfile::tempdir().unwrap();
-    let server = embedded::serve(([127, 0, 0, 1], 0).into(), &keys.path().join("keys.json"), true).unwrap();
     let timeouts = "attempt = \"400ms\", total = \"1500ms\", generate_attempt = \"400ms\", generate_total = \"1500ms\"";
     let more = format!("{cache}\ntimeouts = {{ {timeouts} }}");
-    let place = Place::at(&server.url(), embedded::DEFAULT_ALIAS, &more);
+    let (place, server) = Place::served(&more);
     let module = Module::start(&place.configuration());
     module.make_token(true);
     let session = module.open(true);
     module.login(session);
-    Scene { server, module, session, _place: place, _keys: keys }
+    Scene { server, module, session, _place: place }
 }
 
 impl Scene {
@@ -192,7 +189,7 @@ fn without_kms_nothing_hangs_and_what_needs_no_kms_works() {
     if !alone("without_kms_nothing_hangs_and_what_needs_no_kms_works") {
         return;
     }
-    let Scene { server, module, session, _place, _keys } = scene();
+    let Scene { server, module, session, _place } = scene();
     let (public, key) = module.generate(session, Kind::P256, b"1");
     let signature = module.sign(session, key, CKM_ECDSA_SHA256, b"data").unwrap();
     let address = server.address();
@@ -217,7 +214,7 @@ fn without_kms_nothing_hangs_and_what_needs_no_kms_works() {
     module.login(session);
     let key = module.private_key(session, b"1");
     // It comes back at the same address: nothing has to be opened anew.
-    let _server = embedded::serve(address, &_keys.path().join("keys.json"), true).expect("the port is still free");
+    let _server = embedded::serve(address, &_place.folder().join(KEYS), true).expect("the port is still free");
     let back = Instant::now();
     while module.sign(session, key, CKM_ECDSA_SHA256, b"data").is_err() {
         assert!(back.elapsed() < Duration::from_secs(20), "its return is not noticed");

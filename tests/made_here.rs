@@ -4,7 +4,7 @@ mod host;
 mod objects;
 
 use cryptoki_sys::*;
-use datakey::kms::embedded::{self, Server};
+use datakey::kms::embedded::Server;
 use datakey::object::vendor::CKA_DATAKEY_SPEC;
 use host::{Module, Place, alone, attr, call, mechanism, ok};
 use objects::{Attr, bytes, flag, number, with};
@@ -16,20 +16,17 @@ struct Scene {
     module: Module,
     session: CK_SESSION_HANDLE,
     _place: Place,
-    _keys: tempfile::TempDir,
 }
 
 type Pair = (CK_OBJECT_HANDLE, CK_OBJECT_HANDLE);
 
 impl Scene {
     fn new(more: &str) -> Self {
-        let keys = tempfile::tempdir().unwrap();
-        let server = embedded::serve(([127, 0, 0, 1], 0).into(), &keys.path().join("keys.json"), true).unwrap();
-        let place = Place::at(&server.url(), embedded::DEFAULT_ALIAS, more);
+        let (place, server) = Place::served(more);
         let module = Module::start(&place.configuration());
         module.make_token(true);
         let session = module.enter();
-        Self { server, module, session, _place: place, _keys: keys }
+        Self { server, module, session, _place: place }
     }
 
     /// The calls that arrive while `work` runs are these.

@@ -4,7 +4,7 @@ mod host;
 mod hosts;
 
 use cryptoki_sys::*;
-use datakey::kms::embedded::{self, FaultKind, Server};
+use datakey::kms::embedded::{FaultKind, Server};
 use host::{Kind, Module, Place, alone, call, ok};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -62,17 +62,14 @@ struct Scene {
     place: Place,
     module: Module,
     session: CK_SESSION_HANDLE,
-    _keys: tempfile::TempDir,
 }
 
 fn scene(more: &str) -> Scene {
-    let keys = tempfile::tempdir().unwrap();
-    let server = embedded::serve(([127, 0, 0, 1], 0).into(), &keys.path().join("keys.json"), true).unwrap();
-    let place = Place::at(&server.url(), embedded::DEFAULT_ALIAS, more);
+    let (place, server) = Place::served(more);
     let module = Module::start(&place.configuration());
     module.make_token(true);
     let session = module.enter();
-    Scene { server, place, module, session, _keys: keys }
+    Scene { server, place, module, session }
 }
 
 fn error(code: &str) -> FaultKind {
@@ -85,7 +82,7 @@ fn what_happens_is_counted() {
         return;
     }
     let more = "cache = { max_keys = 2 }\ntimeouts = { attempt = \"300ms\", total = \"600ms\" }";
-    let Scene { server, module, session, place: _place, _keys } = scene(more);
+    let Scene { server, module, session, place: _place } = scene(more);
     let keys = [b"a", b"b", b"c"].map(|id| module.generate(session, Kind::P256, id).1);
     let sign = |key| module.sign(session, key, CKM_ECDSA_SHA256, b"data");
     let differs = |work: &dyn Fn()| {
@@ -134,7 +131,7 @@ fn the_text_of_an_error_is_the_log_s_and_its_session_s() {
     if !alone("the_text_of_an_error_is_the_log_s_and_its_session_s") {
         return;
     }
-    let Scene { server, place, module, session, _keys } = scene("cache = { max_age = 0 }");
+    let Scene { server, place, module, session } = scene("cache = { max_age = 0 }");
     let (_, key) = module.generate(session, Kind::P256, b"1");
     let other = module.open(false);
     assert_eq!((module.error_text(session), module.error_text(other)), (String::new(), String::new()));
@@ -194,8 +191,7 @@ fn the_file_is_whole_and_young() {
     }
     let folder = tempfile::tempdir().unwrap();
     let (file, own) = (folder.path().join("all.prom"), folder.path().join("of-{pid}.prom"));
-    let Scene { server: _server, place, module, session, _keys } =
-        scene(&format!("[log]\nmetrics = \"{}\"", file.display()));
+    let Scene { server: _server, place, module, session } = scene(&format!("[log]\nmetrics = \"{}\"", file.display()));
     let (_, key) = module.generate(session, Kind::P256, b"1");
     std::thread::scope(|scope| {
         // Whoever reads meanwhile sees whole files only.

@@ -5,6 +5,7 @@
 pub(crate) mod steps;
 
 use cryptoki_sys::*;
+use datakey::kms::embedded::{self, Server};
 use std::ffi::c_void;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -316,6 +317,9 @@ pub(crate) fn check(rv: CK_RV) -> Result<(), CK_RV> {
     if rv == CKR_OK { Ok(()) } else { Err(rv) }
 }
 
+/// The keys of an embedded KMS, in the folder of its token.
+pub(crate) const KEYS: &str = "kms.json";
+
 /// A folder with the configuration of one token in it; gone when dropped.
 pub(crate) struct Place {
     folder: tempfile::TempDir,
@@ -325,14 +329,24 @@ impl Place {
     /// A token on the embedded KMS in this process. `more` is added to its `[[token]]`.
     pub(crate) fn embedded(more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let kms = format!("kms = \"embedded:{}\"", folder.path().join("kms.json").display());
+        let kms = format!("kms = \"embedded:{}\"", folder.path().join(KEYS).display());
         Self::with(folder, &kms, more)
     }
 
     /// A token on a KMS at this URL: a listener of the embedded one, or an emulator.
     pub(crate) fn at(url: &str, key: &str, more: &str) -> Self {
-        let kms = format!("kms_key_id = \"{key}\"\nregion = \"us-east-1\"\nendpoint_url = \"{url}\"");
-        Self::with(tempfile::tempdir().unwrap(), &kms, more)
+        Self::with(tempfile::tempdir().unwrap(), &Self::kms_at(url, key), more)
+    }
+
+    /// A token on a listener of the embedded KMS, which counts its calls and takes orders for faults.
+    pub(crate) fn served(more: &str) -> (Self, Server) {
+        let folder = tempfile::tempdir().unwrap();
+        let server = embedded::serve(([127, 0, 0, 1], 0).into(), &folder.path().join(KEYS), true).unwrap();
+        (Self::with(folder, &Self::kms_at(&server.url(), embedded::DEFAULT_ALIAS), more), server)
+    }
+
+    fn kms_at(url: &str, key: &str) -> String {
+        format!("kms_key_id = \"{key}\"\nregion = \"us-east-1\"\nendpoint_url = \"{url}\"")
     }
 
     fn with(folder: tempfile::TempDir, kms: &str, more: &str) -> Self {

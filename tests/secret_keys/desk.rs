@@ -3,7 +3,7 @@
 use super::host::{Module, Place, attr, call, check, mechanism, ok};
 use super::parameters::Parameter;
 use cryptoki_sys::*;
-use datakey::kms::embedded::{self, Server};
+use datakey::kms::embedded::Server;
 use std::collections::BTreeMap;
 use std::ptr::null_mut;
 
@@ -12,18 +12,15 @@ pub(crate) struct Scene {
     server: Server,
     _place: Place,
     pub(crate) module: Module,
-    _keys: tempfile::TempDir,
 }
 
 impl Scene {
     /// `more` is added to the token's configuration. The token is initialised; nobody is logged in.
     pub(crate) fn new(more: &str) -> Self {
-        let keys = tempfile::tempdir().unwrap();
-        let server = embedded::serve(([127, 0, 0, 1], 0).into(), &keys.path().join("keys.json"), true).unwrap();
-        let place = Place::at(&server.url(), embedded::DEFAULT_ALIAS, more);
+        let (place, server) = Place::served(more);
         let module = Module::start(&place.configuration());
         module.make_token(true);
-        Self { server, _place: place, module, _keys: keys }
+        Self { server, _place: place, module }
     }
 
     /// What `work` gives, if it makes these calls and no others.

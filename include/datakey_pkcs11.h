@@ -205,6 +205,7 @@ typedef struct DATAKEY_STATISTICS {
     unsigned long ulKmsThrottles;   /* attempts that KMS throttled */
     unsigned long ulKmsDenials;     /* attempts that KMS denied access */
     unsigned long ulKmsUnanswered;  /* attempts that nobody answered */
+    unsigned long ulKmsSubstitutes; /* keys that an additional KMS key opened in place of the one before it */
     unsigned long ulCachedKeys;     /* unwrapped keys in memory now */
     unsigned long ulLatency50;      /* microseconds within which KMS answered half of all attempts, */
     unsigned long ulLatency90;      /* 90 per cent of them, */

@@ -120,7 +120,7 @@ fn public_keys_and_sealed_keys_are_exported() {
     let pairs: BTreeMap<String, String> = serde_json::from_value(sealed["EncryptionContext"].clone()).unwrap();
     let context = pairs.iter().fold(EncryptionContext::default(), |context, (key, value)| context.with(key, value));
     let blob = STANDARD.decode(sealed["PrivateKeyCiphertextBlob"].as_str().unwrap()).unwrap();
-    let opened = setup.token().kms().decrypt(&blob, &context).unwrap();
+    let opened = setup.token().kms().wrapping().decrypt(&blob, &context).unwrap();
     let key = PrivateKey::from_pkcs8(opened.plaintext.expose()).unwrap();
     assert_eq!(decode_vec(run.out.as_bytes()).unwrap().1, key.public_key().spki_der());
     assert_eq!(sealed["KeyPairSpec"], "ECC_NIST_P256");
@@ -197,7 +197,8 @@ fn a_data_key_pair_of_another_client_is_imported_as_kms_answered() {
     let setup = ready();
     let context = EncryptionContext::default().with("purpose", "handed over");
     let token = setup.token();
-    let pair = token.kms().generate_data_key_pair_without_plaintext(KeyPairSpec::EccNistP384, &context).unwrap();
+    let pair =
+        token.kms().wrapping().generate_data_key_pair_without_plaintext(KeyPairSpec::EccNistP384, &context).unwrap();
     let answer = json!({
         "PrivateKeyCiphertextBlob": STANDARD.encode(&pair.sealed),
         "PublicKey": STANDARD.encode(&pair.public_key),

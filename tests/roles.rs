@@ -156,6 +156,43 @@ fn a_token_without_pins_needs_its_token_key() {
 }
 
 #[test]
+fn hosts_seal_by_a_key_that_opens_only_in_an_emergency() {
+    const NAME: &str = "hosts_seal_by_a_key_that_opens_only_in_an_emergency";
+    if let Some(step) = step() {
+        return tasks::host(&step);
+    }
+    let scene = Scene::new(NAME, "");
+    let (_, made) = scene.ask("ROOT", "CreateKey", &json!({}));
+    let additional = made["KeyMetadata"]["Arn"].as_str().unwrap();
+    let policy = template("additional-key-policy.json", &scene).to_string();
+    let put = json!({ "KeyId": additional, "Policy": policy, "BypassPolicyLockoutSafetyCheck": true });
+    assert_eq!(scene.ask("ROOT", "PutKeyPolicy", &put).0, 200);
+    scene.principals(json!({
+        "ADMIN": scene.role("kms-admin", &[]),
+        "WEB": scene.role("web", &["token-with-pin.json", "change-only.json"]),
+        "OTHER": scene.role("other", &["token-with-pin.json"]),
+        "EMERGENCY": scene.role("break-glass", &[]),
+    }));
+    let more = format!("additional_kms_keys = [{{ kms_key_id = \"{additional}\" }}]");
+    let host = |who: &str, tasks: &str| scene.configured(who, &more, tasks);
+    let (said, calls) = host("WEB", "pair:sign:sign request:sign sign:sign");
+    assert_eq!(said, [DONE, DONE, DONE]);
+    assert_eq!(calls.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["Encrypt", "GenerateDataKeyPair"]);
+    // Who may not seal by it makes no key at all.
+    assert_eq!(host("OTHER", "pair:more:sign count").0, [DENIED, "2"]);
+    // While the first key is there, who may open by the other needs no more; without it, hosts open nothing.
+    assert_eq!(host("EMERGENCY", "sign:sign").0, [DONE]);
+    assert_eq!(scene.ask("ROOT", "DisableKey", &json!({ "KeyId": scene.key })).0, 200);
+    assert_eq!(host("WEB", "sign:sign").0, ["0x30 0x106"]);
+    assert_eq!(host("EMERGENCY", "sign:sign pair:more:sign").0, [DONE, DENIED]);
+    assert_eq!(scene.ask("ROOT", "EnableKey", &json!({ "KeyId": scene.key })).0, 200);
+    // What a key may do is changed without a right to open anything by the other.
+    assert_eq!(host("WEB", "change:sign").0, [DONE]);
+    assert_eq!(scene.ask("ADMIN", "DisableKey", &json!({ "KeyId": additional })).0, 200);
+    assert_eq!(host("WEB", "pair:more:sign count").0, ["0x30 0x106", "2"]);
+}
+
+#[test]
 fn a_key_policy_and_a_grant_decide_alone() {
     const NAME: &str = "a_key_policy_and_a_grant_decide_alone";
     if let Some(step) = step() {

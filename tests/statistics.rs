@@ -32,7 +32,7 @@ impl Module {
     /// The statistics of slot 0, by the names that Prometheus has for them.
     fn statistics(self) -> BTreeMap<&'static str, u64> {
         use datakey::counters::Count;
-        let mut numbers = [0; 16];
+        let mut numbers = [0; 17];
         let size = size_of_val(&numbers) as CK_ULONG;
         // SAFETY: the structure is as large as is said.
         assert_eq!(unsafe { (self.vendor().statistics)(0, numbers.as_mut_ptr(), size) }, CKR_OK);

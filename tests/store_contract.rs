@@ -3,8 +3,8 @@
 use datakey::config::{LoginMode, StoreLocation};
 use datakey::error::Cause;
 use datakey::store::{
-    Attributes, Cursor, ObjectId, ObjectRecord, Page, PinRecord, Query, SealForm, SealedKey, Store, TokenRecord,
-    Visibility, open,
+    Attributes, Cursor, FurtherSeal, ObjectId, ObjectRecord, Page, PinRecord, Query, SealForm, SealedKey, Store,
+    TokenRecord, Visibility, open,
 };
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -69,6 +69,10 @@ fn sealed() -> SealedKey {
         context_version: 1,
         user_context: vec![("app".into(), "web".into()), ("stage".into(), "ünïcode".into())],
         kms_key_arn: "arn:aws:kms:eu-central-1:111122223333:key/1234".into(),
+        further: vec![FurtherSeal {
+            kms_key_arn: "arn:aws:kms:eu-west-1:111122223333:key/5678".into(),
+            blob: vec![9; 200],
+        }],
     }
 }
 

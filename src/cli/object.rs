@@ -68,6 +68,7 @@ impl Seen {
             Ok(class) if self.record.sealed.is_some() => Some(policy::usage(class, attributes)),
             _ => None,
         };
+        let sealed = self.record.sealed.as_ref();
         json!({
             "class": self.class_name(),
             "label": self.label(),
@@ -75,7 +76,8 @@ impl Seen {
             "unique_id": self.record.id.to_string(),
             "spec": spec_of(attributes),
             "usage": usage,
-            "kms_key_arn": self.record.sealed.as_ref().map(|sealed| sealed.kms_key_arn.as_str()),
+            "kms_key_arn": sealed.map(|sealed| sealed.kms_key_arn.as_str()),
+            "additional_kms_key_arns": sealed.map(|sealed| sealed.kms_key_arns().skip(1).collect::<Vec<_>>()),
         })
     }
 }

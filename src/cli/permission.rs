@@ -1,6 +1,6 @@
 //! What a token's role must be allowed to do with the KMS key: one table, for `doctor` and `policy`.
 
-use crate::config::{GenerateMode, LoginMode, TokenConfig};
+use crate::config::{GenerateMode, KmsConfig, LoginMode, TokenConfig};
 use crate::kms::Trial;
 
 /// What somebody may want to do with a token beyond making key pairs and using keys.
@@ -12,6 +12,8 @@ pub(super) enum Extra {
     Import,
     /// Copy keys and change what they may do
     Change,
+    /// Open keys by additional_kms_keys where kms_key_id cannot be had
+    Failover,
 }
 
 /// When a permission is needed.
@@ -104,7 +106,64 @@ const TABLE: &[Permission] = &[
     },
 ];
 
-/// The permissions that matter to a token.
+/// On a KMS key of `additional_kms_keys`.
+const ON_ADDITIONAL: &[Permission] = &[
+    Permission {
+        actions: &["kms:Encrypt"],
+        trial: Trial::Encrypt,
+        purpose: "seal new keys by it as well",
+        need: |token| sees_plaintext(token).then_some(Need::Always),
+    },
+    Permission {
+        actions: &["kms:ReEncryptTo"],
+        trial: Trial::ReEncrypt,
+        purpose: "seal new keys by it as well",
+        need: |token| (!sees_plaintext(token)).then_some(Need::Always),
+    },
+    Permission {
+        actions: &["kms:Decrypt"],
+        trial: Trial::Decrypt,
+        purpose: "open keys where the KMS key before it cannot be had",
+        need: |_| Some(Need::For(Extra::Failover)),
+    },
+];
+
+/// One to which `ReEncrypt` leads from the wrapping key.
+static CHANGE_BESIDE: Permission = Permission {
+    actions: &["kms:ReEncryptTo"],
+    trial: Trial::ReEncrypt,
+    purpose: "copy keys and change what they may do",
+    need: |_| Some(Need::For(Extra::Change)),
+};
+/// One that is elsewhere.
+static CHANGE_ELSEWHERE: Permission = Permission {
+    actions: &["kms:ReEncryptFrom", "kms:ReEncryptTo"],
+    trial: Trial::ReEncrypt,
+    purpose: "copy keys and change what they may do",
+    need: |_| Some(Need::For(Extra::Change)),
+};
+/// On the wrapping key, where new keys are led from it to another.
+static LEAD: Permission = Permission {
+    actions: &["kms:ReEncryptFrom"],
+    trial: Trial::ReEncrypt,
+    purpose: "have new keys sealed by additional_kms_keys as well",
+    need: |token| (!sees_plaintext(token) && !token.kms.additional.is_empty()).then_some(Need::Always),
+};
+
+fn of<'a>(
+    token: &'a TokenConfig,
+    table: impl Iterator<Item = &'static Permission> + 'a,
+) -> impl Iterator<Item = Needed> + 'a {
+    table.filter_map(|permission| Some(Needed { permission, need: (permission.need)(token)? }))
+}
+
+/// The permissions on the wrapping key that matter to a token.
 pub(super) fn needed(token: &TokenConfig) -> impl Iterator<Item = Needed> {
-    TABLE.iter().filter_map(|permission| Some(Needed { permission, need: (permission.need)(token)? }))
+    of(token, TABLE.iter().chain(std::iter::once(&LEAD)))
+}
+
+/// The permissions on one of its additional keys.
+pub(super) fn needed_of_additional(token: &TokenConfig, kms: &KmsConfig) -> impl Iterator<Item = Needed> {
+    let change = if token.kms.is_beside(kms) { &CHANGE_BESIDE } else { &CHANGE_ELSEWHERE };
+    of(token, ON_ADDITIONAL.iter().chain(std::iter::once(change)))
 }

@@ -2,7 +2,7 @@
 
 use super::desk::{Desk, Which};
 use super::output::{Answer, Failure};
-use super::permission::{self, Extra, Need};
+use super::permission::{self, Extra, Need, Needed};
 use crate::config::TokenConfig;
 use crate::kms::EncryptionContext;
 use crate::token::Token;
@@ -56,7 +56,7 @@ fn resource(arguments: &Arguments, token: &Token) -> Result<String, Failure> {
         return Ok(arn.clone());
     }
     if arguments.ask_kms {
-        return Ok(token.kms().describe_key()?.arn);
+        return Ok(token.kms().wrapping().describe_key()?.arn);
     }
     let configured = &token.config().kms.key_id;
     let is_arn = configured.starts_with("arn:") && configured.contains(":key/");
@@ -64,28 +64,31 @@ fn resource(arguments: &Arguments, token: &Token) -> Result<String, Failure> {
 }
 
 fn policy(arguments: &Arguments, config: &TokenConfig, serial: Option<&str>, resource: &str) -> Value {
-    let mut actions: Vec<&str> = permission::needed(config)
-        .filter(|needed| match needed.need {
+    let statement = |sid: String, needed: &mut dyn Iterator<Item = Needed>, resource: &str| {
+        let wanted = needed.filter(|needed| match needed.need {
             Need::Always => true,
             Need::ToInitialise => serial.is_none(),
             Need::ToUse => !arguments.generate_only,
             Need::For(extra) => arguments.with.contains(&extra),
-        })
-        .flat_map(|needed| needed.permission.actions)
-        .copied()
-        .collect();
-    actions.sort_unstable();
-    actions.dedup();
-    json!({
-        "Version": "2012-10-17",
-        "Statement": [{
-            "Sid": "UseOneKmsKeyForPkcs11",
+        });
+        let mut actions: Vec<&str> = wanted.flat_map(|needed| needed.permission.actions).copied().collect();
+        actions.sort_unstable();
+        actions.dedup();
+        json!({
+            "Sid": sid,
             "Effect": "Allow",
             "Action": actions,
             "Resource": resource,
             "Condition": conditions(config, serial),
-        }],
-    })
+        })
+    };
+    let wrapping = statement("UseOneKmsKeyForPkcs11".to_owned(), &mut permission::needed(config), resource);
+    let additional = config.kms.additional.iter().enumerate().map(|(at, kms)| {
+        let sid = format!("SealByAdditionalKmsKey{}", at + 1);
+        statement(sid, &mut permission::needed_of_additional(config, kms), &kms.key_id)
+    });
+    let statements: Vec<Value> = std::iter::once(wrapping).chain(additional).collect();
+    json!({ "Version": "2012-10-17", "Statement": statements })
 }
 
 /// What is demanded of the encryption context of every call.

@@ -1,4 +1,4 @@
-//! `datakey-pkcs11 rewrap`: from former KMS keys to the present one.
+//! `datakey-pkcs11 rewrap`: to the KMS keys that the configuration names.
 
 use super::key::Access;
 use super::object::ids;
@@ -14,10 +14,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// Move what the KMS keys in `former_kms_key_ids` sealed to `kms_key_id`.
+/// Have every key sealed by `kms_key_id` and `additional_kms_keys`, and by no other KMS key.
 ///
-/// By `ReEncrypt`, one call of KMS for each key, and one `Decrypt` to verify it. May be stopped at any time and run
-/// again: what was moved is not moved twice. Exit status 1 if anything could not be moved.
+/// What a key in `former_kms_key_ids` sealed moves by `ReEncrypt`, one call of KMS for each key; a seal that is missing
+/// is added, one that is no longer wanted is dropped. Only what goes to another Region is opened on the way. One
+/// `Decrypt` verifies each. May be stopped at any time and run again: what was moved is not moved twice. Exit status 1 if
+/// anything could not be moved.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -39,12 +41,13 @@ const PATIENCE: u32 = 60;
 pub(super) fn run(arguments: &Arguments) -> std::result::Result<Answer, Failure> {
     let (desk, _session) = arguments.access.open()?;
     let token = &desk.slot.token;
-    if token.config().kms.former_key_ids.is_empty() {
-        return Err(Failure::new(
-            "former_kms_key_ids of the configuration names no key that anything could be moved from",
-        ));
+    let Found { keys, to_move, strange } = find(token)?;
+    if let Some(arn) = strange {
+        return Err(Failure::new(format!(
+            "there is what {arn} sealed; name it in former_kms_key_ids, or in additional_kms_keys if it is in another \
+             Region or account"
+        )));
     }
-    let Found { keys, to_move } = find(token)?;
     if arguments.dry_run {
         let human = format!("{} to move, of {}", counted(to_move.len() as u64, "key"), keys);
         return Ok(Answer::new(human, json!({"keys": keys, "to_move": to_move.len(), "moved": 0, "failed": []})));
@@ -63,18 +66,23 @@ pub(super) fn run(arguments: &Arguments) -> std::result::Result<Answer, Failure>
 struct Found {
     /// Private and secret keys.
     keys: usize,
-    /// Those that a former KMS key sealed.
+    /// Those that other KMS keys sealed than the configuration wants.
     to_move: Vec<ObjectId>,
+    /// A KMS key that the configuration does not name, and that something rests on.
+    strange: Option<String>,
 }
 
 fn find(token: &Token) -> Result<Found> {
-    let mut found = Found { keys: 0, to_move: Vec::new() };
+    let mut found = Found { keys: 0, to_move: Vec::new(), strange: None };
     for class in [CKO_PRIVATE_KEY, CKO_SECRET_KEY] {
         let query = Query { equal: vec![(CKA_CLASS, class.to_be_bytes().to_vec())], ..Query::default() };
         for id in ids(token, &query)? {
             found.keys += 1;
             match token.get(&id) {
-                Ok(Some(object)) if token.is_of_former_key(&object) => found.to_move.push(id),
+                Ok(Some(object)) if token.is_sealed_by_strangers(&object) => {
+                    found.strange = object.sealed.map(|sealed| sealed.kms_key_arn);
+                }
+                Ok(Some(object)) if token.wants_rewrap(&object) => found.to_move.push(id),
                 Ok(_) => {}
                 // The move will say what is wrong with it.
                 Err(_) => found.to_move.push(id),

@@ -82,7 +82,7 @@ fn describe(slot: &Slot) -> Result<Value, Failure> {
             KmsBackend::Aws => json!("aws"),
             KmsBackend::Embedded(file) => json!(format!("embedded:{}", file.display())),
         },
-        "kms_key_id": token.kms().key_id(),
+        "kms_key_id": token.kms().wrapping().key_id(),
         "encryption_context": config.kms.encryption_context,
         "initialised": false,
     });

@@ -6,7 +6,7 @@ use super::output::{Answer, Failure, counted, plain};
 use crate::crypto::PublicKey;
 use crate::error::{Cause, Error, Result};
 use crate::object::certificate::Certificate;
-use crate::object::{keypair, policy};
+use crate::object::{keypair, opened_key, policy};
 use crate::store::Query;
 use crate::token::Token;
 use cryptoki_sys::*;
@@ -21,6 +21,9 @@ use std::io::{IsTerminal, Write};
 pub(super) struct Arguments {
     #[command(flatten)]
     access: Access,
+    /// Open each key by every KMS key that is to have sealed it, not only by the first that can be had
+    #[arg(long)]
+    each_kms_key: bool,
 }
 
 pub(super) fn run(arguments: &Arguments) -> std::result::Result<Answer, Failure> {
@@ -38,7 +41,7 @@ pub(super) fn run(arguments: &Arguments) -> std::result::Result<Answer, Failure>
         let (mut told, error) = match token.get(id) {
             Ok(Some(record)) => {
                 let object = Seen::by_id(record);
-                (object.json(), check(token, &object).err())
+                (object.json(), check(token, &object, arguments.each_kms_key).err())
             }
             // It was destroyed meanwhile.
             Ok(None) => continue,
@@ -75,10 +78,17 @@ fn answer(checked: u64, failed: Vec<Value>) -> Answer {
 }
 
 /// One object.
-fn check(token: &Token, object: &Seen) -> Result<()> {
+fn check(token: &Token, object: &Seen, each_kms_key: bool) -> Result<()> {
     let attributes = &object.record.attributes;
     token.check_vouched(&object.record)?;
     match (object.class(), &object.record.sealed) {
+        (CKO_PRIVATE_KEY | CKO_SECRET_KEY, Some(_)) if each_kms_key => {
+            for (kms_key, opened) in token.open_by_each_key(&object.record)? {
+                let whole = opened.and_then(|plaintext| opened_key(attributes, &plaintext));
+                whole.map_err(|error| error.context(format!("by the KMS key {kms_key}")))?;
+            }
+            Ok(())
+        }
         (CKO_PRIVATE_KEY | CKO_SECRET_KEY, Some(sealed)) => {
             let opened = token.key(&object.record, policy::seal_tag(attributes, &sealed.blob)).map(drop);
             token.forget_key(object.record.id);

@@ -25,7 +25,10 @@ pub(super) fn nothing_twice(config: &Config, lines: &[usize]) -> Result<()> {
     }
     for (token, line) in config.tokens.iter().zip(lines) {
         // Several tokens may share the keys of one embedded KMS.
-        if let KmsBackend::Embedded(path) = &token.kms.backend {
+        for path in token.kms.places().filter_map(|kms| match &kms.backend {
+            KmsBackend::Embedded(path) => Some(path),
+            KmsBackend::Aws => None,
+        }) {
             let owner = "the key file of the embedded KMS";
             if files.get(&place(path)).is_none_or(|other| other != owner) {
                 claim(&mut files, path, *line, owner.to_owned())?;

@@ -14,6 +14,7 @@ const TABLES: &[(&str, &[&str])] = &[
             "kms",
             "kms_key_id",
             "former_kms_key_ids",
+            "additional_kms_keys",
             "encryption_context",
             "grant_tokens",
             "region",
@@ -35,6 +36,24 @@ const TABLES: &[(&str, &[&str])] = &[
             "cache",
         ],
     ),
+    (
+        ADDITIONAL,
+        &[
+            "kms",
+            "kms_key_id",
+            "grant_tokens",
+            "profile",
+            "role_arn",
+            "role_session_name",
+            "external_id",
+            "endpoint_url",
+            "fips",
+            "dual_stack",
+            "proxy",
+            "ca_bundle",
+            "timeouts",
+        ],
+    ),
     (TIMEOUTS, &["attempt", "total", "generate_attempt", "generate_total"]),
     (PIN_HASH, &["memory", "passes"]),
     (CACHE, &["max_age", "max_stale", "max_uses", "max_keys"]),
@@ -43,6 +62,7 @@ const TABLES: &[(&str, &[&str])] = &[
 
 pub(super) const TOP: &str = "the top level";
 pub(super) const TOKEN: &str = "[[token]]";
+pub(super) const ADDITIONAL: &str = "additional_kms_keys";
 pub(super) const TIMEOUTS: &str = "timeouts";
 pub(super) const PIN_HASH: &str = "pin_hash";
 pub(super) const CACHE: &str = "cache";

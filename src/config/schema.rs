@@ -135,6 +135,9 @@ pub struct KmsConfig {
     pub key_id: String,
     /// KMS keys that sealed keys before, by key id or ARN: they still open what they sealed, and seal nothing.
     pub former_key_ids: Vec<String>,
+    /// Further KMS keys that seal every key as well, each by its ARN and with how to reach it, in the order in which they
+    /// are asked where the wrapping key cannot be had. They have neither further nor former keys of their own.
+    pub additional: Vec<KmsConfig>,
     /// The user's own pairs, added to every encryption context.
     pub encryption_context: BTreeMap<String, String>,
     /// Grant tokens, sent with every call; at most 10.
@@ -169,6 +172,7 @@ impl fmt::Debug for KmsConfig {
             .field("backend", &self.backend)
             .field("key_id", &self.key_id)
             .field("former_key_ids", &self.former_key_ids)
+            .field("additional", &self.additional)
             .field("encryption_context", &self.encryption_context)
             .field("grant_tokens", &self.grant_tokens.len())
             .field("region", &self.region)
@@ -183,6 +187,32 @@ impl fmt::Debug for KmsConfig {
             .field("ca_bundle", &self.ca_bundle)
             .field("timeouts", &self.timeouts)
             .finish()
+    }
+}
+
+impl KmsConfig {
+    /// Itself, and each of the additional ones.
+    pub fn places(&self) -> impl Iterator<Item = &KmsConfig> {
+        std::iter::once(self).chain(&self.additional)
+    }
+
+    /// Whether both are asked at one place by one caller, so that `ReEncrypt` leads from a key of the one to a key of the
+    /// other.
+    pub fn is_beside(&self, other: &Self) -> bool {
+        let same_backend = self.backend == other.backend;
+        let same_region = match &self.backend {
+            KmsBackend::Aws => self.region.is_some() && self.region == other.region,
+            KmsBackend::Embedded(_) => true,
+        };
+        let caller = |kms: &Self| {
+            let KmsConfig { profile, role_arn, role_session_name, external_id, .. } = kms.clone();
+            (profile, role_arn, role_session_name, external_id)
+        };
+        let way = |kms: &Self| {
+            let KmsConfig { endpoint_url, fips, dual_stack, proxy, ca_bundle, .. } = kms.clone();
+            (endpoint_url, fips, dual_stack, proxy, ca_bundle)
+        };
+        same_backend && same_region && caller(self) == caller(other) && way(self) == way(other)
     }
 }
 

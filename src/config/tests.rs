@@ -38,6 +38,7 @@ fn a_minimal_token_gets_every_default() {
             key_id: "alias/web".into(),
             encryption_context: BTreeMap::new(),
             former_key_ids: Vec::new(),
+            additional: Vec::new(),
             grant_tokens: vec![],
             region: None,
             profile: None,
@@ -464,5 +465,61 @@ fn the_price_of_a_pin_has_bounds_and_a_cheap_one_is_noted() {
     for wrong in ["0", "11", "\"2\"", "-1"] {
         let error = refuse(&token(&format!("pin_hash = {{ passes = {wrong} }}")));
         assert!(error.detail().contains("an integer from 1 to 10"), "{error}");
+    }
+}
+
+const THERE: &str = "arn:aws:kms:eu-west-1:111122223333:key/5678";
+
+#[test]
+fn an_additional_kms_key_is_reached_as_the_wrapping_key_where_it_does_not_say_otherwise() {
+    let of = |more: &str, own: &str| {
+        let text = token(&format!("region = \"eu-central-1\"\n{more}\nadditional_kms_keys = [{{ {own} }}]"));
+        let kms = only(&text).kms;
+        assert_eq!(kms.places().count(), 2);
+        (kms.is_beside(&kms.additional[0]), kms.additional[0].clone())
+    };
+    let surroundings = "profile = \"p\"\nfips = true\nproxy = \"http://proxy\"\nca_bundle = \"/ca.pem\"\n\
+        endpoint_url = \"https://vpce\"\ngrant_tokens = [\"t\"]\nencryption_context = { app = \"web\" }";
+    let (beside, there) = of(surroundings, &format!("kms_key_id = \"{THERE}\""));
+    assert!(!beside);
+    assert_eq!((there.key_id.as_str(), there.region.as_deref()), (THERE, Some("eu-west-1")));
+    assert_eq!((there.profile.as_deref(), there.fips, there.proxy.is_some()), (Some("p"), true, true));
+    assert_eq!(there.encryption_context["app"], "web");
+    // What belongs to the other Region or to the other key does not go with it.
+    assert_eq!((there.endpoint_url, there.grant_tokens), (None, Vec::<String>::new()));
+
+    let here = THERE.replace("eu-west-1", "eu-central-1");
+    let (beside, same) = of(surroundings, &format!("kms_key_id = \"{here}\""));
+    assert!(beside && same.endpoint_url.as_deref() == Some("https://vpce"));
+    // Another caller is another caller altogether.
+    let role = "role_arn = \"arn:aws:iam::444455556666:role/break-glass\"";
+    let (beside, other) = of("profile = \"p\"", &format!("kms_key_id = \"{here}\", {role}"));
+    assert!(!beside && other.profile.is_none() && other.role_arn.is_some());
+    let (beside, other) =
+        of(&format!("{role}\nexternal_id = \"x\""), &format!("kms_key_id = \"{here}\", profile = \"q\""));
+    assert!(!beside && other.role_arn.is_none() && other.external_id.is_none());
+}
+
+#[test]
+fn additional_kms_keys_that_make_no_sense_are_refused() {
+    let arn = THERE.replace("eu-west-1", "eu-central-1");
+    for (more, why) in [
+        ("additional_kms_keys = [{}]".to_owned(), "write the ARN of a key"),
+        ("additional_kms_keys = [{ kms_key_id = \"alias/b\" }]".to_owned(), "accepted: the ARN of a key"),
+        ("additional_kms_keys = [{ kms_key_id = \"1234\" }]".to_owned(), "accepted: the ARN of a key"),
+        (format!("additional_kms_keys = [\"{arn}\"]"), "an array of tables"),
+        (format!("additional_kms_keys = [{{ kms_key_id = \"{arn}\", region = \"x\" }}]"), "it belongs in [[token]]"),
+        (
+            format!("additional_kms_keys = [{{ kms_key_id = \"{arn}\" }}, {{ kms_key_id = \"{arn}\" }}]"),
+            "seals every key already",
+        ),
+        (
+            format!("additional_kms_keys = [{{ kms_key_id = \"{arn}\" }}]\ngenerate = \"without-plaintext\""),
+            "it takes the plaintext",
+        ),
+    ] {
+        let error = refuse(&token(&more));
+        assert!(error.detail().contains(why), "{more}: {error}");
+        assert!(error.detail().contains("line 4") || error.detail().contains("line 5"), "{error}");
     }
 }

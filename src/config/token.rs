@@ -1,6 +1,6 @@
 //! One `[[token]]`.
 
-use super::reader::{CACHE, Field, PIN_HASH, Section, TIMEOUTS, invalid};
+use super::reader::{ADDITIONAL, CACHE, Field, PIN_HASH, Section, TIMEOUTS, invalid};
 use super::values::{
     absolute_path, duration, file_name, is_clear_text, is_region, kib, kms_arn_region, path, positive_duration, url,
 };
@@ -30,13 +30,14 @@ pub(super) fn token(section: &Section<'_>, directory: Option<&Path>, notes: &mut
     };
     let StoreLocation::Sqlite(store_path) = &store;
     let kms = kms(section, store_path, notes)?;
+    let generate = section.read("generate", |f| generate(f, &kms))?.unwrap_or_default();
     Ok(TokenConfig {
         kms,
         store,
         login: section
             .read("login", |f| f.choice(&[("pin", LoginMode::Pin), ("none", LoginMode::None)]))?
             .unwrap_or_default(),
-        generate: section.read("generate", generate)?.unwrap_or_default(),
+        generate,
         cache: section.read("cache", cache)?.unwrap_or_default(),
         max_pin_attempts: section
             .read("max_pin_attempts", |f| f.integer(0, 1_000_000))?
@@ -64,11 +65,18 @@ fn label(field: &Field<'_>) -> Result<String> {
     Ok(text.to_owned())
 }
 
-fn generate(field: &Field<'_>) -> Result<GenerateMode> {
-    field.choice(&[
+fn generate(field: &Field<'_>, kms: &KmsConfig) -> Result<GenerateMode> {
+    let mode = field.choice(&[
         ("with-plaintext", GenerateMode::WithPlaintext),
         ("without-plaintext", GenerateMode::WithoutPlaintext),
-    ])
+    ])?;
+    match kms.additional.iter().find(|additional| !kms.is_beside(additional)) {
+        Some(elsewhere) if mode == GenerateMode::WithoutPlaintext => Err(field.bad(&format!(
+            "KMS leads no sealed key to {}, which is in another Region or has another caller: it takes the plaintext",
+            elsewhere.key_id
+        ))),
+        _ => Ok(mode),
+    }
 }
 
 fn store(field: &Field<'_>) -> Result<StoreLocation> {
@@ -91,16 +99,31 @@ fn default_store(section: &Section<'_>, label: &str, directory: Option<&Path>) -
 }
 
 fn kms(section: &Section<'_>, store: &Path, notes: &mut Vec<String>) -> Result<KmsConfig> {
-    let backend = section.read("kms", |f| backend(f, store))?.unwrap_or_default();
-    let mut region = section.read("region", region)?;
-    let key_id = match section.read("kms_key_id", |f| key_id(f, &mut region))? {
+    let mut kms = surroundings(section, &KmsConfig::default(), store, notes)?;
+    kms.key_id = match section.read("kms_key_id", |f| key_id(f, &mut kms.region))? {
         Some(key_id) => key_id,
         // The embedded KMS has one default key, which needs no name.
-        None if backend != KmsBackend::Aws => String::new(),
+        None if kms.backend != KmsBackend::Aws => String::new(),
         None => {
             return Err(missing(section, "kms_key_id", "\"alias/pkcs11\"; or kms = \"embedded\" to try without AWS"));
         }
     };
+    let former = section.read("former_kms_key_ids", |f| former_key_ids(f, &mut kms.region))?;
+    kms.former_key_ids = former.unwrap_or_default();
+    kms.encryption_context = section.read("encryption_context", context)?.unwrap_or_default();
+    let additional = section.read(ADDITIONAL, |f| additional_keys(f, &kms, store, notes))?;
+    kms.additional = additional.unwrap_or_default();
+    Ok(kms)
+}
+
+/// How KMS is reached, and by whom. What the table does not say is as in `default`.
+fn surroundings(
+    section: &Section<'_>,
+    default: &KmsConfig,
+    store: &Path,
+    notes: &mut Vec<String>,
+) -> Result<KmsConfig> {
+    let backend = section.read("kms", |f| backend(f, store))?.unwrap_or_else(|| default.backend.clone());
     let endpoint_url = section.read("endpoint_url", |f| match backend {
         KmsBackend::Aws => url(f, false),
         KmsBackend::Embedded(_) => Err(f.bad("the embedded KMS is in the process and has no endpoint")),
@@ -110,31 +133,65 @@ fn kms(section: &Section<'_>, store: &Path, notes: &mut Vec<String>) -> Result<K
             "endpoint_url {url} is not https: plaintext private keys will cross the network in the clear"
         ));
     }
-    let role_arn = section.read("role_arn", role_arn)?;
+    let inherited = endpoint_url.or_else(|| default.endpoint_url.clone());
+    let role = section.read("role_arn", role_arn)?;
     let needs_role = |key: &str, accepted: &str| {
-        section.read(key, |f| match role_arn {
+        section.read(key, |f| match role {
             Some(_) => f.string(accepted).map(str::to_owned),
             None => Err(f.bad("it has no effect without `role_arn`")),
         })
     };
-    Ok(KmsConfig {
+    let mut kms = KmsConfig {
         role_session_name: needs_role("role_session_name", "a session name of 2 to 64 characters")?,
         external_id: needs_role("external_id", "a string that is not empty")?,
+        endpoint_url: inherited.filter(|_| backend == KmsBackend::Aws),
         backend,
-        key_id,
-        former_key_ids: section.read("former_kms_key_ids", |f| former_key_ids(f, &mut region))?.unwrap_or_default(),
-        encryption_context: section.read("encryption_context", context)?.unwrap_or_default(),
         grant_tokens: section.read("grant_tokens", grant_tokens)?.unwrap_or_default(),
-        region,
+        region: section.read("region", region)?.or_else(|| default.region.clone()),
         profile: section.read("profile", |f| f.string("the name of an AWS profile").map(str::to_owned))?,
-        role_arn,
-        endpoint_url,
-        fips: section.read("fips", Field::boolean)?.unwrap_or_default(),
-        dual_stack: section.read("dual_stack", Field::boolean)?.unwrap_or_default(),
-        proxy: section.read("proxy", |f| url(f, true))?,
-        ca_bundle: section.read("ca_bundle", path)?,
-        timeouts: section.read("timeouts", timeouts)?.unwrap_or_default(),
-    })
+        role_arn: role,
+        fips: section.read("fips", Field::boolean)?.unwrap_or(default.fips),
+        dual_stack: section.read("dual_stack", Field::boolean)?.unwrap_or(default.dual_stack),
+        proxy: section.read("proxy", |f| url(f, true))?.or_else(|| default.proxy.clone()),
+        ca_bundle: section.read("ca_bundle", path)?.or_else(|| default.ca_bundle.clone()),
+        timeouts: section.read("timeouts", timeouts)?.unwrap_or(default.timeouts),
+        ..KmsConfig::default()
+    };
+    // A profile or a role of its own makes another caller: nothing of the other's goes with it.
+    if kms.profile.is_none() && kms.role_arn.is_none() {
+        kms.profile.clone_from(&default.profile);
+        kms.role_arn.clone_from(&default.role_arn);
+        kms.role_session_name.clone_from(&default.role_session_name);
+        kms.external_id.clone_from(&default.external_id);
+    }
+    Ok(kms)
+}
+
+/// The KMS keys beside the wrapping key. Each is reached as the wrapping key is, where its table does not say otherwise;
+/// but an endpoint is one of its Region.
+fn additional_keys(
+    field: &Field<'_>,
+    wrapping: &KmsConfig,
+    store: &Path,
+    notes: &mut Vec<String>,
+) -> Result<Vec<KmsConfig>> {
+    const TABLES: &str = "an array of tables, such as [{ kms_key_id = \"arn:aws:kms:…:key/…\" }]";
+    let mut all: Vec<KmsConfig> = Vec::new();
+    for member in field.array(TABLES)? {
+        let section = member.table(ADDITIONAL, TABLES)?;
+        let mut region = None;
+        let key_id = section
+            .read("kms_key_id", |f| key_arn(f, &mut region))?
+            .ok_or_else(|| member.bad("a table has no `kms_key_id`; write the ARN of a key"))?;
+        if key_id == wrapping.key_id || all.iter().any(|other| other.key_id == key_id) {
+            return Err(member.bad(&format!("the KMS key {key_id} seals every key already")));
+        }
+        let endpoint_url = wrapping.endpoint_url.clone().filter(|_| region == wrapping.region);
+        let default = KmsConfig { region, endpoint_url, ..wrapping.clone() };
+        let kms = surroundings(&section, &default, store, notes)?;
+        all.push(KmsConfig { key_id, encryption_context: wrapping.encryption_context.clone(), ..kms });
+    }
+    Ok(all)
 }
 
 fn backend(field: &Field<'_>, store: &Path) -> Result<KmsBackend> {
@@ -172,6 +229,14 @@ fn key_id(field: &Field<'_>, region: &mut Option<String>) -> Result<String> {
         return Err(field.wrong(KEY));
     }
     Ok(text.to_owned())
+}
+
+/// By ARN alone: it says in which Region the key is, and which seals are its own.
+fn key_arn(field: &Field<'_>, region: &mut Option<String>) -> Result<String> {
+    match key_id(field, region)? {
+        arn if arn.contains(":key/") => Ok(arn),
+        _ => Err(field.wrong("the ARN of a key, such as \"arn:aws:kms:eu-west-1:111122223333:key/…\"")),
+    }
 }
 
 fn role_arn(field: &Field<'_>) -> Result<String> {

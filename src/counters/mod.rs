@@ -47,6 +47,7 @@ counts! {
     KmsThrottles   "kms_throttles_total"     "Attempts that KMS throttled.";
     KmsDenials     "kms_denials_total"       "Attempts that KMS denied access.";
     KmsUnanswered  "kms_unanswered_total"    "Attempts that nobody answered.";
+    KmsSubstitutes "kms_substitutes_total"   "Keys that an additional KMS key opened in place of the one before it.";
 }
 
 /// The numbers of one token.

@@ -126,12 +126,15 @@ fn check_length(what: &str, len: usize, limit: usize) -> Result<()> {
 pub(super) fn key_arn(configured: &str, answered: Option<String>) -> Result<String> {
     let arn = answered.unwrap_or_default();
     check_length("key ARN", arn.len(), 2048)?;
-    let is_alias = |name: &str| name.starts_with("alias/") || name.contains(":alias/");
     if !configured.is_empty() && !is_alias(configured) && !is_alias(&arn) && bare_id(configured) != bare_id(&arn) {
         let arn = super::errors::plain(&arn, 200);
         return Err(Cause::SealWrongKey.with(format!("KMS answered with key {arn} where {configured} was asked for")));
     }
     Ok(arn)
+}
+
+pub(super) fn is_alias(name: &str) -> bool {
+    name.starts_with("alias/") || name.contains(":alias/")
 }
 
 /// The key id of a key id or a key ARN: a multi-Region key has the same one in every Region.

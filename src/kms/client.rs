@@ -1,7 +1,7 @@
 //! The client that the floors above use: one per token.
 
 use super::HostRules;
-use super::answer::bare_id;
+use super::answer::{self, bare_id};
 use super::breaker::Breaker;
 use super::call::{self, Limits, Name};
 use super::context::EncryptionContext;
@@ -42,6 +42,11 @@ pub struct Kms {
 impl Kms {
     /// A client by this configuration. Does no I/O, reads no file and starts no thread.
     pub fn new(config: &KmsConfig, rules: HostRules) -> Self {
+        Self::counting(config, rules, Arc::default())
+    }
+
+    /// The same, with what it does added to these numbers.
+    pub(super) fn counting(config: &KmsConfig, rules: HostRules, counters: Arc<Counters>) -> Self {
         let embedded = match &config.backend {
             KmsBackend::Aws => None,
             KmsBackend::Embedded(file) => Some(Arc::new(Embedded::new(file))),
@@ -60,7 +65,7 @@ impl Kms {
             loading: tokio::sync::Mutex::new(()),
             cancelled: watch::Sender::new(false),
             breaker: Breaker::new(),
-            counters: Arc::default(),
+            counters,
             config: config.clone(),
         }
     }
@@ -69,6 +74,11 @@ impl Kms {
     /// refuses a blob of any other.
     pub(super) fn opener(&self, sealed_by: &str) -> &str {
         self.former(sealed_by).unwrap_or(&self.key_id)
+    }
+
+    /// Whether the wrapping key is named by an alias, which tells nothing of the key.
+    pub(super) fn is_by_alias(&self) -> bool {
+        self.key_id.is_empty() || answer::is_alias(&self.key_id)
     }
 
     /// The configured former key that has this ARN.

@@ -21,6 +21,7 @@ pub mod embedded;
 mod errors;
 mod identity;
 mod operations;
+mod ring;
 mod setup;
 mod spec;
 mod transport;
@@ -34,6 +35,7 @@ pub use client::Kms;
 pub use context::EncryptionContext;
 pub use dry_run::{Trial, Tried};
 pub use identity::Identity;
+pub use ring::{Ring, Seal};
 pub use spec::{DataKeySize, KeyPairSpec};
 
 /// What the host lets this floor do.

@@ -148,7 +148,7 @@ impl Kms {
 
     /// `ReEncrypt` of what the configured key sealed: changes the context of a sealed key; the plaintext stays in KMS.
     pub fn re_encrypt(&self, sealed: &[u8], from: &EncryptionContext, to: &EncryptionContext) -> Result<Sealed> {
-        self.re_encrypt_from(&self.key_id, sealed, from, to)
+        self.re_encrypt_between([&self.key_id, &self.key_id], sealed, from, to)
     }
 
     /// The same of what the key with this ARN sealed, as it is stored: by the configured key, or a former one.
@@ -159,14 +159,36 @@ impl Kms {
         from: &EncryptionContext,
         to: &EncryptionContext,
     ) -> Result<Sealed> {
-        self.re_encrypt_from(self.opener(sealed_by), sealed, from, to)
+        self.re_encrypt_between([self.opener(sealed_by), &self.key_id], sealed, from, to)
     }
 
-    /// `ReEncrypt` of what another KMS key sealed, under the configured one. The source is always named, by
-    /// key id, ARN, alias or alias ARN: a blob that was sealed under any other key is `SealWrongKey`.
+    /// The same of what the key with this ARN sealed, under another KMS key of the Region: a second seal on one secret.
+    pub(super) fn re_encrypt_to(
+        &self,
+        sealed_by: &str,
+        destination_key_id: &str,
+        sealed: &[u8],
+        context: &EncryptionContext,
+    ) -> Result<Sealed> {
+        self.re_encrypt_between([self.opener(sealed_by), destination_key_id], sealed, context, context)
+    }
+
+    /// `ReEncrypt` of what another KMS key sealed, under the configured one.
     pub fn re_encrypt_from(
         &self,
         source_key_id: &str,
+        sealed: &[u8],
+        from: &EncryptionContext,
+        to: &EncryptionContext,
+    ) -> Result<Sealed> {
+        self.re_encrypt_between([source_key_id, &self.key_id], sealed, from, to)
+    }
+
+    /// The source is always named, by key id, ARN, alias or alias ARN: a blob that was sealed under any other key is
+    /// `SealWrongKey`.
+    fn re_encrypt_between(
+        &self,
+        [source_key_id, destination_key_id]: [&str; 2],
         sealed: &[u8],
         from: &EncryptionContext,
         to: &EncryptionContext,
@@ -180,7 +202,7 @@ impl Kms {
                 .ciphertext_blob(Blob::new(sealed))
                 .source_key_id(source_key_id)
                 .set_source_encryption_context(from.to_sdk())
-                .destination_key_id(&self.key_id)
+                .destination_key_id(destination_key_id)
                 .set_destination_encryption_context(to.to_sdk())
                 .set_grant_tokens(self.grant_tokens.clone())
                 .send()
@@ -193,7 +215,7 @@ impl Kms {
             answer::key_arn(source_key_id, answer.source_key_id)?;
             Ok(Sealed {
                 sealed: answer::sealed(answer.ciphertext_blob)?,
-                kms_key_arn: answer::key_arn(&self.key_id, answer.key_id)?,
+                kms_key_arn: answer::key_arn(destination_key_id, answer.key_id)?,
                 request_id,
             })
         })
@@ -203,17 +225,23 @@ impl Kms {
     /// always named, so a blob that was sealed under anybody else's is refused (`SealWrongKey`); a blob
     /// or a context that was changed is `SealBroken`.
     pub fn decrypt(&self, sealed: &[u8], context: &EncryptionContext) -> Result<Opened> {
-        self.decrypt_by(&self.key_id, sealed, context)
+        self.decrypt_by(&self.key_id, sealed, context, self.use_of_key())
     }
 
     /// The same of what the key with this ARN sealed, as it is stored: by the configured key, or a former one.
     pub fn decrypt_stored(&self, sealed_by: &str, sealed: &[u8], context: &EncryptionContext) -> Result<Opened> {
-        self.decrypt_by(self.opener(sealed_by), sealed, context)
+        self.decrypt_by(self.opener(sealed_by), sealed, context, self.use_of_key())
     }
 
-    fn decrypt_by(&self, key_id: &str, sealed: &[u8], context: &EncryptionContext) -> Result<Opened> {
+    pub(super) fn decrypt_by(
+        &self,
+        key_id: &str,
+        sealed: &[u8],
+        context: &EncryptionContext,
+        limits: Limits,
+    ) -> Result<Opened> {
         check_sealed(sealed)?;
-        let answer = self.call_for_secret("Decrypt", self.use_of_key(), |kms| {
+        let answer = self.call_for_secret("Decrypt", limits, |kms| {
             kms.decrypt()
                 .key_id(key_id)
                 .ciphertext_blob(Blob::new(sealed))

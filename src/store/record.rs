@@ -10,6 +10,7 @@
 //! token    'T' 2  serial-text label-text login8  flag8 pin  flag8 pin  sealed  created64 changed64  mac
 //! sealed   0  or  1 by KMS, 2 in an envelope:
 //!          context-version8  blob-bytes  count32 { key-text value-text }  arn-text
+//!          or 3, 4: the same, and then what further KMS keys made of it:  count32 { arn-text blob-bytes }
 //! pin      salt[16] memory32 iterations32 lanes32 failed32  wrapped-bytes
 //! mac      0  or  1 mac[32]
 //! bytes    length32 byte…        text = bytes that are UTF-8
@@ -17,7 +18,7 @@
 //!
 //! Format 1 was the same without `mac`.
 
-use super::types::{Mac, ObjectId, ObjectRecord, PinRecord, SealForm, SealedKey, TokenRecord};
+use super::types::{FurtherSeal, Mac, ObjectId, ObjectRecord, PinRecord, SealForm, SealedKey, TokenRecord};
 use super::wire::{Reader, Writer, damaged};
 use crate::config::LoginMode;
 use crate::error::{Cause, Result};
@@ -187,12 +188,19 @@ fn read_token(version: u64, bytes: &[u8]) -> Result<TokenRecord> {
     Ok(record)
 }
 
-/// The bytes that say how a key is sealed; 0 is no key.
-const FORMS: &[(u8, SealForm)] = &[(1, SealForm::Kms), (2, SealForm::Envelope)];
+/// The bytes that say how a key is sealed, and whether by more than one KMS key; 0 is no key.
+const FORMS: &[(u8, SealForm, bool)] = &[
+    (1, SealForm::Kms, false),
+    (2, SealForm::Envelope, false),
+    (3, SealForm::Kms, true),
+    (4, SealForm::Envelope, true),
+];
 
 fn write_sealed(out: &mut Writer, sealed: Option<&SealedKey>) -> Result<()> {
-    let form = sealed.and_then(|sealed| FORMS.iter().find(|(_, form)| *form == sealed.form));
-    let (Some(sealed), Some((form, _))) = (sealed, form) else {
+    let form = sealed.and_then(|sealed| {
+        FORMS.iter().find(|(_, form, further)| *form == sealed.form && *further != sealed.further.is_empty())
+    });
+    let (Some(sealed), Some((form, _, further))) = (sealed, form) else {
         out.u8(0);
         return Ok(());
     };
@@ -209,15 +217,23 @@ fn write_sealed(out: &mut Writer, sealed: Option<&SealedKey>) -> Result<()> {
         out.bytes(key.as_bytes())?;
         out.bytes(value.as_bytes())?;
     }
-    out.bytes(sealed.kms_key_arn.as_bytes())
+    out.bytes(sealed.kms_key_arn.as_bytes())?;
+    if *further {
+        out.count(sealed.further.len())?;
+        for seal in &sealed.further {
+            out.bytes(seal.kms_key_arn.as_bytes())?;
+            out.bytes(&seal.blob)?;
+        }
+    }
+    Ok(())
 }
 
 fn read_sealed(input: &mut Reader<'_>) -> Result<Option<SealedKey>> {
     let form = match input.u8()? {
         0 => return Ok(None),
-        byte => FORMS.iter().find(|(known, _)| *known == byte).map(|(_, form)| *form),
+        byte => FORMS.iter().find(|(known, ..)| *known == byte),
     };
-    let form = form.ok_or_else(|| damaged("its form of seal is unknown"))?;
+    let (_, form, has_further) = *form.ok_or_else(|| damaged("its form of seal is unknown"))?;
     let context_version = input.u8()?;
     let blob = input.bytes()?.to_vec();
     let count = input.count(8)?;
@@ -230,7 +246,18 @@ fn read_sealed(input: &mut Reader<'_>) -> Result<Option<SealedKey>> {
         user_context.push((key.to_owned(), value.to_owned()));
     }
     let kms_key_arn = input.text()?.to_owned();
-    Ok(Some(SealedKey { form, blob, context_version, user_context, kms_key_arn }))
+    let further = if has_further { read_further(input)? } else { Vec::new() };
+    Ok(Some(SealedKey { form, blob, context_version, user_context, kms_key_arn, further }))
+}
+
+fn read_further(input: &mut Reader<'_>) -> Result<Vec<FurtherSeal>> {
+    let count = input.count(8)?;
+    if count == 0 {
+        return Err(damaged("it says that further keys sealed it, and names none"));
+    }
+    (0..count)
+        .map(|_| Ok(FurtherSeal { kms_key_arn: input.text()?.to_owned(), blob: input.bytes()?.to_vec() }))
+        .collect()
 }
 
 fn write_pin(out: &mut Writer, pin: &PinRecord) -> Result<()> {

@@ -66,6 +66,26 @@ pub struct SealedKey {
     /// The KMS key that sealed it, for people to read. It decides only which of the configured keys is asked to open
     /// it, and KMS refuses if it is not that.
     pub kms_key_arn: String,
+    /// The seals of further KMS keys on the same key, in an envelope on its data key, under the same encryption context.
+    /// Each opens it alone.
+    pub further: Vec<FurtherSeal>,
+}
+
+impl SealedKey {
+    /// The KMS keys that sealed it.
+    pub fn kms_key_arns(&self) -> impl Iterator<Item = &str> {
+        let further = self.further.iter().map(|seal| seal.kms_key_arn.as_str());
+        std::iter::once(self.kms_key_arn.as_str()).chain(further)
+    }
+}
+
+/// What another KMS key made of a key that is sealed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FurtherSeal {
+    /// The KMS key.
+    pub kms_key_arn: String,
+    /// What it returned as `CiphertextBlob`, encrypted once more under the token key.
+    pub blob: Vec<u8>,
 }
 
 /// What vouches for a record: HMAC-SHA-256 under a key that is made of the token key.

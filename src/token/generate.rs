@@ -6,7 +6,7 @@ use super::{Made, Token, objects};
 use crate::config::GenerateMode;
 use crate::crypto::{Key, PrivateKey, PublicKey, SeededKind};
 use crate::error::{Cause, Error, Result};
-use crate::kms::{DataKey, DataKeyPair, KeyPairSpec};
+use crate::kms::{DataKey, DataKeyPair, KeyPairSpec, Seal};
 use crate::object::{Look, Maker, NewKeyPair, NewSecretKey, opened_key, policy};
 use crate::store::{ObjectRecord, SealForm, TokenRecord};
 use crate::unwrap::{Epoch, Opened};
@@ -34,23 +34,27 @@ impl Token {
         let name = Some(spec.name());
         let context = policy::encryption_context(&record.serial, &new.private, name, SealForm::Kms, user)?;
 
+        let kms = self.kms.wrapping();
         let made = match self.config.generate {
-            GenerateMode::WithPlaintext => self.kms.generate_data_key_pair(spec, &context)?,
-            GenerateMode::WithoutPlaintext => self.kms.generate_data_key_pair_without_plaintext(spec, &context)?,
+            GenerateMode::WithPlaintext => kms.generate_data_key_pair(spec, &context)?,
+            GenerateMode::WithoutPlaintext => kms.generate_data_key_pair_without_plaintext(spec, &context)?,
         };
         let DataKeyPair { public_key, private_key, sealed, kms_key_arn, request_id } = made;
         let bad = |what: &str, error: Error| {
             let error = Cause::KmsBadResponse.with(format!("{what}: {error}"));
-            error.context(self.kms.about("GenerateDataKeyPair", request_id.as_deref()))
+            error.context(kms.about("GenerateDataKeyPair", request_id.as_deref()))
         };
         let public = PublicKey::from_spki(&public_key).map_err(|error| bad("the new public key", error))?;
         new.complete(&public, public_id, private_id)?;
         // Checks that the two halves match; without the plaintext the first unwrap does.
         let private = private_key
-            .map(|pkcs8| opened_key(&new.private, &pkcs8))
+            .as_ref()
+            .map(|pkcs8| opened_key(&new.private, pkcs8))
             .transpose()
             .map_err(|error| bad("the new key pair", error))?;
-        let sealed = self.sealed(&token_key, private_id, SealForm::Kms, &sealed, kms_key_arn)?;
+        let first = Seal { kms_key_arn, blob: sealed };
+        let sealed = self.sealed_by_all(&token_key, private_id, first, private_key.as_ref(), &context)?;
+        drop(private_key);
         let mut public = ObjectRecord { id: public_id, version: 1, attributes: new.public, sealed: None, mac: None };
         let mut secret =
             ObjectRecord { id: private_id, version: 1, attributes: new.private, sealed: Some(sealed), mac: None };
@@ -110,17 +114,21 @@ impl Token {
         let user = &self.config.kms.encryption_context;
         let context = policy::encryption_context(&record.serial, &attributes, None, SealForm::Kms, user)?;
 
+        let kms = self.kms.wrapping();
         let made = match self.config.generate {
-            GenerateMode::WithPlaintext => self.kms.generate_data_key(size, &context)?,
-            GenerateMode::WithoutPlaintext => self.kms.generate_data_key_without_plaintext(size, &context)?,
+            GenerateMode::WithPlaintext => kms.generate_data_key(size, &context)?,
+            GenerateMode::WithoutPlaintext => kms.generate_data_key_without_plaintext(size, &context)?,
         };
         let DataKey { plaintext, sealed, kms_key_arn, request_id } = made;
         let key = plaintext
-            .map(|bytes| opened_key(&attributes, &bytes))
+            .as_ref()
+            .map(|bytes| opened_key(&attributes, bytes))
             .transpose()
             .map_err(|error| Cause::KmsBadResponse.with(format!("the new key: {error}")))
-            .map_err(|error| error.context(self.kms.about("GenerateDataKey", request_id.as_deref())))?;
-        let sealed = self.sealed(&token_key, id, SealForm::Kms, &sealed, kms_key_arn)?;
+            .map_err(|error| error.context(kms.about("GenerateDataKey", request_id.as_deref())))?;
+        let first = Seal { kms_key_arn, blob: sealed };
+        let sealed = self.sealed_by_all(&token_key, id, first, plaintext.as_ref(), &context)?;
+        drop(plaintext);
         let mut object = ObjectRecord { id, version: 1, attributes, sealed: Some(sealed), mac: None };
         if object.attributes.is(CKA_TOKEN) {
             self.insert(&record, &mut [&mut object])?;

@@ -16,8 +16,9 @@ impl Token {
     pub(super) fn prepare_foreign(&self, mut attributes: Attributes, foreign: &ForeignSeal) -> Result<Prepared> {
         let record = self.initialised()?;
         let token_key = self.token_key(&record)?;
+        let kms = self.kms.wrapping();
         if is_unknown(&attributes) {
-            let opened = self.kms.decrypt(&foreign.blob, &foreign.context).map_err(blame_the_caller)?;
+            let opened = kms.decrypt(&foreign.blob, &foreign.context).map_err(blame_the_caller)?;
             learn(&mut attributes, &opened.plaintext)?;
         } else {
             believe(&mut attributes)?;
@@ -26,8 +27,8 @@ impl Token {
         attributes.insert(CKA_UNIQUE_ID, id.to_string().into_bytes());
         let user = &self.config().kms.encryption_context;
         let context = policy::encryption_context(&record.serial, &attributes, None, SealForm::Kms, user)?;
-        let made = self.kms.re_encrypt(&foreign.blob, &foreign.context, &context).map_err(blame_the_caller)?;
-        let sealed = self.sealed(&token_key, id, SealForm::Kms, &made.sealed, made.kms_key_arn)?;
+        let made = kms.re_encrypt(&foreign.blob, &foreign.context, &context).map_err(blame_the_caller)?;
+        let sealed = self.sealed_by_all(&token_key, id, made.into(), None, &context)?;
         let object = ObjectRecord { id, version: 1, attributes, sealed: Some(sealed), mac: None };
         let token = object.attributes.is(CKA_TOKEN).then_some(record);
         Ok(Prepared { object, key: None, token })

@@ -28,7 +28,7 @@ impl Token {
             tracing::warn!("key memory cannot be locked (RLIMIT_MEMLOCK): keys in use may be swapped out");
         }
         let key = opened_key(&object.attributes, &plaintext)
-            .map_err(|error| error.context(self.kms.about("Decrypt", request_id.as_deref())))?;
+            .map_err(|error| error.context(self.kms.wrapping().about("Decrypt", request_id.as_deref())))?;
         Ok(Opened { key, request_id })
     }
 }

@@ -5,6 +5,7 @@ mod generate;
 mod import;
 mod key;
 mod objects;
+mod parts;
 mod pins;
 mod rewrap;
 mod seal;
@@ -19,7 +20,7 @@ use crate::config::{LoginMode, TokenConfig};
 use crate::counters::Subject;
 use crate::error::{Cause, Result};
 use crate::host::lock::{read, write};
-use crate::kms::{HostRules, Kms};
+use crate::kms::{HostRules, Ring};
 use crate::store::{self, Store, TokenRecord};
 use crate::unwrap::{Cache, Flights};
 use once_cell::sync::OnceCell;
@@ -30,7 +31,7 @@ use std::time::{Duration, Instant};
 pub struct Token {
     config: TokenConfig,
     store: OnceCell<Box<dyn Store>>,
-    kms: Kms,
+    kms: Ring,
     cache: Cache,
     key: RwLock<Option<Arc<TokenKey>>>,
     unseal: Flights<String, Arc<TokenKey>>,
@@ -49,7 +50,7 @@ const TRIES: u32 = 50;
 impl Token {
     /// The token of a configuration.
     pub fn new(config: TokenConfig, rules: HostRules) -> Self {
-        let kms = Kms::new(&config.kms, rules);
+        let kms = Ring::new(&config.kms, rules);
         let cache = Cache::new(config.cache, rules.threads_allowed, Arc::clone(kms.counters()));
         Self {
             config,
@@ -68,8 +69,8 @@ impl Token {
         &self.config
     }
 
-    /// Its KMS client.
-    pub fn kms(&self) -> &Kms {
+    /// The clients of its KMS keys.
+    pub fn kms(&self) -> &Ring {
         &self.kms
     }
 

@@ -3,17 +3,18 @@
 //! A key is sealed by KMS under the encryption context of its object, and once more under the token key.
 //! KMS takes 4096 bytes at most; a longer key is encrypted under a data key, and that is sealed.
 
+use super::parts::{Layer, Parts};
 use super::{Token, TokenKey};
 use crate::crypto::{Secret, seal_box};
 use crate::error::{Cause, Result};
-use crate::kms::{DataKeySize, EncryptionContext, MAX_PLAINTEXT};
+use crate::kms::{DataKeySize, EncryptionContext, MAX_PLAINTEXT, Opened, Seal};
 use crate::object::{Look, policy};
 use crate::store::{Attributes, ObjectId, ObjectRecord, SealForm, SealedKey, TokenRecord};
 use cryptoki_sys::CKA_UNIQUE_ID;
 use std::collections::BTreeMap;
 
 impl Token {
-    /// Seals the plaintext of a key for the object that is to have these attributes: one KMS call.
+    /// Seals the plaintext of a key for the object that is to have these attributes: one KMS call for each KMS key.
     pub(super) fn seal(
         &self,
         record: &TokenRecord,
@@ -25,44 +26,48 @@ impl Token {
         let form = if plaintext.len() <= MAX_PLAINTEXT { SealForm::Kms } else { SealForm::Envelope };
         let user = &self.config.kms.encryption_context;
         let context = policy::encryption_context(&record.serial, attributes, None, form, user)?;
-        let (blob, kms_key_arn) = match form {
+        let wrapping = self.kms.wrapping();
+        let parts = match form {
             SealForm::Kms => {
-                let made = self.kms.encrypt(plaintext, &context)?;
-                (made.sealed, made.kms_key_arn)
+                let first = wrapping.encrypt(plaintext, &context)?.into();
+                Parts { seals: self.kms.complete(first, Some(plaintext), &context)?, body: None }
             }
             SealForm::Envelope => {
-                let made = self.kms.generate_data_key(DataKeySize::AES_256, &context)?;
+                let made = wrapping.generate_data_key(DataKeySize::AES_256, &context)?;
                 let data_key = made.plaintext.ok_or_else(|| Cause::KmsBadResponse.with("no plaintext data key"))?;
                 let body = seal_box::seal(data_key.expose(), id.as_bytes(), plaintext.expose())?;
-                (envelope(&made.sealed, &body), made.kms_key_arn)
+                let first = Seal { kms_key_arn: made.kms_key_arn, blob: made.sealed };
+                Parts { seals: self.kms.complete(first, Some(&data_key), &context)?, body: Some(body) }
             }
         };
-        self.sealed(token_key, id, form, &blob, kms_key_arn)
+        self.sealed(token_key, id, parts)
     }
 
-    /// What KMS made, as it is stored.
-    pub(super) fn sealed(
+    /// What KMS made for a new object, with the seals of the additional KMS keys, as it is stored.
+    pub(super) fn sealed_by_all(
         &self,
         token_key: &TokenKey,
         id: ObjectId,
-        form: SealForm,
-        blob: &[u8],
-        kms_key_arn: String,
+        first: Seal,
+        plaintext: Option<&Secret>,
+        context: &EncryptionContext,
     ) -> Result<SealedKey> {
-        Ok(SealedKey {
-            form,
-            blob: token_key.seal(id.as_bytes(), blob)?,
-            context_version: policy::VERSION,
-            user_context: self.user_context(),
-            kms_key_arn,
-        })
+        self.sealed(token_key, id, Parts { seals: self.kms.complete(first, plaintext, context)?, body: None })
     }
 
-    /// Seals the key of an object anew, for the object `id` with these attributes: one KMS `ReEncrypt`, and the
-    /// plaintext is never here. Only a copy of a key in an envelope takes its `Decrypt` and another seal.
+    fn sealed(&self, token_key: &TokenKey, id: ObjectId, parts: Parts) -> Result<SealedKey> {
+        parts.stored(Some(Layer { token_key, id }), policy::VERSION, self.user_context())
+    }
+
+    fn parts(&self, record: &TokenRecord, object: &ObjectRecord, sealed: &SealedKey) -> Result<Parts> {
+        Parts::of(sealed, Some(Layer { token_key: &*self.token_key(record)?, id: object.id }))
+    }
+
+    /// Seals the key of an object anew, for the object `id` with these attributes: one KMS `ReEncrypt` for each seal, and
+    /// the plaintext is never here. Only a copy of a key in an envelope takes its `Decrypt` and another seal.
     pub(super) fn reseal(&self, object: &ObjectRecord, id: ObjectId, attributes: &Attributes) -> Result<SealedKey> {
         let record = self.initialised()?;
-        let sealed = object.sealed.as_ref().ok_or_else(|| Cause::RecordCorrupt.with("a key without its blob"))?;
+        let sealed = sealed_key(object)?;
         let token_key = self.token_key(&record)?;
         if sealed.form == SealForm::Envelope && id != object.id {
             let (plaintext, _) = self.open(object)?;
@@ -71,43 +76,31 @@ impl Token {
         let from = stored_context(&record, object, sealed)?;
         let user = &self.config.kms.encryption_context;
         let to = policy::encryption_context(&record.serial, attributes, None, sealed.form, user)?;
-        let blob = token_key.open(object.id.as_bytes(), &sealed.blob)?;
-        let (blob, kms_key_arn) = match sealed.form {
-            SealForm::Kms => {
-                let made = self.kms.re_encrypt_stored(&sealed.kms_key_arn, blob.expose(), &from, &to)?;
-                (made.sealed, made.kms_key_arn)
-            }
-            SealForm::Envelope => {
-                let (data_key, body) = split_envelope(blob.expose()).ok_or(Cause::SealBroken)?;
-                let made = self.kms.re_encrypt_stored(&sealed.kms_key_arn, data_key, &from, &to)?;
-                (envelope(&made.sealed, body), made.kms_key_arn)
-            }
-        };
-        self.sealed(&token_key, id, sealed.form, &blob, kms_key_arn)
+        let Parts { seals, body } = Parts::of(sealed, Some(Layer { token_key: &token_key, id: object.id }))?;
+        self.sealed(&token_key, id, Parts { seals: self.kms.re_encrypt(&seals, &from, &to)?, body })
     }
 
     /// Opens the seal of an object: one KMS `Decrypt`. The plaintext and the request id.
     pub(super) fn open(&self, object: &ObjectRecord) -> Result<(Secret, Option<String>)> {
         let record = self.initialised()?;
-        let sealed = object.sealed.as_ref().ok_or_else(|| Cause::RecordCorrupt.with("a key without its blob"))?;
+        let sealed = sealed_key(object)?;
         let context = stored_context(&record, object, sealed)?;
         self.compare_pairs(&object.id.to_string(), sealed);
-        let blob = self.token_key(&record)?.open(object.id.as_bytes(), &sealed.blob)?;
-        match sealed.form {
-            SealForm::Kms => {
-                let opened = self.kms.decrypt_stored(&sealed.kms_key_arn, blob.expose(), &context)?;
-                Ok((opened.plaintext, opened.request_id))
-            }
-            SealForm::Envelope => {
-                let (data_key, body) = split_envelope(blob.expose()).ok_or(Cause::SealBroken)?;
-                let opened = self.kms.decrypt_stored(&sealed.kms_key_arn, data_key, &context)?;
-                if opened.plaintext.len() != seal_box::KEY_LEN {
-                    return Err(Cause::SealBroken.with("the envelope's data key has another length"));
-                }
-                let plaintext = seal_box::open(opened.plaintext.expose(), object.id.as_bytes(), body);
-                Ok((plaintext.map_err(|_| Cause::SealBroken.with("the envelope"))?, opened.request_id))
-            }
-        }
+        let Parts { seals, body } = self.parts(&record, object, sealed)?;
+        opened(object, body.as_deref(), self.kms.open(&seals, &context)?)
+    }
+
+    /// Opens it by each KMS key of the token, by itself. Each key's name and what came of it.
+    pub fn open_by_each_key(&self, object: &ObjectRecord) -> Result<Vec<(String, Result<Secret>)>> {
+        let record = self.initialised()?;
+        let sealed = sealed_key(object)?;
+        let context = stored_context(&record, object, sealed)?;
+        let Parts { seals, body } = self.parts(&record, object, sealed)?;
+        let each = self.kms.open_each(&seals, &context).map(|(key_id, answer)| {
+            let plaintext = answer.and_then(|answer| opened(object, body.as_deref(), answer));
+            (key_id.to_owned(), plaintext.map(|(plaintext, _)| plaintext))
+        });
+        Ok(each.collect())
     }
 
     /// Says so where a key was sealed under other pairs of the user's than the configuration has. It stays usable: a
@@ -148,14 +141,16 @@ pub(super) fn stored_pairs(sealed: &SealedKey) -> Result<BTreeMap<String, String
     }
 }
 
-/// The sealed data key with its length (2 bytes, big-endian), then what the data key encrypts.
-fn envelope(data_key: &[u8], body: &[u8]) -> Vec<u8> {
-    // KMS makes blobs of at most 6144 bytes.
-    let len = (data_key.len() as u16).to_be_bytes();
-    [&len[..], data_key, body].concat()
+fn sealed_key(object: &ObjectRecord) -> Result<&SealedKey> {
+    object.sealed.as_ref().ok_or_else(|| Cause::RecordCorrupt.with("a key without its blob"))
 }
 
-fn split_envelope(envelope: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (len, rest) = envelope.split_first_chunk()?;
-    rest.split_at_checked(usize::from(u16::from_be_bytes(*len)))
+/// The key of an object, of what KMS opened.
+fn opened(object: &ObjectRecord, body: Option<&[u8]>, answer: Opened) -> Result<(Secret, Option<String>)> {
+    let Some(body) = body else { return Ok((answer.plaintext, answer.request_id)) };
+    if answer.plaintext.len() != seal_box::KEY_LEN {
+        return Err(Cause::SealBroken.with("the envelope's data key has another length"));
+    }
+    let plaintext = seal_box::open(answer.plaintext.expose(), object.id.as_bytes(), body);
+    Ok((plaintext.map_err(|_| Cause::SealBroken.with("the envelope"))?, answer.request_id))
 }

@@ -2,6 +2,7 @@
 //! PINs. How PINs keep it is in `pins.rs`.
 
 use super::Token;
+use super::parts::Parts;
 use super::pins::User;
 use super::seal::stored_pairs;
 use super::vouch::Vouching;
@@ -9,8 +10,8 @@ use crate::config::LoginMode;
 use crate::crypto::{Hash, Secret, SecretKey, seal_box};
 use crate::error::{Cause, Result};
 use crate::host::lock::{read, write};
-use crate::kms::{DataKeySize, EncryptionContext};
-use crate::store::{SealForm, SealedKey, TokenRecord};
+use crate::kms::{DataKeySize, EncryptionContext, Seal};
+use crate::store::{SealedKey, TokenRecord};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::collections::BTreeMap;
@@ -62,7 +63,7 @@ impl Token {
         let sealed = record.sealed_token_key.as_ref().ok_or(Cause::RecordCorrupt)?;
         let (context, vouching) = stored_token_key_context(record, sealed)?;
         self.compare_pairs("token key", sealed);
-        let opened = self.kms.decrypt_stored(&sealed.kms_key_arn, &sealed.blob, &context)?;
+        let opened = self.kms.open(&Parts::of(sealed, None)?.seals, &context)?;
         if opened.plaintext.len() != 32 {
             return Err(Cause::SealKeyMalformed.with("the token key"));
         }
@@ -86,36 +87,28 @@ impl Token {
         self.adopt(key, token, User::User, |mac| {
             let version = kept_as(Vouching::Complete);
             let now = token_key_context(&token.serial, version, &self.config.kms.encryption_context)?;
-            let made = self.kms.re_encrypt_stored(&sealed.kms_key_arn, &sealed.blob, context, &now)?;
+            let Parts { seals, body } = Parts::of(sealed, None)?;
+            let seals = self.kms.re_encrypt(&seals, context, &now)?;
+            let kept = Parts { seals, body }.stored(None, version, self.user_context())?;
             self.change_record(|record| {
                 if record.sealed_token_key.as_ref() == Some(sealed) {
                     record.mac = Some(mac);
-                    record.sealed_token_key = Some(SealedKey {
-                        blob: made.sealed.clone(),
-                        context_version: version,
-                        user_context: self.user_context(),
-                        kms_key_arn: made.kms_key_arn.clone(),
-                        ..sealed.clone()
-                    });
+                    record.sealed_token_key = Some(kept.clone());
                 }
                 Ok(())
             })
         })
     }
 
-    /// A new token key, and how KMS sealed it: one call.
+    /// A new token key, and how KMS sealed it: one call for each KMS key.
     pub(super) fn new_sealed_token_key(&self, serial: &str) -> Result<(Secret, SealedKey)> {
         let version = kept_as(Vouching::Complete);
         let context = token_key_context(serial, version, &self.config.kms.encryption_context)?;
-        let made = self.kms.generate_data_key(DataKeySize::AES_256, &context)?;
+        let made = self.kms.wrapping().generate_data_key(DataKeySize::AES_256, &context)?;
         let key = made.plaintext.ok_or_else(|| Cause::KmsBadResponse.with("no plaintext data key"))?;
-        let sealed = SealedKey {
-            form: SealForm::Kms,
-            blob: made.sealed,
-            context_version: version,
-            user_context: self.user_context(),
-            kms_key_arn: made.kms_key_arn,
-        };
+        let first = Seal { kms_key_arn: made.kms_key_arn, blob: made.sealed };
+        let seals = self.kms.complete(first, Some(&key), &context)?;
+        let sealed = Parts { seals, body: None }.stored(None, version, self.user_context())?;
         Ok((key, sealed))
     }
 }

@@ -10,7 +10,8 @@ use std::net::TcpStream;
 use std::sync::Arc;
 
 /// The files of `docs/iam` that are policies or grants.
-pub(crate) const TEMPLATES: [&str; 9] = [
+pub(crate) const TEMPLATES: [&str; 10] = [
+    "additional-key-policy.json",
     "auditor.json",
     "change-only.json",
     "decrypt-only.json",

@@ -4,7 +4,7 @@ use super::super::permission::{self, Need, Needed};
 use super::finding::Findings;
 use crate::config::{KmsBackend, TokenConfig};
 use crate::error::{Cause, Error, Result};
-use crate::kms::{EncryptionContext, Identity, Trial, Tried};
+use crate::kms::{EncryptionContext, Identity, Kms, Trial, Tried};
 use crate::store::TokenRecord;
 use crate::token::Token;
 use std::time::{Duration, SystemTime};
@@ -20,7 +20,7 @@ const LONG_LIVED: &str = "AKIA";
 pub(super) fn check(findings: &mut Findings, token: &Token, record: Option<&TokenRecord>) {
     let config = token.config();
     match &config.kms.backend {
-        KmsBackend::Aws => match token.kms().identity() {
+        KmsBackend::Aws => match token.kms().wrapping().identity() {
             Ok(identity) => check_identity(findings, &identity),
             Err(error) => return findings.failed("credentials", &error),
         },
@@ -44,10 +44,10 @@ pub(super) fn check(findings: &mut Findings, token: &Token, record: Option<&Toke
     };
     let (mut reached, mut answered_at) = (false, None);
     for needed in permission::needed(config) {
-        let result = token.kms().try_out(needed.permission.trial, &context);
+        let result = token.kms().wrapping().try_out(needed.permission.trial, &context);
         if !reached && result.as_ref().err().is_none_or(|error| is_answer(&needed, error)) {
             reached = true;
-            findings.ok("kms", format!("answers, and has the key {}", token.kms().key_id()));
+            findings.ok("kms", format!("answers, and has the key {}", token.kms().wrapping().key_id()));
         }
         if let Some(error) = judge(findings, &needed, &result, record.is_some()) {
             // The same would be said of every other permission.
@@ -57,6 +57,28 @@ pub(super) fn check(findings: &mut Findings, token: &Token, record: Option<&Toke
     }
     if let Some((theirs, ours)) = answered_at {
         check_clock(findings, theirs, ours);
+    }
+    for (kms, its) in token.kms().additional().zip(&config.kms.additional) {
+        check_additional(findings, kms, &context, permission::needed_of_additional(config, its));
+    }
+}
+
+/// One of the additional KMS keys. Not what `ReEncrypt` takes: that would be tried from the key to itself.
+fn check_additional(
+    findings: &mut Findings,
+    kms: &Kms,
+    context: &EncryptionContext,
+    needed: impl Iterator<Item = Needed>,
+) {
+    let key = kms.key_id();
+    for needed in needed.filter(|needed| needed.permission.trial != Trial::ReEncrypt) {
+        let result = kms.try_out(needed.permission.trial, context);
+        if let Some(error) = judge(findings, &needed, &result, true) {
+            return findings.failed("kms", &error.clone().context(format!("the additional KMS key {key}")));
+        }
+        if result.is_ok() && needed.need == Need::Always {
+            findings.ok("kms", format!("the additional KMS key {key} answers"));
+        }
     }
 }
 

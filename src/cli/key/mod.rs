@@ -171,8 +171,10 @@ fn show(arguments: &One) -> Result<Answer, Failure> {
 fn told(key: &Key) -> Result<Answer, Failure> {
     let told = key.json()?;
     let lines = COLUMNS.iter().filter_map(|name| Some(format!("{name:<14}{}\n", plain(told[*name].as_str()?))));
+    let additional = told["additional_kms_key_arns"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let additional = additional.map(|arn| format!("{:<14}{}\n", "and by", plain(arn)));
     let public_key = told["public_key"].as_str().unwrap_or_default();
-    let human = lines.collect::<String>() + public_key;
+    let human = lines.chain(additional).collect::<String>() + public_key;
     Ok(Answer::new(human, told))
 }
 

@@ -47,6 +47,7 @@ const RE_ENCRYPT: &[&str] = &[
     "DryRunModifiers",
 ];
 
+const CREATE_KEY: &[&str] = &["Description", "KeySpec", "KeyUsage", "Origin", "Policy", "MultiRegion"];
 const PUT_POLICY: &[&str] = &["KeyId", "PolicyName", "Policy", "BypassPolicyLockoutSafetyCheck"];
 const CREATE_GRANT: &[&str] =
     &["KeyId", "GranteePrincipal", "RetiringPrincipal", "Operations", "Constraints", "Name", "GrantTokens", "DryRun"];
@@ -60,11 +61,12 @@ const OPERATIONS: &[Operation] = &[
     operation("Decrypt", DECRYPT, On::Key, data::decrypt),
     operation("ReEncrypt", RE_ENCRYPT, On::ReEncrypt, data::re_encrypt),
     operation("DescribeKey", &["KeyId", "GrantTokens"], On::Key, manage::describe),
-    operation("CreateKey", &["Description", "KeySpec", "KeyUsage", "Origin", "Policy"], On::Account, manage::create),
+    operation("CreateKey", CREATE_KEY, On::Account, manage::create),
     operation("CreateAlias", &["AliasName", "TargetKeyId"], On::KeyAndAlias, manage::create_alias),
     operation("ListAliases", &["KeyId"], On::Account, manage::list_aliases),
     operation("EnableKey", &["KeyId"], On::Key, manage::enable),
     operation("DisableKey", &["KeyId"], On::Key, manage::disable),
+    operation("RotateKeyOnDemand", &["KeyId"], On::Key, manage::rotate),
     operation("ScheduleKeyDeletion", &["KeyId", "PendingWindowInDays"], On::Key, manage::schedule_deletion),
     operation("CancelKeyDeletion", &["KeyId"], On::Key, manage::cancel_deletion),
     operation("GetKeyPolicy", &["KeyId", "PolicyName"], On::Key, manage::get_policy),

@@ -164,8 +164,12 @@ fn open<'a>(
         }
         None => usable(keys, sealed_under)?,
     };
-    let plaintext = Zeroizing::new(seal::open(&*key.material()?, &context, &blob)?);
-    Ok((key, plaintext))
+    for material in key.materials() {
+        if let Ok(plaintext) = seal::open(&*material?, &context, &blob) {
+            return Ok((key, Zeroizing::new(plaintext)));
+        }
+    }
+    Err(Exception::new("InvalidCiphertextException", ""))
 }
 
 pub(super) fn decrypt(file: &KeyFile, request: &Request<'_>) -> Result<Value, Trouble> {

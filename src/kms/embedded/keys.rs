@@ -20,6 +20,17 @@ const REGION: &str = "us-east-1";
 /// The account of AWS's own examples: belongs to nobody.
 const ACCOUNT: &str = "111122223333";
 
+/// What the ids of multi-Region keys begin with; they have no hyphens in the rest, and so the length of all.
+const MULTI_REGION: &str = "mrk-";
+/// How often KMS rotates one key on demand.
+const MOST_ROTATIONS: usize = 25;
+
+fn decoded(material: &str) -> Result<Zeroizing<[u8; 32]>, Exception> {
+    let bytes = Zeroizing::new(STANDARD.decode(material).unwrap_or_default());
+    let material = <[u8; 32]>::try_from(bytes.as_slice());
+    material.map(Zeroizing::new).map_err(|_| Exception::new("KMSInternalException", "the key file is damaged"))
+}
+
 /// The state of a KMS key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum State {
@@ -45,6 +56,9 @@ pub(super) struct Key {
     pub(super) deletion_date: Option<u64>,
     /// 32 bytes, base64; what a symmetric key seals with.
     material: String,
+    /// What it sealed with before each rotation, the last one first. It still opens that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    former_material: Vec<String>,
     /// Without one of its own it has the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) policy: Option<KeyPolicy>,
@@ -67,15 +81,38 @@ impl Key {
             created: now(),
             deletion_date: None,
             material: STANDARD.encode(&bytes[16..]),
+            former_material: Vec::new(),
             policy: None,
         })
     }
 
+    /// A key that can have replicas in other Regions, which have its id and its material.
+    pub(super) fn multi_region(self) -> Self {
+        Self { id: format!("{MULTI_REGION}{}", self.id.replace('-', "")), ..self }
+    }
+
+    pub(super) fn is_multi_region(&self) -> bool {
+        self.id.starts_with(MULTI_REGION)
+    }
+
     /// The key to seal with.
     pub(super) fn material(&self) -> Result<Zeroizing<[u8; 32]>, Exception> {
-        let bytes = Zeroizing::new(STANDARD.decode(&self.material).unwrap_or_default());
-        let material = <[u8; 32]>::try_from(bytes.as_slice());
-        material.map(Zeroizing::new).map_err(|_| Exception::new("KMSInternalException", "the key file is damaged"))
+        decoded(&self.material)
+    }
+
+    /// The keys to open with.
+    pub(super) fn materials(&self) -> impl Iterator<Item = Result<Zeroizing<[u8; 32]>, Exception>> {
+        std::iter::once(&self.material).chain(&self.former_material).map(|material| decoded(material))
+    }
+
+    /// Has it seal with new material from now on.
+    pub(super) fn rotate(&mut self) -> Result<(), Exception> {
+        if self.former_material.len() >= MOST_ROTATIONS {
+            return Err(Exception::new("LimitExceededException", "The key was rotated on demand too often."));
+        }
+        let fresh = Self::new(&self.spec, &self.usage, &self.origin, "")?;
+        self.former_material.insert(0, std::mem::replace(&mut self.material, fresh.material));
+        Ok(())
     }
 }
 

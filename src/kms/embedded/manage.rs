@@ -33,7 +33,7 @@ fn metadata(keys: &Keys, key: &Key) -> Value {
         "CustomerMasterKeySpec": key.spec,
         "KeyState": key.state,
         "KeyUsage": key.usage,
-        "MultiRegion": false,
+        "MultiRegion": key.is_multi_region(),
         "Origin": key.origin,
     });
     if let Some(date) = key.deletion_date {
@@ -60,6 +60,9 @@ pub(super) fn create(file: &KeyFile, request: &Request<'_>) -> Result<Value, Tro
         return Err(Exception::new("UnsupportedOperationException", text).into());
     }
     let mut key = Key::new(spec, usage, origin, request.text("Description")?.unwrap_or_default())?;
+    if request.flag("MultiRegion")? {
+        key = key.multi_region();
+    }
     key.policy = request.text("Policy")?.map(parse_policy).transpose()?;
     file.change(|keys| {
         let answer = json!({ "KeyMetadata": metadata(keys, &key) });
@@ -119,6 +122,23 @@ fn switch(file: &KeyFile, request: &Request, state: State) -> Result<Value, Trou
         }
         key.state = state;
         Ok(json!({}))
+    })
+}
+
+/// What the key sealed before still opens; it only seals with something new.
+pub(super) fn rotate(file: &KeyFile, request: &Request<'_>) -> Result<Value, Trouble> {
+    let name = request.required_text("KeyId")?;
+    file.change(|keys| {
+        let key = keys.find_mut(name)?;
+        if key.state != State::Enabled {
+            return Err(wrong_state(keys, name));
+        }
+        if key.spec != "SYMMETRIC_DEFAULT" {
+            return Err(Exception::new("UnsupportedOperationException", "Only symmetric encryption keys are rotated."));
+        }
+        key.rotate()?;
+        let id = key.id.clone();
+        Ok(json!({ "KeyId": keys.arn(&id) }))
     })
 }
 

@@ -8,6 +8,7 @@ fn sealed() -> SealedKey {
         context_version: 1,
         user_context: vec![("app".into(), "web".into()), ("b".into(), "".into())],
         kms_key_arn: "arn".into(),
+        further: Vec::new(),
     }
 }
 
@@ -19,6 +20,12 @@ fn object() -> ObjectRecord {
         sealed: Some(sealed()),
         mac: Some([0x4d; 32]),
     }
+}
+
+/// The same, sealed by another KMS key as well.
+fn by_two(form: SealForm) -> ObjectRecord {
+    let further = vec![FurtherSeal { kms_key_arn: "two".into(), blob: vec![0xC1] }];
+    ObjectRecord { sealed: Some(SealedKey { form, further, ..sealed() }), ..object() }
 }
 
 fn token() -> TokenRecord {
@@ -115,6 +122,13 @@ fn the_format_is_what_it_was() {
     let (object, token) = (ObjectRecord { mac: None, ..object() }, TokenRecord { mac: None, ..token() });
     assert_eq!(said(encode_object(&object).unwrap()), version_2(OBJECT_V1, "00"));
     assert_eq!(said(encode_token(&token).unwrap()), version_2(TOKEN_V1, "00"));
+    // A further seal stands behind the first, and the form says that it is there.
+    let by_two = ObjectRecord { mac: None, ..by_two(SealForm::Kms) };
+    let sealed = OBJECT_V1.replacen("000000000101", "000000000301", 1);
+    assert_eq!(
+        said(encode_object(&by_two).unwrap()),
+        version_2(&format!("{sealed}000000010000000374776f00000001c1"), "00")
+    );
     // What lies in stores of format 1, with its checksums.
     assert_eq!(decode_object(&object.id, 5, &unhex(&format!("{OBJECT_V1}77eed05e"))), Ok(object));
     assert_eq!(decode_token(6, &unhex(&format!("{TOKEN_V1}36ce27a5"))), Ok(token));
@@ -130,6 +144,8 @@ fn what_is_vouched_for_is_what_it_was() {
         body(vouched_object(&serial, &object()).unwrap()),
         format!("{}{}{}", head("datakey-pkcs11 object v1"), head(&serial), &OBJECT_V1[4..])
     );
+    let further = by_two(SealForm::Kms);
+    assert_ne!(vouched_object(&serial, &further), vouched_object(&serial, &object()));
     let unlike = ObjectRecord { mac: None, version: 77, ..object() };
     assert_eq!(vouched_object(&serial, &unlike), vouched_object(&serial, &object()));
     assert_eq!(
@@ -145,6 +161,10 @@ fn records_come_back_as_they_were() {
     let mut long = object();
     long.sealed.as_mut().unwrap().form = SealForm::Envelope;
     assert_eq!(decode_object(&long.id, 5, &encode_object(&long).unwrap()), Ok(long));
+    for form in [SealForm::Kms, SealForm::Envelope] {
+        let by_two = by_two(form);
+        assert_eq!(decode_object(&by_two.id, 5, &encode_object(&by_two).unwrap()), Ok(by_two));
+    }
     let bare = ObjectRecord { attributes: Attributes::new(), sealed: None, ..object() };
     assert_eq!(decode_object(&bare.id, 5, &encode_object(&bare).unwrap()), Ok(bare));
 }
@@ -201,7 +221,10 @@ fn the_decoder_trusts_no_checksum() {
         out.fixed(&body);
         out.finish().unwrap()
     };
-    for (bytes, is_object) in [(encode_object(&object()).unwrap(), true), (encode_token(&token()).unwrap(), false)] {
+    let two = encode_object(&by_two(SealForm::Envelope)).unwrap();
+    for (bytes, is_object) in
+        [(encode_object(&object()).unwrap(), true), (two, true), (encode_token(&token()).unwrap(), false)]
+    {
         let body = &bytes[..bytes.len() - 4];
         let decode = |body: Vec<u8>| {
             let bytes = sums_right(body);

@@ -10,12 +10,14 @@ mod migrate;
 mod pool;
 mod process;
 mod query;
+mod queue;
 mod schema;
 mod write;
 
 use self::connection::Link;
 use self::fault::Outcome;
-use self::pool::Pool;
+use self::pool::{PATIENCE, Pool};
+use self::queue::{Change, Queue};
 use self::schema::Format;
 use crate::error::{Cause, Result};
 use crate::store::{Cursor, ObjectId, ObjectRecord, Page, Query, Store, TokenRecord, record};
@@ -25,12 +27,13 @@ use std::path::{Path, PathBuf};
 /// A token in an SQLite file.
 pub(super) struct SqliteStore {
     pool: Pool,
+    queue: Queue,
 }
 
 impl SqliteStore {
     /// The store in the file at `path`, which need not exist and is not touched yet.
     pub(super) fn new(path: &Path) -> Result<Self> {
-        Ok(Self { pool: Pool::new(path)? })
+        Ok(Self { pool: Pool::new(path)?, queue: Queue::default() })
     }
 
     /// Runs `work` in a read transaction; `None` if nothing was ever written.
@@ -68,6 +71,24 @@ impl SqliteStore {
             })
         })?;
         Ok(written.flatten())
+    }
+
+    /// Has a change written, together with those that other threads want written meanwhile; answers the new version.
+    fn change(&self, change: Change) -> Result<u64> {
+        self.pool.check_process()?;
+        let written = self.queue.write(change, PATIENCE, |changes| self.write_all(changes));
+        written.unwrap_or_else(|| Err(pool::busy(&self.pool.path)))
+    }
+
+    /// In one transaction, if that can be.
+    fn write_all(&self, changes: &[&Change]) -> Vec<Result<u64>> {
+        match self.write(|connection| queue::apply_all(connection, changes)) {
+            Ok(Some(results)) => results,
+            Ok(None) => changes.iter().map(|change| Err(change.without_token())).collect(),
+            Err(error) if changes.len() == 1 || error.cause() == Cause::StoreBusy => vec![Err(error); changes.len()],
+            // One that is too large for the disk, say, need not keep the others out.
+            Err(_) => changes.iter().flat_map(|change| self.write_all(&[*change])).collect(),
+        }
     }
 }
 
@@ -107,9 +128,7 @@ impl Store for SqliteStore {
     }
 
     fn update_token(&self, token: &TokenRecord) -> Result<u64> {
-        let encoded = record::encode_token(token)?;
-        self.write(|connection| write::update_token(connection, token.version, &encoded))?
-            .ok_or_else(|| Cause::StoreConflict.with("the token is gone"))
+        self.change(Change::Token { version: token.version, record: record::encode_token(token)? })
     }
 
     fn find(&self, query: &Query, after: Option<Cursor>, limit: usize) -> Result<Page> {
@@ -129,17 +148,15 @@ impl Store for SqliteStore {
 
     fn insert(&self, records: &[ObjectRecord]) -> Result<()> {
         let objects = records.iter().map(write::New::encode).collect::<Result<Vec<_>>>()?;
-        self.write(|connection| write::insert(connection, &objects))?.ok_or(Cause::TokenNotRecognized.into())
+        self.change(Change::Insert(objects)).map(drop)
     }
 
     fn update(&self, record: &ObjectRecord) -> Result<u64> {
-        let object = write::New::encode(record)?;
-        self.write(|connection| write::update(connection, record.version, &object))?
-            .ok_or(Cause::ObjectHandleInvalid.into())
+        self.change(Change::Update { version: record.version, object: write::New::encode(record)? })
     }
 
     fn delete(&self, id: &ObjectId, version: Option<u64>) -> Result<()> {
-        self.write(|connection| write::delete(connection, id, version))?.ok_or(Cause::ObjectHandleInvalid.into())
+        self.change(Change::Delete { id: *id, version }).map(drop)
     }
 
     fn change_counter(&self) -> Result<u64> {

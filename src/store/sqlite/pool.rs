@@ -11,7 +11,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 /// How long a call waits for others in all.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// How many idle readers are kept.
 const IDLE: usize = 8;
 
@@ -204,7 +204,7 @@ fn harmless(error: &Error) -> bool {
     matches!(error.cause(), Cause::StoreConflict | Cause::StoreBusy | Cause::RecordCorrupt)
 }
 
-fn busy(path: &Path) -> Error {
+pub(super) fn busy(path: &Path) -> Error {
     Cause::StoreBusy.with(format!("{}: waited {} s", path.display(), PATIENCE.as_secs()))
 }
 

@@ -87,6 +87,11 @@ pub(super) fn finish(result: Result<Answer, Failure>, as_json: bool) -> ExitCode
     if success { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// Whether an error says nothing of an object: KMS does not answer or says no, or the store cannot be read or written.
+pub(super) fn is_of_the_surroundings(error: &Error) -> bool {
+    matches!(error.cause().device_error(), 0x101..0x200 | 0x300..0x400)
+}
+
 /// Text that comes from a store or from the network, fit for a terminal: control characters are escaped.
 pub(super) fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());

@@ -11,12 +11,15 @@ mod completions;
 mod desk;
 mod doctor;
 mod embedded_kms;
+mod files;
 mod init;
 mod input;
 mod key;
 mod man;
+mod migrate;
 mod object;
 mod output;
+mod parts;
 mod patience;
 mod permission;
 mod pin;
@@ -55,6 +58,8 @@ enum Command {
     #[command(subcommand)]
     Key(key::Command),
     Man(man::Arguments),
+    #[command(subcommand)]
+    Migrate(migrate::Command),
     Policy(policy::Arguments),
     Restore(restore::Arguments),
     Rewrap(rewrap::Arguments),
@@ -87,6 +92,7 @@ fn run(command: &Command) -> Result<Answer, Failure> {
         Command::Init(arguments) => init::run(arguments),
         Command::Key(command) => key::run(command),
         Command::Man(arguments) => man::run(arguments),
+        Command::Migrate(command) => migrate::run(command),
         Command::Policy(arguments) => policy::run(arguments),
         Command::Restore(arguments) => restore::run(arguments),
         Command::Rewrap(arguments) => rewrap::run(arguments),

@@ -38,6 +38,16 @@ impl Failure {
     pub(super) fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), error: None }
     }
+
+    /// The same, about this.
+    pub(super) fn about(self, what: impl fmt::Display) -> Self {
+        Self { message: format!("{what}: {}", self.message), ..self }
+    }
+
+    /// The error of the library's that it is.
+    pub(super) fn error(&self) -> Option<&Error> {
+        self.error.as_ref()
+    }
 }
 
 impl fmt::Display for Failure {

@@ -6,6 +6,7 @@
 
 mod audit;
 mod backup;
+mod bench;
 mod cert;
 mod completions;
 mod desk;
@@ -49,6 +50,7 @@ struct Arguments {
 enum Command {
     Audit(audit::Arguments),
     Backup(backup::Arguments),
+    Bench(bench::Arguments),
     #[command(subcommand)]
     Cert(cert::Command),
     Completions(completions::Arguments),
@@ -85,6 +87,7 @@ fn run(command: &Command) -> Result<Answer, Failure> {
     match command {
         Command::Audit(arguments) => audit::run(arguments),
         Command::Backup(arguments) => backup::run(arguments),
+        Command::Bench(arguments) => bench::run(arguments),
         Command::Cert(command) => cert::run(command),
         Command::Completions(arguments) => completions::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),

@@ -12,6 +12,7 @@ use super::pin::UserPin;
 use crate::crypto::random;
 use crate::session::Session;
 use cryptoki_sys::*;
+pub(super) use kind::{KINDS, Kind};
 use serde_json::{Value, json};
 use std::sync::Arc;
 

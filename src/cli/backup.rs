@@ -2,6 +2,7 @@
 
 use super::desk::{Desk, Which};
 use super::output::{Answer, Failure, counted, plain};
+use super::progress::Progress;
 use crate::config::StoreLocation;
 use crate::error::Cause;
 use crate::store::{self, TokenRecord};
@@ -30,8 +31,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<Answer, Failure> {
     if file.symlink_metadata().is_ok() {
         return Err(Failure::new(format!("{} is there already, and is not overwritten", file.display())));
     }
+    let progress = Progress::of_steps("copying the store");
     store.back_up(&file)?;
+    progress.say("reading the copy through");
     let Copied { token, objects } = look_through(&file)?;
+    drop(progress);
     let name = file.display().to_string();
     let what = format!("copied the token {:?}, serial {}, {}", token.label, token.serial, counted(objects, "object"));
     let json = json!({"file": name, "label": token.label, "serial": token.serial, "objects": objects});

@@ -9,16 +9,19 @@ use std::path::Path;
 /// Nothing that is read here is longer.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// A file, or standard input for `-`: at most 1 MiB. It may hold a key.
+/// A file, or standard input for `-`: at most 1 MiB, more is an error. It may hold a key.
 pub(super) fn read(path: &Path) -> Result<Secret, Failure> {
     let mut bytes = Vec::new();
     let result = match path.as_os_str() == "-" {
-        true => io::stdin().lock().take(MAX_BYTES).read_to_end(&mut bytes),
-        false => File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_end(&mut bytes)),
+        true => io::stdin().lock().take(MAX_BYTES + 1).read_to_end(&mut bytes),
+        false => File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes)),
     };
     let bytes = Secret::new(bytes);
     result.map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
-    Ok(bytes)
+    match bytes.len() as u64 > MAX_BYTES {
+        true => Err(Failure::new(format!("{}: longer than 1 MiB", path.display()))),
+        false => Ok(bytes),
+    }
 }
 
 /// Asks on the terminal; the answer without blanks around it. `None` where there is nobody to ask.

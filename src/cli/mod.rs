@@ -6,20 +6,26 @@
 
 mod audit;
 mod backup;
+mod bench;
 mod cert;
 mod completions;
 mod desk;
 mod doctor;
 mod embedded_kms;
+mod files;
 mod init;
 mod input;
 mod key;
 mod man;
+mod migrate;
 mod object;
 mod output;
+mod parts;
+mod patience;
 mod permission;
 mod pin;
 mod policy;
+mod progress;
 mod restore;
 mod rewrap;
 mod token;
@@ -44,6 +50,7 @@ struct Arguments {
 enum Command {
     Audit(audit::Arguments),
     Backup(backup::Arguments),
+    Bench(bench::Arguments),
     #[command(subcommand)]
     Cert(cert::Command),
     Completions(completions::Arguments),
@@ -53,6 +60,8 @@ enum Command {
     #[command(subcommand)]
     Key(key::Command),
     Man(man::Arguments),
+    #[command(subcommand)]
+    Migrate(migrate::Command),
     Policy(policy::Arguments),
     Restore(restore::Arguments),
     Rewrap(rewrap::Arguments),
@@ -78,6 +87,7 @@ fn run(command: &Command) -> Result<Answer, Failure> {
     match command {
         Command::Audit(arguments) => audit::run(arguments),
         Command::Backup(arguments) => backup::run(arguments),
+        Command::Bench(arguments) => bench::run(arguments),
         Command::Cert(command) => cert::run(command),
         Command::Completions(arguments) => completions::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
@@ -85,6 +95,7 @@ fn run(command: &Command) -> Result<Answer, Failure> {
         Command::Init(arguments) => init::run(arguments),
         Command::Key(command) => key::run(command),
         Command::Man(arguments) => man::run(arguments),
+        Command::Migrate(command) => migrate::run(command),
         Command::Policy(arguments) => policy::run(arguments),
         Command::Restore(arguments) => restore::run(arguments),
         Command::Rewrap(arguments) => rewrap::run(arguments),

@@ -38,6 +38,16 @@ impl Failure {
     pub(super) fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), error: None }
     }
+
+    /// The same, about this.
+    pub(super) fn about(self, what: impl fmt::Display) -> Self {
+        Self { message: format!("{what}: {}", self.message), ..self }
+    }
+
+    /// The error of the library's that it is.
+    pub(super) fn error(&self) -> Option<&Error> {
+        self.error.as_ref()
+    }
 }
 
 impl fmt::Display for Failure {
@@ -85,6 +95,11 @@ pub(super) fn finish(result: Result<Answer, Failure>, as_json: bool) -> ExitCode
         }
     };
     if success { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Whether an error says nothing of an object: KMS does not answer or says no, or the store cannot be read or written.
+pub(super) fn is_of_the_surroundings(error: &Error) -> bool {
+    matches!(error.cause().device_error(), 0x101..0x200 | 0x300..0x400)
 }
 
 /// Text that comes from a store or from the network, fit for a terminal: control characters are escaped.

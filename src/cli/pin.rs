@@ -23,12 +23,33 @@ pub(super) struct OfficerPin {
     so_pin_file: Option<PathBuf>,
 }
 
-/// The words of each user's PIN.
+/// Where the passphrase of a file comes from.
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct Passphrase {
+    /// A file whose first line is the passphrase of what is read (default: $DATAKEY_PKCS11_PASSPHRASE, else it is asked for)
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
+}
+
+/// Where the PIN of another token comes from.
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct OtherPin {
+    /// A file whose first line is the user's PIN of that token (default: $DATAKEY_PKCS11_FROM_PIN, else it is asked for)
+    #[arg(long, value_name = "FILE")]
+    from_pin_file: Option<PathBuf>,
+}
+
+/// The words of each secret that is typed.
 struct Words {
     option: &'static str,
     variable: &'static str,
     prompt: &'static str,
 }
+
+const PASSPHRASE: Words =
+    Words { option: "--passphrase-file", variable: "DATAKEY_PKCS11_PASSPHRASE", prompt: "Passphrase" };
+const OTHER_PIN: Words =
+    Words { option: "--from-pin-file", variable: "DATAKEY_PKCS11_FROM_PIN", prompt: "User PIN of the other token" };
 
 fn words(user: User) -> Words {
     match user {
@@ -40,24 +61,39 @@ fn words(user: User) -> Words {
 impl UserPin {
     /// The PIN of a token that has one.
     pub(super) fn get(&self) -> Result<Secret, Failure> {
-        pin(User::User, self.pin_file.as_deref(), false)
+        typed(&words(User::User), None, self.pin_file.as_deref(), false)
     }
 
     /// A PIN that is to be set: asked for twice.
     pub(super) fn get_new(&self) -> Result<Secret, Failure> {
-        pin(User::User, self.pin_file.as_deref(), true)
+        typed(&words(User::User), None, self.pin_file.as_deref(), true)
     }
 }
 
 impl OfficerPin {
     /// The PIN; asked for twice if it is to be set.
     pub(super) fn get(&self, new: bool) -> Result<Secret, Failure> {
-        pin(User::So, self.so_pin_file.as_deref(), new)
+        typed(&words(User::So), None, self.so_pin_file.as_deref(), new)
     }
 }
 
-fn pin(user: User, file: Option<&Path>, new: bool) -> Result<Secret, Failure> {
-    let Words { option, variable, prompt } = words(user);
+impl Passphrase {
+    /// The passphrase of one file.
+    pub(super) fn of(&self, path: &Path) -> Result<Secret, Failure> {
+        typed(&PASSPHRASE, Some(path), self.passphrase_file.as_deref(), false)
+    }
+}
+
+impl OtherPin {
+    pub(super) fn get(&self) -> Result<Secret, Failure> {
+        typed(&OTHER_PIN, None, self.from_pin_file.as_deref(), false)
+    }
+}
+
+/// A secret from its file, the environment or a prompt, which names what it is `about`.
+fn typed(words: &Words, about: Option<&Path>, file: Option<&Path>, new: bool) -> Result<Secret, Failure> {
+    let Words { option, variable, prompt } = words;
+    let about = about.map_or_else(String::new, |path| format!(" of {}", path.display()));
     if let Some(path) = file {
         return first_line(path);
     }
@@ -69,7 +105,7 @@ fn pin(user: User, file: Option<&Path>, new: bool) -> Result<Secret, Failure> {
             Failure::new(format!("no terminal to ask for the {prompt} ({error}); give {option} or {variable}"))
         })
     };
-    let typed = ask(format!("{prompt}: "))?;
+    let typed = ask(format!("{prompt}{about}: "))?;
     if new && ask(format!("{prompt}, once more: "))?.expose() != typed.expose() {
         return Err(Failure::new("the two PINs differ"));
     }

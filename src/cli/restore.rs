@@ -3,6 +3,7 @@
 use super::backup::{Copied, absolute, look_through};
 use super::desk::{Desk, Which};
 use super::output::{Answer, Failure, counted, plain};
+use super::progress::Progress;
 use crate::config::StoreLocation;
 use crate::error::Error;
 use crate::store::{self, TokenRecord};
@@ -34,11 +35,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<Answer, Failure> {
     let desk = Desk::open(&arguments.which)?;
     let location = &desk.slot.token.config().store;
     let StoreLocation::Sqlite(path) = location;
+    let progress = Progress::of_steps("copying the file");
     let draft = Draft::new(&absolute(&arguments.file)?, path)?;
+    progress.say("reading it through");
     let Copied { token, objects } = look_through(&draft.file)?;
     let store = store::open(location)?;
     check_replaceable(arguments, store.token(), &token)?;
+    progress.say("putting it in its place");
     let kept = store.restore(&draft.file)?.map(|kept| kept.display().to_string());
+    drop(progress);
 
     let what = format!("restored the token {:?}, serial {}, {}", token.label, token.serial, counted(objects, "object"));
     let kept_line = kept.as_ref().map_or_else(String::new, |kept| format!("what was there is {}\n", plain(kept)));

@@ -2,17 +2,17 @@
 
 use super::key::Access;
 use super::object::ids;
-use super::output::{Answer, Failure, counted, plain};
-use crate::error::{Cause, Error, Result};
+use super::output::{Answer, Failure, counted, is_of_the_surroundings, plain};
+use super::patience::patiently;
+use super::progress::Progress;
+use crate::error::{Error, Result};
 use crate::object::policy;
 use crate::store::{ObjectId, ObjectRecord, Query};
 use crate::token::Token;
 use cryptoki_sys::{CKA_CLASS, CKO_PRIVATE_KEY, CKO_SECRET_KEY};
 use serde_json::json;
-use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
 /// Have every key sealed by `kms_key_id` and `additional_kms_keys`, and by no other KMS key.
 ///
@@ -34,9 +34,6 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64))]
     parallel: u8,
 }
-
-/// How often a call that KMS throttles is made again, after a pause, beside the client's own retries.
-const PATIENCE: u32 = 60;
 
 pub(super) fn run(arguments: &Arguments) -> std::result::Result<Answer, Failure> {
     let (desk, _session) = arguments.access.open()?;
@@ -103,7 +100,7 @@ struct Work<'a> {
     /// What says nothing of one object, and ends the work.
     ended: Mutex<Option<Error>>,
     failed: Mutex<Vec<(ObjectId, Error)>>,
-    terminal: bool,
+    progress: Progress,
 }
 
 impl<'a> Work<'a> {
@@ -117,7 +114,7 @@ impl<'a> Work<'a> {
             stop: AtomicBool::new(false),
             ended: Mutex::new(None),
             failed: Mutex::new(Vec::new()),
-            terminal: std::io::stderr().is_terminal(),
+            progress: Progress::of(to_move.len() as u64, "moving"),
         }
     }
 
@@ -126,13 +123,16 @@ impl<'a> Work<'a> {
         while !self.stop.load(Ordering::Relaxed) {
             let Some(id) = self.to_move.get(self.next.fetch_add(1, Ordering::Relaxed)) else { return };
             match self.patiently(|| self.move_one(id)) {
-                Ok(moved) => self.count(moved),
+                Ok(moved) => {
+                    self.moved.fetch_add(usize::from(moved), Ordering::Relaxed);
+                }
                 Err(error) if is_of_the_surroundings(&error) => {
                     self.stop.store(true, Ordering::Relaxed);
                     crate::host::lock::lock(&self.ended).get_or_insert(error);
                 }
                 Err(error) => crate::host::lock::lock(&self.failed).push((*id, error)),
             }
+            self.progress.add(1);
         }
     }
 
@@ -144,31 +144,12 @@ impl<'a> Work<'a> {
         Ok(true)
     }
 
-    /// KMS limits how many calls are made in a second; this work can wait.
     fn patiently<T>(&self, call: impl Fn() -> Result<T>) -> Result<T> {
-        for _ in 0..PATIENCE {
-            match call() {
-                Err(error) if error.cause() == Cause::KmsThrottled && !self.stop.load(Ordering::Relaxed) => {
-                    std::thread::sleep(Duration::from_secs(1));
-                }
-                result => return result,
-            }
-        }
-        call()
-    }
-
-    fn count(&self, moved: bool) {
-        let moved = self.moved.fetch_add(usize::from(moved), Ordering::Relaxed) + usize::from(moved);
-        if self.terminal {
-            // Progress that cannot be shown is no reason to stop.
-            drop(write!(std::io::stderr(), "\r{moved} of {}", self.to_move.len()));
-        }
+        patiently(|| !self.stop.load(Ordering::Relaxed), call)
     }
 
     fn answer(self, keys: usize, token_key: bool) -> std::result::Result<Answer, Failure> {
-        if self.terminal {
-            eprintln!();
-        }
+        drop(self.progress);
         let moved = self.moved.into_inner();
         let failed = self.failed.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(error) = self.ended.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
@@ -197,9 +178,4 @@ fn verify(token: &Token, object: &ObjectRecord) -> Result<()> {
     let opened = token.key(object, policy::seal_tag(&object.attributes, blob)).map(drop);
     token.forget_key(object.id);
     opened
-}
-
-/// Whether an error says nothing of the object: KMS does not answer or says no, or the store cannot be written.
-fn is_of_the_surroundings(error: &Error) -> bool {
-    matches!(error.cause().device_error(), 0x101..0x200 | 0x300..0x400)
 }

@@ -2,16 +2,16 @@
 
 use super::key::Access;
 use super::object::{Seen, ids};
-use super::output::{Answer, Failure, counted, plain};
+use super::output::{Answer, Failure, counted, is_of_the_surroundings, plain};
+use super::progress::Progress;
 use crate::crypto::PublicKey;
-use crate::error::{Cause, Error, Result};
+use crate::error::{Cause, Result};
 use crate::object::certificate::Certificate;
 use crate::object::{keypair, opened_key, policy};
 use crate::store::Query;
 use crate::token::Token;
 use cryptoki_sys::*;
 use serde_json::{Value, json};
-use std::io::{IsTerminal, Write};
 
 /// Open every key of a token under its encryption context, and compare it with its public key; check what vouches for
 /// every object.
@@ -31,13 +31,10 @@ pub(super) fn run(arguments: &Arguments) -> std::result::Result<Answer, Failure>
     let token = &desk.slot.token;
     token.check_store()?;
     let ids = ids(token, &Query::default())?;
-    let terminal = std::io::stderr().is_terminal();
+    let progress = Progress::of(ids.len() as u64, "verifying");
     let (mut checked, mut failed) = (0, Vec::new());
-    for (at, id) in ids.iter().enumerate() {
-        if terminal {
-            // Progress that cannot be shown is no reason to stop.
-            drop(write!(std::io::stderr(), "\r{} of {}", at + 1, ids.len()));
-        }
+    for id in &ids {
+        progress.add(1);
         let (mut told, error) = match token.get(id) {
             Ok(Some(record)) => {
                 let object = Seen::by_id(record);
@@ -50,16 +47,15 @@ pub(super) fn run(arguments: &Arguments) -> std::result::Result<Answer, Failure>
         };
         checked += 1;
         if let Some(error) = error {
-            if is_of_the_surroundings(&error) {
+            // A denial may be about one key's encryption context.
+            if is_of_the_surroundings(&error) && error.cause() != Cause::KmsAccessDenied {
                 return Err(Failure::from(error));
             }
             told["problem"] = error.to_string().into();
             failed.push(told);
         }
     }
-    if terminal {
-        eprintln!();
-    }
+    drop(progress);
     Ok(answer(checked, failed))
 }
 
@@ -107,9 +103,4 @@ fn check(token: &Token, object: &Seen, each_kms_key: bool) -> Result<()> {
         // Nothing but the MAC tells what other objects should be.
         _ => Ok(()),
     }
-}
-
-/// Whether an error says nothing of the object: KMS does not answer, or knows nobody; the store cannot be read.
-fn is_of_the_surroundings(error: &Error) -> bool {
-    matches!(error.cause().device_error(), 0x101..0x200 | 0x300..0x400) && error.cause() != Cause::KmsAccessDenied
 }

@@ -46,6 +46,11 @@ impl Times {
         self.buckets.iter().sum()
     }
 
+    /// How long all took together.
+    pub fn total(&self) -> Duration {
+        Duration::from_micros(self.microseconds)
+    }
+
     /// The time, in microseconds, that so many per cent of all did not exceed: even within a bucket, and the last
     /// bound for what is beyond it. 0 where there was none.
     pub fn percentile(&self, percent: u64) -> u64 {

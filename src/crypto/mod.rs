@@ -15,6 +15,7 @@ mod generate;
 mod hash;
 pub mod kdf;
 mod key;
+pub mod key_file;
 mod load;
 pub mod mac;
 mod ml_dsa;

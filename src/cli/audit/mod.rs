@@ -5,6 +5,7 @@ mod tally;
 use super::desk::open_module;
 use super::object::{Name, Seen, find, from_hex, hex};
 use super::output::{Answer, Failure, counted, plain, table};
+use super::progress::Progress;
 use super::token::time;
 use crate::config::{self, Environment};
 use crate::host;
@@ -71,9 +72,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<Answer, Failure> {
     };
     let since = arguments.since.map_or(0, |Since(at)| at);
     let mut tally = Tally::default();
+    let size = files.iter().filter_map(|file| file.metadata().ok()).map(|about| about.len()).sum();
+    let progress = Progress::of_bytes(size, "reading");
     for file in &files {
-        read(&mut tally, file, since).map_err(|error| Failure::new(format!("{}: {error}", file.display())))?;
+        read(&mut tally, file, since, &progress)
+            .map_err(|error| Failure::new(format!("{}: {error}", file.display())))?;
     }
+    drop(progress);
     // A log of another host is read where there is no configuration, too.
     let module = match arguments.files.is_empty() {
         true => Some(open_module()?),
@@ -101,10 +106,10 @@ fn configured() -> Result<PathBuf, Failure> {
     config.log.audit.ok_or_else(|| Failure::new("the configuration has no [log] audit; name the file to be read"))
 }
 
-fn read(tally: &mut Tally, file: &Path, since: u64) -> io::Result<()> {
+fn read(tally: &mut Tally, file: &Path, since: u64, progress: &Progress) -> io::Result<()> {
     match file.as_os_str() == "-" {
-        true => tally.read(&mut io::stdin().lock(), since),
-        false => tally.read(&mut BufReader::new(File::open(file)?), since),
+        true => tally.read(&mut progress.reading(io::stdin().lock()), since),
+        false => tally.read(&mut progress.reading(BufReader::new(File::open(file)?)), since),
     }
 }
 

@@ -6,7 +6,7 @@ use cryptoki_sys::*;
 
 /// What a template says of the kind, beside the mechanism.
 #[derive(Clone, Copy)]
-pub(super) enum Parameter {
+pub(in super::super) enum Parameter {
     /// The size of a modulus in bits.
     ModulusBits(CK_ULONG),
     /// A curve by its object identifier.
@@ -20,17 +20,17 @@ pub(super) enum Parameter {
 }
 
 /// A kind of key.
-pub(super) struct Kind {
+pub(in super::super) struct Kind {
     /// Its name on the command line.
-    pub(super) name: &'static str,
-    pub(super) mechanism: CK_MECHANISM_TYPE,
-    pub(super) key_type: CK_KEY_TYPE,
-    pub(super) parameter: Parameter,
+    pub(in super::super) name: &'static str,
+    pub(in super::super) mechanism: CK_MECHANISM_TYPE,
+    pub(in super::super) key_type: CK_KEY_TYPE,
+    pub(in super::super) parameter: Parameter,
 }
 
 impl Kind {
     /// The attribute that says it in a template.
-    pub(super) fn attribute(&self) -> (CK_ATTRIBUTE_TYPE, Vec<u8>) {
+    pub(in super::super) fn attribute(&self) -> (CK_ATTRIBUTE_TYPE, Vec<u8>) {
         let number = |number: CK_ULONG| number.to_ne_bytes().to_vec();
         match self.parameter {
             Parameter::ModulusBits(bits) => (CKA_MODULUS_BITS, number(bits)),
@@ -42,7 +42,7 @@ impl Kind {
     }
 
     /// Whether it is one key and no pair.
-    pub(super) fn is_secret(&self) -> bool {
+    pub(in super::super) fn is_secret(&self) -> bool {
         matches!(self.parameter, Parameter::Bytes(_))
     }
 }
@@ -72,7 +72,7 @@ const fn aes(name: &'static str, len: CK_ULONG) -> Kind {
 }
 
 /// Every kind.
-pub(super) static KINDS: &[Kind] = &[
+pub(in super::super) static KINDS: &[Kind] = &[
     rsa("rsa-2048", 2048),
     rsa("rsa-3072", 3072),
     rsa("rsa-4096", 4096),

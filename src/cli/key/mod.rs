@@ -12,6 +12,7 @@ use super::pin::UserPin;
 use crate::crypto::random;
 use crate::session::Session;
 use cryptoki_sys::*;
+pub(super) use kind::{KINDS, Kind};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -106,9 +107,10 @@ pub(super) struct Destroy {
 
 /// A value of `CKA_ID`.
 #[derive(Clone, Debug)]
-pub(super) struct Id(Vec<u8>);
+pub(super) struct Id(pub(super) Vec<u8>);
 
-fn id(text: &str) -> Result<Id, String> {
+/// Reads an id of the command line.
+pub(super) fn id(text: &str) -> Result<Id, String> {
     from_hex(text)
         .filter(|id| !id.is_empty())
         .map(Id)

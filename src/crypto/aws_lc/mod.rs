@@ -15,6 +15,7 @@ pub(super) mod ec;
 pub(super) mod ed25519;
 pub(super) mod hmac;
 pub(super) mod kdf;
+pub(super) mod key_file;
 pub(super) mod key_wrap;
 pub(super) mod mac;
 mod memory;

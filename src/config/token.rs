@@ -134,7 +134,21 @@ fn kms(section: &Section<'_>, store: &Path, notes: &mut Vec<String>) -> Result<K
         proxy: section.read("proxy", |f| url(f, true))?,
         ca_bundle: section.read("ca_bundle", path)?,
         timeouts: section.read("timeouts", timeouts)?.unwrap_or_default(),
+        attestation: section.read("attestation", |f| attestation(f, cfg!(feature = "nitro-enclaves")))?,
     })
+}
+
+/// Refused where it could not be kept, in whatever form: a token that says so must never do without.
+pub(super) fn attestation(field: &Field<'_>, built_in: bool) -> Result<Attestation> {
+    const NITRO: &str = "\"nitro\", or \"nitro:DEVICE\" with an absolute path";
+    let device = match field.string(NITRO)? {
+        "nitro" => PathBuf::from(Attestation::NITRO_DEVICE),
+        other => absolute_path(field, other.strip_prefix("nitro:").ok_or_else(|| field.wrong(NITRO))?)?,
+    };
+    match built_in {
+        true => Ok(Attestation::Nitro(device)),
+        false => Err(field.bad("this build is without it; build with --features nitro-enclaves")),
+    }
 }
 
 fn backend(field: &Field<'_>, store: &Path) -> Result<KmsBackend> {

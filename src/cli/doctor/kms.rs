@@ -37,6 +37,14 @@ pub(super) fn check(findings: &mut Findings, token: &Token, record: Option<&Toke
         }
         KmsBackend::Embedded(_) => {}
     }
+    match token.kms().attestation() {
+        None => {}
+        Some(Ok(len)) => {
+            findings.ok("attestation", format!("the Nitro Security Module attests this enclave ({len} bytes)"))
+        }
+        // Nothing is asked of KMS without.
+        Some(Err(error)) => return findings.failed("attestation", &error),
+    }
     let serial = record.map_or("0000000000000000", |record| record.serial.as_str());
     let context = match context(config, serial) {
         Ok(context) => context,

@@ -324,7 +324,8 @@ fn every_configuration_in_the_documentation_is_accepted() {
     let path = place.write("documented.toml", "x");
     place.environment.conf_path = Some(path.clone().into());
     let mut found = 0;
-    for document in ["README.md", "docs/configuration.md"] {
+    let nitro = cfg!(feature = "nitro-enclaves").then_some("docs/nitro.md");
+    for document in ["README.md", "docs/configuration.md"].into_iter().chain(nitro) {
         for block in shipped(document).split("```toml\n").skip(1) {
             fs::write(&path, block.split("```").next().unwrap()).unwrap();
             assert_eq!(place.load().tokens.len(), 1, "{document}: {block}");

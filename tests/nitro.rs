@@ -4,8 +4,11 @@
 #[path = "nitro/enclave.rs"]
 mod enclave;
 mod host;
+mod hosts;
 #[path = "roles/kms.rs"]
 mod kms;
+#[path = "nitro/memory.rs"]
+mod memory;
 mod objects;
 mod support;
 #[path = "roles/tasks.rs"]
@@ -17,7 +20,7 @@ use base64::engine::general_purpose::STANDARD;
 use cryptoki_sys::*;
 use datakey::crypto::PrivateKey;
 use datakey::kms::embedded::{self, Fault, FaultKind};
-use enclave::{Authority, Claims, Device};
+use enclave::{Authority, Claims, Device, IMAGE};
 use host::steps::{limit, run, say};
 use host::{LINKED, Module, call};
 use kms::{Scene, template};
@@ -280,6 +283,19 @@ fn forking() {
 }
 
 #[test]
+fn no_private_key_is_in_plaintext_but_in_the_protected_pool() {
+    const NAME: &str = "no_private_key_is_in_plaintext_but_in_the_protected_pool";
+    match step().as_deref() {
+        None => {}
+        Some(memory::MAKE) => return memory::make(),
+        Some(memory::LIVE) => return memory::live(),
+        Some(step) => return tasks::host(step),
+    }
+    let (_device, scene) = enclave(NAME, "");
+    memory::watch(NAME, &scene.configuration(), &scene.server());
+}
+
+#[test]
 fn the_embedded_kms_takes_no_document_that_proves_nothing() {
     let keys = tempfile::tempdir().unwrap();
     let server = embedded::serve(([127, 0, 0, 1], 0).into(), &keys.path().join("kms.json"), true).unwrap();
@@ -430,7 +446,12 @@ fn doctor_says_whether_an_enclave_attests() {
     };
     let (attestation, permissions) = finding(&device.setting());
     assert_eq!(attestation[0].0, "ok");
+    assert!(attestation[0].1.as_str().unwrap().ends_with(&format!("PCR0 is {IMAGE}")), "{attestation:?}");
     assert!(permissions.len() > 3 && permissions.iter().all(|(level, _)| level == "ok"), "{permissions:?}");
+    device.say(|claims| claims.pcrs.values_mut().for_each(|value| value.fill(0)));
+    let (attestation, permissions) = finding(&device.setting());
+    assert_eq!((&attestation[0].0, permissions.len() > 3), (&json!("warning"), true));
+    assert!(attestation[0].1.as_str().unwrap().contains("debug mode"), "{attestation:?}");
     let (attestation, permissions) = finding("attestation = \"nitro:/nonexistent/nsm\"");
     assert_eq!(attestation[0].0, "error");
     assert!(attestation[0].1.as_str().unwrap().contains("/nonexistent/nsm: No such file"), "{attestation:?}");

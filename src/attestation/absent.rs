@@ -33,6 +33,11 @@ impl Recipient {
         match *self {}
     }
 
+    /// Of none.
+    pub fn image(&self) -> Option<Vec<u8>> {
+        match *self {}
+    }
+
     /// Nothing opens.
     pub fn open(&self, _: &[u8]) -> Result<Secret> {
         match *self {}

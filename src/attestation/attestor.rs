@@ -1,7 +1,7 @@
 //! The key that answers are encrypted for, and the document that says so.
 
-use super::cms;
 use super::device::Device;
+use super::{cms, document};
 use crate::config::Attestation;
 use crate::crypto::{Aes, AesMode, Direction, Hash, PrivateKey, Secret, SecretKey, random};
 use crate::error::{Cause, Result};
@@ -90,6 +90,11 @@ impl Recipient {
     /// The attestation document, as the Nitro Security Module signed it.
     pub fn document(&self) -> &[u8] {
         &self.document
+    }
+
+    /// What it says that the enclave's image measures (PCR0); zeros in debug mode.
+    pub fn image(&self) -> Option<Vec<u8>> {
+        document::register(&self.document, 0)
     }
 
     /// Opens a `CiphertextForRecipient`.

@@ -14,6 +14,8 @@ mod attestor;
 mod cms;
 #[cfg(feature = "nitro-enclaves")]
 mod device;
+#[cfg(feature = "nitro-enclaves")]
+mod document;
 #[cfg(all(test, feature = "nitro-enclaves"))]
 mod tests;
 

@@ -50,10 +50,11 @@ impl Addressee {
 }
 
 impl Kms {
-    /// Whether an attestation document can be had, where the token needs one: how many bytes it has.
-    pub fn attestation(&self) -> Option<Result<usize>> {
+    /// Whether an attestation document can be had, where the token needs one: with what it says of the enclave's image
+    /// (PCR0).
+    pub fn attestation(&self) -> Option<Result<Option<Vec<u8>>>> {
         let recipient = self.attestor.as_ref()?.recipient();
-        Some(recipient.map(|recipient| recipient.document().len()))
+        Some(recipient.map(|recipient| recipient.image()))
     }
 
     /// Whom the answer of a call that begins now is encrypted for.

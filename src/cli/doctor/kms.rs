@@ -37,13 +37,12 @@ pub(super) fn check(findings: &mut Findings, token: &Token, record: Option<&Toke
         }
         KmsBackend::Embedded(_) => {}
     }
-    match token.kms().attestation() {
-        None => {}
-        Some(Ok(len)) => {
-            findings.ok("attestation", format!("the Nitro Security Module attests this enclave ({len} bytes)"))
+    if let Some(image) = token.kms().attestation() {
+        match image {
+            Ok(image) => check_image(findings, image.as_deref()),
+            // Nothing is asked of KMS without.
+            Err(error) => return findings.failed("attestation", &error),
         }
-        // Nothing is asked of KMS without.
-        Some(Err(error)) => return findings.failed("attestation", &error),
     }
     let serial = record.map_or("0000000000000000", |record| record.serial.as_str());
     let context = match context(config, serial) {
@@ -65,6 +64,21 @@ pub(super) fn check(findings: &mut Findings, token: &Token, record: Option<&Toke
     }
     if let Some((theirs, ours)) = answered_at {
         check_clock(findings, theirs, ours);
+    }
+}
+
+fn check_image(findings: &mut Findings, image: Option<&[u8]>) {
+    let attests = "the Nitro Security Module attests this enclave";
+    match image {
+        Some(image) if image.iter().any(|byte| *byte != 0) => {
+            let hex: String = image.iter().map(|byte| format!("{byte:02x}")).collect();
+            findings.ok("attestation", format!("{attests}; PCR0 is {hex}"));
+        }
+        _ => findings.warning(
+            "attestation",
+            format!("{attests}, but measures no image: it runs in debug mode"),
+            "start it without --debug-mode: no key policy can tell it from others",
+        ),
     }
 }
 

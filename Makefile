@@ -7,7 +7,10 @@
 # make deny       check licences, sources and vulnerabilities of the dependencies
 # make install    install module, tool if it was built, header, p11-kit entry and example configuration (DESTDIR, PREFIX)
 
+# make FEATURES=nitro-enclaves builds module or tool with it.
+
 CARGO    ?= cargo
+FEATURES ?=
 PREFIX   ?= /usr
 # ssh-agent loads modules only from below /usr/lib* and /usr/local/lib*.
 MODULEDIR ?= $(PREFIX)/lib/pkcs11
@@ -24,11 +27,11 @@ TOOL   = $(TARGET)/release/datakey-pkcs11
 
 module:
 	@scripts/setup.sh build
-	$(CARGO) build --release --locked -p datakey-pkcs11-module
+	$(CARGO) build --release --locked --features "$(FEATURES)" -p datakey-pkcs11-module
 
 tool:
 	@scripts/setup.sh build
-	$(CARGO) build --release --locked --bin datakey-pkcs11
+	$(CARGO) build --release --locked --features "$(FEATURES)" --bin datakey-pkcs11
 
 demo: module
 	@scripts/setup.sh demo

@@ -78,6 +78,18 @@
 /* The KMS client cannot be set up; check the token's configuration. */
 #define DATAKEY_ERR_KMS_SETUP 0x113UL
 
+/* The Nitro Security Module gives no attestation document; run inside an enclave as a user who may open its
+ * device, or take `attestation` out of the configuration. */
+#define DATAKEY_ERR_ATTESTATION_UNAVAILABLE 0x114UL
+
+/* The answer holds a key in plaintext that was to be encrypted for this enclave; what answers is not KMS, or
+ * does not know of attestation: check endpoint_url and proxy. */
+#define DATAKEY_ERR_ATTESTATION_BYPASSED 0x115UL
+
+/* What was encrypted for this enclave does not open; it was altered, or is for another key than the attestation
+ * document was asked for: check endpoint_url and the device. */
+#define DATAKEY_ERR_ATTESTATION_ANSWER 0x116UL
+
 /* 0x2xx: the seal: something that decides what a key is or may do is not what it was. */
 
 /* The sealed key does not open under this object's encryption context: the blob or an attribute bound to

@@ -137,6 +137,9 @@ causes! {
     CredentialsRejected   CKR_DEVICE_ERROR    0x111 "AWS rejected the credentials (expired, unknown, or the clock is wrong); renew them or set the clock";
     RegionMissing         CKR_DEVICE_ERROR    0x112 "no AWS Region is set; set region in the configuration, or AWS_REGION";
     KmsSetup              CKR_DEVICE_ERROR    0x113 "the KMS client cannot be set up; check the token's configuration";
+    AttestationUnavailable CKR_DEVICE_ERROR   0x114 "the Nitro Security Module gives no attestation document; run inside an enclave as a user who may open its device, or take `attestation` out of the configuration";
+    AttestationBypassed   CKR_DEVICE_ERROR    0x115 "the answer holds a key in plaintext that was to be encrypted for this enclave; what answers is not KMS, or does not know of attestation: check endpoint_url and proxy";
+    AttestationAnswer     CKR_DEVICE_ERROR    0x116 "what was encrypted for this enclave does not open; it was altered, or is for another key than the attestation document was asked for: check endpoint_url and the device";
 
     // 0x2xx: the seal. Something that decides what a key is or may do is not what it was.
     SealBroken            CKR_DEVICE_ERROR    0x201 "the sealed key does not open under this object's encryption context: the blob or an attribute bound to it was altered";

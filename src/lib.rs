@@ -14,6 +14,7 @@
 //! | [`mechanism`] | one table row per mechanism |
 //! | [`unwrap`] | sealed key to usable key: cache, single flight, checks |
 //! | [`kms`] | the AWS KMS client and the embedded KMS |
+//! | [`attestation`] | proof to KMS of the enclave that asks, and what KMS encrypts for it |
 //! | [`store`] | where a token's records are kept |
 //! | [`crypto`] | the maths: the only floor that names a crypto library |
 //! | [`host`] | the process we live in: signals, fork, privilege, memory, log |
@@ -21,6 +22,7 @@
 //! | [`config`] | the configuration file |
 //! | [`error`] | one error, by cause |
 
+pub mod attestation;
 pub mod capi;
 pub mod cli;
 pub mod config;

@@ -283,8 +283,10 @@ fn the_shipped_example_is_read_as_it_is_and_with_every_line_switched_on() {
             let rest = line.strip_prefix("# ").unwrap_or("");
             let key = rest.split(" = ").next().unwrap_or("");
             let switch = key == "[log]" || known.iter().any(|(_, known)| *known == key);
-            // Two that exclude each other stay as they are.
-            if switch && !["kms", "endpoint_url"].contains(&key) {
+            // Two that exclude each other stay as they are, and what not every build takes.
+            let stays =
+                ["kms", "endpoint_url"].contains(&key) || key == "attestation" && !cfg!(feature = "nitro-enclaves");
+            if switch && !stays {
                 on.push(key.to_owned());
                 rest.to_owned()
             } else {
@@ -297,7 +299,8 @@ fn the_shipped_example_is_read_as_it_is_and_with_every_line_switched_on() {
     assert_eq!(labels(&config), ["web"]);
     assert_eq!(config.tokens[0].kms.backend, KmsBackend::Aws);
     for (table, key) in known.iter().filter(|(table, _)| *table == "[[token]]" || *table == "[log]") {
-        let shown = on.iter().any(|k| k == key) || ["label", "kms", "kms_key_id", "endpoint_url"].contains(key);
+        let as_it_is = ["label", "kms", "kms_key_id", "endpoint_url", "attestation"];
+        let shown = on.iter().any(|k| k == key) || as_it_is.contains(key);
         assert!(shown, "the example does not show {key} of {table}");
     }
     // What the example shows for cache, PINs, timeouts, login and generate are the defaults.
@@ -321,7 +324,8 @@ fn every_configuration_in_the_documentation_is_accepted() {
     let path = place.write("documented.toml", "x");
     place.environment.conf_path = Some(path.clone().into());
     let mut found = 0;
-    for document in ["README.md", "docs/configuration.md"] {
+    let nitro = cfg!(feature = "nitro-enclaves").then_some("docs/nitro.md");
+    for document in ["README.md", "docs/configuration.md"].into_iter().chain(nitro) {
         for block in shipped(document).split("```toml\n").skip(1) {
             fs::write(&path, block.split("```").next().unwrap()).unwrap();
             assert_eq!(place.load().tokens.len(), 1, "{document}: {block}");

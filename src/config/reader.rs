@@ -28,6 +28,7 @@ const TABLES: &[(&str, &[&str])] = &[
             "proxy",
             "ca_bundle",
             "timeouts",
+            "attestation",
             "store",
             "login",
             "max_pin_attempts",

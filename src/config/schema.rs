@@ -164,6 +164,9 @@ pub struct KmsConfig {
     pub ca_bundle: Option<PathBuf>,
     /// Deadlines.
     pub timeouts: Timeouts,
+    /// Whether KMS is to encrypt what it answers for this enclave alone. Never there in a build without the feature
+    /// `nitro-enclaves`.
+    pub attestation: Option<Attestation>,
 }
 
 impl fmt::Debug for KmsConfig {
@@ -186,6 +189,7 @@ impl fmt::Debug for KmsConfig {
             .field("proxy", &self.proxy.is_some())
             .field("ca_bundle", &self.ca_bundle)
             .field("timeouts", &self.timeouts)
+            .field("attestation", &self.attestation)
             .finish()
     }
 }
@@ -224,6 +228,18 @@ pub enum KmsBackend {
     Aws,
     /// The embedded KMS, with its keys in this file. For trying out and for tests.
     Embedded(PathBuf),
+}
+
+/// `attestation = "nitro"`: what proves to KMS where this process runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Attestation {
+    /// The Nitro Security Module behind this device; a Unix socket in its place is a stand-in for tests.
+    Nitro(PathBuf),
+}
+
+impl Attestation {
+    /// Where an enclave has its Nitro Security Module.
+    pub const NITRO_DEVICE: &str = "/dev/nsm";
 }
 
 /// Deadlines of KMS calls.

@@ -51,6 +51,7 @@ fn a_minimal_token_gets_every_default() {
             proxy: None,
             ca_bundle: None,
             timeouts: Timeouts::default(),
+            attestation: None,
         },
         store: StoreLocation::Sqlite("/stores/web.db".into()),
         login: LoginMode::Pin,
@@ -287,6 +288,33 @@ fn nothing_is_two_things() {
     assert_eq!(shared.tokens[0].kms.backend, shared.tokens[1].kms.backend);
     let log = refuse(&format!("{MINIMAL}[log]\naudit = \"/stores/web.db\""));
     assert!(log.detail().contains("/stores/web.db is already the store"), "{log}");
+}
+
+#[test]
+fn attestation_is_refused_by_a_build_that_cannot_keep_it() {
+    use super::reader::{Section, TOKEN};
+    let read = |value: &str, built_in| {
+        let text = token(&format!("attestation = {value}"));
+        let table = toml::de::DeTable::parse(&text).unwrap();
+        let tokens = Section::document(&text, &table).unwrap().get("token").unwrap().array("").unwrap();
+        let section = tokens[0].table(TOKEN, "").unwrap();
+        token::attestation(&section.get("attestation").unwrap(), built_in)
+    };
+    let nitro = |device: &str| Attestation::Nitro(device.into());
+    assert_eq!(read("\"nitro\"", true).unwrap(), nitro("/dev/nsm"));
+    assert_eq!(read("\"nitro:/run/nsm\"", true).unwrap(), nitro("/run/nsm"));
+    for (value, built_in, part) in [
+        ("\"nitro\"", false, "`attestation`: this build is without it; build with --features nitro-enclaves"),
+        ("\"nitro:/run/nsm\"", false, "this build is without it"),
+        ("\"nitro:nsm\"", true, "the path must be absolute"),
+        ("\"nitro-tpm\"", true, "accepted: \"nitro\", or \"nitro:DEVICE\""),
+        ("true", true, "`attestation` is true"),
+    ] {
+        let error = read(value, built_in).unwrap_err();
+        assert!(error.detail().contains(part), "{value}: {error}");
+    }
+    let whole = parse(&token("attestation = \"nitro\""), Some(Path::new("/stores")));
+    assert_eq!(whole.is_ok(), cfg!(feature = "nitro-enclaves"));
 }
 
 #[test]

@@ -155,6 +155,9 @@ fn surroundings(
         proxy: section.read("proxy", |f| url(f, true))?.or_else(|| default.proxy.clone()),
         ca_bundle: section.read("ca_bundle", path)?.or_else(|| default.ca_bundle.clone()),
         timeouts: section.read("timeouts", timeouts)?.unwrap_or(default.timeouts),
+        attestation: section
+            .read("attestation", |f| attestation(f, cfg!(feature = "nitro-enclaves")))?
+            .or_else(|| default.attestation.clone()),
         ..KmsConfig::default()
     };
     // A profile or a role of its own makes another caller: nothing of the other's goes with it.
@@ -192,6 +195,19 @@ fn additional_keys(
         all.push(KmsConfig { key_id, encryption_context: wrapping.encryption_context.clone(), ..kms });
     }
     Ok(all)
+}
+
+/// Refused where it could not be kept, in whatever form: a token that says so must never do without.
+pub(super) fn attestation(field: &Field<'_>, built_in: bool) -> Result<Attestation> {
+    const NITRO: &str = "\"nitro\", or \"nitro:DEVICE\" with an absolute path";
+    let device = match field.string(NITRO)? {
+        "nitro" => PathBuf::from(Attestation::NITRO_DEVICE),
+        other => absolute_path(field, other.strip_prefix("nitro:").ok_or_else(|| field.wrong(NITRO))?)?,
+    };
+    match built_in {
+        true => Ok(Attestation::Nitro(device)),
+        false => Err(field.bad("this build is without it; build with --features nitro-enclaves")),
+    }
 }
 
 fn backend(field: &Field<'_>, store: &Path) -> Result<KmsBackend> {

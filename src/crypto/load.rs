@@ -31,14 +31,7 @@ impl Inner {
                 if !RSA_BITS.contains(&rsa.bits()) {
                     return Err(Cause::SealKeyMalformed.with("RSA modulus length"));
                 }
-                let mut exponent = Zeroizing::new([0; pkcs1::MAX_LEN]);
-                let exponent = &mut exponent[..rsa.bits().div_ceil(8) as usize];
-                // Longer than the modulus only if it was never reduced, which nobody's key generation does.
-                rsa.private_exponent(exponent).map_err(|_| Cause::SealKeyMalformed.with("RSA private exponent"))?;
-                let mut exponent_hash = Block::zeroed(Hash::Sha256.len())?;
-                let digest = Zeroizing::new(Hash::Sha256.digest(exponent));
-                exponent_hash.expose_mut().copy_from_slice(&digest);
-                Inner::Rsa { rsa, exponent_hash }
+                Self::of_rsa(rsa)?
             }
             Algorithm::Ec(curve) => Inner::Ec(curve, EcKey::parse_private(peeled.key, curve)?),
             Algorithm::Ed25519 => {
@@ -50,6 +43,18 @@ impl Inner {
             Algorithm::MlKem(set) => Inner::MlKem(of_ml_kem(set, peeled.key)?),
             Algorithm::MlDsa(set) => Inner::MlDsa(of_ml_dsa(set, peeled.key)?),
         })
+    }
+
+    /// A private key of RSA, of no more bits than the longest there is.
+    pub(super) fn of_rsa(rsa: Rsa) -> Result<Self> {
+        let mut exponent = Zeroizing::new([0; pkcs1::MAX_LEN]);
+        let exponent = &mut exponent[..rsa.bits().div_ceil(8) as usize];
+        // Longer than the modulus only if it was never reduced, which nobody's key generation does.
+        rsa.private_exponent(exponent).map_err(|_| Cause::SealKeyMalformed.with("RSA private exponent"))?;
+        let mut exponent_hash = Block::zeroed(Hash::Sha256.len())?;
+        let digest = Zeroizing::new(Hash::Sha256.digest(exponent));
+        exponent_hash.expose_mut().copy_from_slice(&digest);
+        Ok(Inner::Rsa { rsa, exponent_hash })
     }
 
     /// The public key, computed from the private one.

@@ -47,17 +47,29 @@ impl PrivateKey {
     pub fn from_pkcs8(der: &[u8]) -> Result<Self> {
         let _wiped = WipedAfter::<LOAD>;
         let peeled = pkcs8::peel(der)?;
+        let key = Self::made_by(|| Inner::parse(&peeled))?;
+        if peeled.public.is_some_and(|bits| !key.public.is_in_bits(bits)) {
+            return Err(Cause::SealKeyMalformed.with("another key's public key inside"));
+        }
+        Ok(key)
+    }
+
+    /// A new RSA key of 2048 bits, which is never seen outside the protected pool.
+    pub fn generate_rsa_2048() -> Result<Self> {
+        let _wiped = WipedAfter::<LOAD>;
+        Self::made_by(|| Inner::of_rsa(Rsa::generate(2048)?))
+    }
+
+    /// What `make` makes, in the protected pool and checked.
+    fn made_by(make: impl FnOnce() -> Result<Inner>) -> Result<Self> {
         let stamp = Stamp::new();
         // The first signature belongs into the scope: AWS-LC derives the Montgomery form of the primes, and
         // the first blinding, when it first needs them.
         let scope = aws_lc::enter_key_scope()?;
-        let key = Inner::parse(&peeled)?;
+        let key = make()?;
         let first = key.first_signature()?;
         drop(scope);
         let public = key.derive_public()?;
-        if peeled.public.is_some_and(|bits| !public.is_in_bits(bits)) {
-            return Err(Cause::SealKeyMalformed.with("another key's public key inside"));
-        }
         load::check_first_signature(&public, &first)?;
         Ok(Self { key: Some(key), public, stamp })
     }

@@ -10,6 +10,7 @@ pub mod gate;
 pub mod hidden;
 pub mod lock;
 pub mod log;
+pub mod nsm;
 pub mod ownership;
 pub mod probe;
 pub mod protected;

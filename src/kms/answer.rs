@@ -88,21 +88,14 @@ pub(super) fn bytes(what: &str, blob: Option<Blob>, limit: usize) -> Result<Vec<
     Ok(bytes)
 }
 
-/// The same for a secret.
-pub(super) fn secret(what: &str, blob: Option<Blob>, limit: usize) -> Result<Secret> {
-    let secret = Secret::new(blob.map(Blob::into_inner).unwrap_or_default());
-    check_length(what, secret.len(), limit)?;
-    Ok(secret)
-}
-
-/// A data key, exactly as long as it was asked for.
-pub(super) fn data_key(size: DataKeySize, blob: Option<Blob>) -> Result<Secret> {
-    let key = secret("data key", blob, size.len())?;
-    if key.len() == size.len() {
-        return Ok(key);
-    }
+/// A data key is exactly as long as it was asked for.
+pub(super) fn check_data_key(size: DataKeySize, key: &Secret) -> Result<()> {
     let (got, asked) = (key.len(), size.len());
-    Err(Cause::KmsBadResponse.with(format!("the answer has a data key of {got} bytes where {asked} were asked for")))
+    match got == asked {
+        true => Ok(()),
+        false => Err(Cause::KmsBadResponse
+            .with(format!("the answer has a data key of {got} bytes where {asked} were asked for"))),
+    }
 }
 
 pub(super) fn sealed(blob: Option<Blob>) -> Result<Vec<u8>> {
@@ -113,7 +106,7 @@ pub(super) fn public_key(blob: Option<Blob>) -> Result<Vec<u8>> {
     bytes("public key", blob, MAX_PUBLIC_KEY)
 }
 
-fn check_length(what: &str, len: usize, limit: usize) -> Result<()> {
+pub(super) fn check_length(what: &str, len: usize, limit: usize) -> Result<()> {
     match len {
         0 => Err(Cause::KmsBadResponse.with(format!("the answer has no {what}"))),
         len if len > limit => Err(Cause::KmsBadResponse.with(format!("the answer has a {what} of {len} bytes"))),
@@ -184,9 +177,9 @@ mod tests {
         for bad in [None, Some(Blob::new(vec![])), Some(Blob::new(vec![0; MAX_SEALED + 1]))] {
             assert_eq!(sealed(bad).unwrap_err().cause(), Cause::KmsBadResponse);
         }
-        for bad in [None, Some(Blob::new(vec![1; 15])), Some(Blob::new(vec![1; 17]))] {
-            let refused = data_key(DataKeySize::AES_128, bad).err().map(|error| error.cause());
-            assert_eq!(refused, Some(Cause::KmsBadResponse));
+        for bad in [15, 17] {
+            let refused = check_data_key(DataKeySize::AES_128, &Secret::zeroed(bad)).unwrap_err();
+            assert_eq!(refused.cause(), Cause::KmsBadResponse);
         }
         assert_eq!(spec(KeyPairSpec::Rsa2048, Some(&"RSA_3072".into())).unwrap_err().cause(), Cause::KmsBadResponse);
         assert_eq!(

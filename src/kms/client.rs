@@ -9,6 +9,7 @@ use super::driver::Driver;
 use super::embedded::{self, Embedded};
 use super::setup::{self, Session};
 use super::warm;
+use crate::attestation::Attestor;
 use crate::config::{KmsBackend, KmsConfig};
 use crate::counters::{Count, Counters};
 use crate::error::Result;
@@ -35,6 +36,7 @@ pub struct Kms {
     session: Mutex<Option<Arc<Session>>>,
     loading: tokio::sync::Mutex<()>,
     cancelled: watch::Sender<bool>,
+    pub(super) attestor: Option<Attestor>,
     breaker: Breaker,
     counters: Arc<Counters>,
 }
@@ -64,6 +66,7 @@ impl Kms {
             session: Mutex::new(None),
             loading: tokio::sync::Mutex::new(()),
             cancelled: watch::Sender::new(false),
+            attestor: config.attestation.as_ref().map(Attestor::new),
             breaker: Breaker::new(),
             counters,
             config: config.clone(),
@@ -162,26 +165,6 @@ impl Kms {
         warm::once(tls, tls && setup::wants_native_roots(&self.config, self.rules))?;
         let driver = self.driver()?;
         driver.block_on(call::unless(self.cancelled.subscribe(), work), self.rules.threads_allowed)?
-    }
-
-    /// A call whose answer holds plaintext. The connection that brought it is closed at once: its buffers
-    /// (of TLS most of all) keep what they held until something else is read into them.
-    pub(super) fn call_for_secret<T, E, F>(
-        &self,
-        operation: &'static str,
-        limits: Limits,
-        send: impl Fn(Client) -> F + Send,
-    ) -> Result<T>
-    where
-        F: Future<Output = std::result::Result<T, SdkError<E, HttpResponse>>> + Send,
-        E: ProvideErrorMetadata + std::error::Error + Send + 'static,
-        T: Send,
-    {
-        let answer = self.call(operation, limits, send);
-        if self.embedded.is_none() {
-            self.forget_connections();
-        }
-        answer
     }
 
     fn driver(&self) -> Result<Arc<Driver>> {

@@ -51,10 +51,12 @@ impl Kms {
         let (key, tokens) = (|| Some(self.key_id.clone()), || self.grant_tokens.clone());
         let context = || context.to_sdk();
         let ignored = DryRunModifierType::IgnoreCiphertext;
+        let addressee = self.addressee()?;
         match trial {
             Trial::GenerateDataKeyPair => self.dry("GenerateDataKeyPair", |kms| {
                 let call = kms.generate_data_key_pair().set_key_id(key()).set_encryption_context(context());
-                call.key_pair_spec(KeyPairSpec::EccNistP256.to_sdk()).set_grant_tokens(tokens()).dry_run(true).send()
+                let call = call.key_pair_spec(KeyPairSpec::EccNistP256.to_sdk()).set_recipient(addressee.to_sdk());
+                call.set_grant_tokens(tokens()).dry_run(true).send()
             }),
             Trial::GenerateDataKeyPairWithoutPlaintext => self.dry("GenerateDataKeyPairWithoutPlaintext", |kms| {
                 let call = kms.generate_data_key_pair_without_plaintext().set_key_id(key());
@@ -63,6 +65,7 @@ impl Kms {
             }),
             Trial::GenerateDataKey => self.dry("GenerateDataKey", |kms| {
                 let call = kms.generate_data_key().set_key_id(key()).key_spec(DataKeySpec::Aes256);
+                let call = call.set_recipient(addressee.to_sdk());
                 call.set_encryption_context(context()).set_grant_tokens(tokens()).dry_run(true).send()
             }),
             Trial::GenerateDataKeyWithoutPlaintext => self.dry("GenerateDataKeyWithoutPlaintext", |kms| {
@@ -75,6 +78,7 @@ impl Kms {
             }),
             Trial::Decrypt => self.dry("Decrypt", |kms| {
                 let call = kms.decrypt().set_key_id(key()).set_encryption_context(context());
+                let call = call.set_recipient(addressee.to_sdk());
                 call.set_grant_tokens(tokens()).dry_run(true).dry_run_modifiers(ignored.clone()).send()
             }),
             Trial::ReEncrypt => self.dry("ReEncrypt", |kms| {
@@ -90,8 +94,9 @@ impl Kms {
         F: Future<Output = std::result::Result<T, SdkError<E, HttpResponse>>> + Send,
         E: ProvideErrorMetadata + std::error::Error + Send + 'static,
     {
-        // Where the dry run is not known, the answer may hold a key that was made.
-        self.call_for_secret(operation, self.use_of_key(), move |kms| {
+        // Where the dry run is not known, the answer may hold a key that was made, and in plaintext where nobody knows
+        // attestation either.
+        let tried = self.call_for_secret(operation, self.use_of_key(), move |kms| {
             let answer = send(kms);
             async {
                 match answer.await {
@@ -102,7 +107,11 @@ impl Kms {
                     Err(error) => Err(error),
                 }
             }
-        })
+        })?;
+        if !tried.only_tried {
+            self.forget_connections();
+        }
+        Ok(tried)
     }
 }
 

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod answer;
+mod attested;
 mod breaker;
 mod call;
 mod client;

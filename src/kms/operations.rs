@@ -21,18 +21,20 @@ impl Kms {
     /// Here and in all calls below: the causes 0x1xx and 0x2xx, and `NotInitialized` after
     /// [`Kms::cancel`].
     pub fn generate_data_key_pair(&self, spec: KeyPairSpec, context: &EncryptionContext) -> Result<DataKeyPair> {
+        let addressee = self.addressee()?;
         let answer = self.call_for_secret("GenerateDataKeyPair", self.generation(), |kms| {
             kms.generate_data_key_pair()
                 .key_id(&self.key_id)
                 .key_pair_spec(spec.to_sdk())
                 .set_encryption_context(context.to_sdk())
                 .set_grant_tokens(self.grant_tokens.clone())
+                .set_recipient(addressee.to_sdk())
                 .send()
         })?;
         let request_id = answer.request_id().map(str::to_owned);
         self.checked("GenerateDataKeyPair", request_id, |request_id| {
-            // First of all into memory that is wiped, whatever else is wrong with the answer.
-            let private_key = answer::secret("private key", answer.private_key_plaintext, answer::MAX_SEALED)?;
+            let (plaintext, encrypted) = (answer.private_key_plaintext, answer.ciphertext_for_recipient);
+            let private_key = addressee.secret("private key", plaintext, encrypted, answer::MAX_SEALED)?;
             answer::spec(spec, answer.key_pair_spec.as_ref())?;
             Ok(DataKeyPair {
                 public_key: answer::public_key(answer.public_key)?,
@@ -74,6 +76,7 @@ impl Kms {
     /// `GenerateDataKey`: a symmetric key, or a secret for an HMAC.
     pub fn generate_data_key(&self, size: DataKeySize, context: &EncryptionContext) -> Result<DataKey> {
         let (key_spec, number_of_bytes) = size.to_sdk();
+        let addressee = self.addressee()?;
         let answer = self.call_for_secret("GenerateDataKey", self.generation(), |kms| {
             kms.generate_data_key()
                 .key_id(&self.key_id)
@@ -81,12 +84,16 @@ impl Kms {
                 .set_number_of_bytes(number_of_bytes)
                 .set_encryption_context(context.to_sdk())
                 .set_grant_tokens(self.grant_tokens.clone())
+                .set_recipient(addressee.to_sdk())
                 .send()
         })?;
         let request_id = answer.request_id().map(str::to_owned);
         self.checked("GenerateDataKey", request_id, |request_id| {
+            let (plaintext, encrypted) = (answer.plaintext, answer.ciphertext_for_recipient);
+            let key = addressee.secret("data key", plaintext, encrypted, size.len())?;
+            answer::check_data_key(size, &key)?;
             Ok(DataKey {
-                plaintext: Some(answer::data_key(size, answer.plaintext)?),
+                plaintext: Some(key),
                 sealed: answer::sealed(answer.ciphertext_blob)?,
                 kms_key_arn: answer::key_arn(&self.key_id, answer.key_id)?,
                 request_id,
@@ -241,18 +248,21 @@ impl Kms {
         limits: Limits,
     ) -> Result<Opened> {
         check_sealed(sealed)?;
+        let addressee = self.addressee()?;
         let answer = self.call_for_secret("Decrypt", limits, |kms| {
             kms.decrypt()
                 .key_id(key_id)
                 .ciphertext_blob(Blob::new(sealed))
                 .set_encryption_context(context.to_sdk())
                 .set_grant_tokens(self.grant_tokens.clone())
+                .set_recipient(addressee.to_sdk())
                 .send()
         });
         let answer = answer.map_err(|error| self.by_another(key_id, error))?;
         let request_id = answer.request_id().map(str::to_owned);
         self.checked("Decrypt", request_id, |request_id| {
-            let plaintext = answer::secret("plaintext", answer.plaintext, answer::MAX_PLAINTEXT)?;
+            let (plaintext, encrypted) = (answer.plaintext, answer.ciphertext_for_recipient);
+            let plaintext = addressee.secret("plaintext", plaintext, encrypted, answer::MAX_PLAINTEXT)?;
             answer::algorithm(answer.encryption_algorithm.as_ref())?;
             Ok(Opened { plaintext, request_id, kms_key_arn: answer::key_arn(key_id, answer.key_id)? })
         })
@@ -297,7 +307,8 @@ impl Kms {
         request_id: Option<String>,
         check: impl FnOnce(Option<String>) -> Result<T>,
     ) -> Result<T> {
-        check(request_id.clone()).map_err(|error| error.context(self.about(operation, request_id.as_deref())))
+        let checked = check(request_id.clone()).inspect_err(|error| self.close_if_bypassed(error));
+        checked.map_err(|error| error.context(self.about(operation, request_id.as_deref())))
     }
 
     /// A call that was answered, as errors name it that are found in its answer.

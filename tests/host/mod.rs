@@ -10,6 +10,7 @@ use std::ffi::c_void;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::ptr::null_mut;
+use std::sync::OnceLock;
 
 /// The loaded module. It is never unloaded.
 #[derive(Clone, Copy)]
@@ -46,19 +47,32 @@ pub(crate) fn library() -> PathBuf {
     path
 }
 
+type GetInterface = unsafe extern "C" fn(*mut CK_UTF8CHAR, *mut CK_VERSION, *mut *mut CK_INTERFACE, CK_FLAGS) -> CK_RV;
+
+/// The module that is linked into the test program, for those that want one of the same build: set before it is loaded.
+pub(crate) static LINKED: OnceLock<GetInterface> = OnceLock::new();
+
 impl Module {
     /// Loads the library; the caller still has to initialise it.
     pub(crate) fn load() -> Self {
+        if let Some(entry) = LINKED.get() {
+            return Self::of(*entry);
+        }
         // SAFETY: the library is ours and has no constructors.
         let library = unsafe { libloading::Library::new(library()) }.expect("the module loads");
         let library = Box::leak(Box::new(library));
         // SAFETY: the symbol has this type in every PKCS#11 3 module.
         unsafe {
-            let entry: libloading::Symbol<
-                '_,
-                unsafe extern "C" fn(*mut CK_UTF8CHAR, *mut CK_VERSION, *mut *mut CK_INTERFACE, CK_FLAGS) -> CK_RV,
-            > = library.get(b"C_GetInterface").expect("C_GetInterface is exported");
-            let mut interface = null_mut();
+            let entry: libloading::Symbol<'_, GetInterface> =
+                library.get(b"C_GetInterface").expect("C_GetInterface is exported");
+            Self::of(*entry)
+        }
+    }
+
+    fn of(entry: GetInterface) -> Self {
+        let mut interface = null_mut();
+        // SAFETY: the interface of a module, whose function list lives as long as the process.
+        unsafe {
             assert_eq!(entry(null_mut(), null_mut(), &mut interface, 0), CKR_OK);
             Self(&*(*interface).pFunctionList.cast::<CK_FUNCTION_LIST_3_2>())
         }

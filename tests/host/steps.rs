@@ -24,18 +24,23 @@ pub(crate) fn step() -> Option<String> {
     step
 }
 
-/// Runs one step of a test in a new process with this configuration, and returns what it said.
-pub(crate) fn run(test: &str, step: &str, configuration: &Path) -> Vec<String> {
-    let output = Command::new(std::env::current_exe().unwrap())
+/// A new process for one step of a test with this configuration.
+pub(crate) fn command(test: &str, step: &str, configuration: &Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .env(STEP, step)
         .env(MARK, test)
         .env(PLACE, configuration.parent().unwrap())
         .env("DATAKEY_PKCS11_CONF", configuration)
         .env("AWS_ACCESS_KEY_ID", "test")
-        .env("AWS_SECRET_ACCESS_KEY", "test")
-        .output()
-        .unwrap();
+        .env("AWS_SECRET_ACCESS_KEY", "test");
+    command
+}
+
+/// Runs one step of a test in a new process with this configuration, and returns what it said.
+pub(crate) fn run(test: &str, step: &str, configuration: &Path) -> Vec<String> {
+    let output = command(test, step, configuration).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && text.contains("1 passed"), "step {step} of {test} failed:\n{text}\n{errors}");

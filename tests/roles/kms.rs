@@ -1,4 +1,5 @@
 //! The embedded KMS of these tests, the roles that it knows, and the hosts that have them.
+#![allow(dead_code, reason = "each test program uses its own part of this")]
 
 use crate::host::Place;
 use crate::host::steps::run;
@@ -7,16 +8,18 @@ use datakey::kms::embedded::{self, Server};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The files of `docs/iam` that are policies or grants.
-pub(crate) const TEMPLATES: [&str; 10] = [
+pub(crate) const TEMPLATES: [&str; 11] = [
     "additional-key-policy.json",
     "auditor.json",
     "change-only.json",
     "decrypt-only.json",
     "generate-only.json",
     "grant.json",
+    "key-policy-nitro.json",
     "key-policy.json",
     "sign-only.json",
     "token-with-pin.json",
@@ -112,6 +115,23 @@ impl Scene {
         self.server.control().reset_calls();
         let said = run(self.test, &format!("{access_key} {tasks}"), &own);
         (said, self.server.control().calls().into_iter().collect())
+    }
+
+    /// What a host says whose configuration is without this key.
+    pub(crate) fn without(&self, setting: &str, access_key: &str, tasks: &str) -> Vec<String> {
+        let text = std::fs::read_to_string(self.place.configuration()).unwrap();
+        let own = self.place.folder().join("host.toml");
+        let rest: Vec<_> = text.lines().filter(|line| !line.starts_with(setting)).collect();
+        std::fs::write(&own, rest.join("\n")).unwrap();
+        run(self.test, &format!("{access_key} {tasks}"), &own)
+    }
+
+    pub(crate) fn server(&self) -> Arc<Server> {
+        Arc::clone(&self.server)
+    }
+
+    pub(crate) fn configuration(&self) -> PathBuf {
+        self.place.configuration()
     }
 
     /// A request to KMS by somebody who is no token's host: the status and the answer.

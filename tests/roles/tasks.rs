@@ -1,4 +1,5 @@
 //! What hosts are asked to do, each in a session of its own.
+#![allow(dead_code, reason = "each test program uses its own part of this")]
 
 use crate::host::steps::say;
 use crate::host::{Module, SO_PIN, USER_PIN, attr, call, check, mechanism, ok};

@@ -37,6 +37,13 @@ pub(super) fn check(findings: &mut Findings, token: &Token, record: Option<&Toke
         }
         KmsBackend::Embedded(_) => {}
     }
+    if let Some(image) = token.kms().wrapping().attestation() {
+        match image {
+            Ok(image) => check_image(findings, image.as_deref()),
+            // Nothing is asked of KMS without.
+            Err(error) => return findings.failed("attestation", &error),
+        }
+    }
     let serial = record.map_or("0000000000000000", |record| record.serial.as_str());
     let context = match context(config, serial) {
         Ok(context) => context,
@@ -79,6 +86,21 @@ fn check_additional(
         if result.is_ok() && needed.need == Need::Always {
             findings.ok("kms", format!("the additional KMS key {key} answers"));
         }
+    }
+}
+
+fn check_image(findings: &mut Findings, image: Option<&[u8]>) {
+    let attests = "the Nitro Security Module attests this enclave";
+    match image {
+        Some(image) if image.iter().any(|byte| *byte != 0) => {
+            let hex: String = image.iter().map(|byte| format!("{byte:02x}")).collect();
+            findings.ok("attestation", format!("{attests}; PCR0 is {hex}"));
+        }
+        _ => findings.warning(
+            "attestation",
+            format!("{attests}, but measures no image: it runs in debug mode"),
+            "start it without --debug-mode: no key policy can tell it from others",
+        ),
     }
 }
 

@@ -99,6 +99,18 @@ impl Rsa {
         Self::new(key)
     }
 
+    /// A new key with the public exponent 65537.
+    pub(in crate::crypto) fn generate(bits: u16) -> Result<Self> {
+        let exponent = Number::from_bytes(&[1, 0, 1])?;
+        // SAFETY: both are owned and valid; the key copies the exponent, and nobody is told of progress.
+        let key = unsafe {
+            let key = Inner::own(RSA_new())?;
+            check(RSA_generate_key_ex(key.as_ptr(), bits.into(), exponent.as_ptr(), ptr::null_mut()))?;
+            key
+        };
+        Self::new(key)
+    }
+
     /// A public key from modulus and exponent, most significant byte first.
     pub(in crate::crypto) fn from_parts(modulus: &[u8], exponent: &[u8]) -> Result<Self> {
         let (n, e) = (Number::from_bytes(modulus)?, Number::from_bytes(exponent)?);

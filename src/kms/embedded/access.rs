@@ -6,6 +6,7 @@ use super::identity::Caller;
 use super::keys::{Key, Keys};
 use super::policy::{Ask, Context, Facts, Verdict};
 use super::principal::Principal;
+use super::recipient::Attested;
 use super::request::Request;
 use super::seal;
 
@@ -127,6 +128,9 @@ fn of_request(request: &Request<'_>, caller: Caller<'_>) -> Result<Facts, Except
     if ON_DATA.contains(&request.operation) {
         // Any other is refused with symmetric keys.
         facts.say("kms:EncryptionAlgorithm", "SYMMETRIC_DEFAULT");
+    }
+    for (key, value) in request.attested().map(Attested::facts).unwrap_or_default() {
+        facts.say(&key, value);
     }
     if let Some(spec) = request.text("KeyPairSpec")? {
         facts.say("kms:DataKeyPairSpec", spec);

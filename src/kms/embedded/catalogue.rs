@@ -22,8 +22,11 @@ const fn operation(name: &'static str, fields: &'static [&'static str], on: On, 
     Operation { name, fields, on, run }
 }
 
-const PAIR: &[&str] = &["KeyId", "KeyPairSpec", "EncryptionContext", "GrantTokens", "DryRun"];
-const DATA_KEY: &[&str] = &["KeyId", "KeySpec", "NumberOfBytes", "EncryptionContext", "GrantTokens", "DryRun"];
+const PAIR: &[&str] = &["KeyId", "KeyPairSpec", "EncryptionContext", "GrantTokens", "DryRun", "Recipient"];
+const SEALED_PAIR: &[&str] = PAIR.split_last().unwrap().1;
+const DATA_KEY: &[&str] =
+    &["KeyId", "KeySpec", "NumberOfBytes", "EncryptionContext", "GrantTokens", "DryRun", "Recipient"];
+const SEALED_DATA_KEY: &[&str] = DATA_KEY.split_last().unwrap().1;
 const ENCRYPT: &[&str] = &["KeyId", "Plaintext", "EncryptionContext", "EncryptionAlgorithm", "GrantTokens", "DryRun"];
 const DECRYPT: &[&str] = &[
     "KeyId",
@@ -33,6 +36,7 @@ const DECRYPT: &[&str] = &[
     "GrantTokens",
     "DryRun",
     "DryRunModifiers",
+    "Recipient",
 ];
 const RE_ENCRYPT: &[&str] = &[
     "CiphertextBlob",
@@ -54,9 +58,9 @@ const CREATE_GRANT: &[&str] =
 
 const OPERATIONS: &[Operation] = &[
     operation("GenerateDataKeyPair", PAIR, On::Key, data::generate_pair),
-    operation("GenerateDataKeyPairWithoutPlaintext", PAIR, On::Key, data::generate_sealed_pair),
+    operation("GenerateDataKeyPairWithoutPlaintext", SEALED_PAIR, On::Key, data::generate_sealed_pair),
     operation("GenerateDataKey", DATA_KEY, On::Key, data::generate_key),
-    operation("GenerateDataKeyWithoutPlaintext", DATA_KEY, On::Key, data::generate_sealed_key),
+    operation("GenerateDataKeyWithoutPlaintext", SEALED_DATA_KEY, On::Key, data::generate_sealed_key),
     operation("Encrypt", ENCRYPT, On::Key, data::encrypt),
     operation("Decrypt", DECRYPT, On::Key, data::decrypt),
     operation("ReEncrypt", RE_ENCRYPT, On::ReEncrypt, data::re_encrypt),
@@ -93,7 +97,10 @@ fn run_below(file: &KeyFile, name: &str, access_key: &str, body: &[u8]) -> Resul
     let Some(operation) = OPERATIONS.iter().find(|operation| operation.name == name) else {
         return Err(Exception::new("UnknownOperationException", "").into());
     };
-    let request = Request::parse(operation.name, operation.fields, access_key, body)?;
-    access::check(&*file.keys()?, &request, operation.on)?;
+    let mut request = Request::parse(operation.name, operation.fields, access_key, body)?;
+    let keys = file.keys()?;
+    request.read_recipient(&keys.attestation_roots)?;
+    access::check(&keys, &request, operation.on)?;
+    drop(keys);
     (operation.run)(file, &request)
 }

@@ -3,6 +3,7 @@
 use super::exception::Exception;
 use super::keyfile::KeyFile;
 use super::keys::{Key, Keys, State};
+use super::recipient::Attested;
 use super::request::{Request, invalid};
 use super::{Trouble, pairs, seal};
 use crate::kms::KeyPairSpec;
@@ -55,6 +56,15 @@ fn check_permission_alone(keys: &Keys, request: &Request<'_>, key_field: &str) -
     request.check_dry_run()
 }
 
+/// Puts a plaintext into an answer: as it is, or encrypted for its one recipient, and then not as it is.
+fn hand_over(answer: &mut Value, field: &str, plaintext: &[u8], recipient: Option<&Attested>) -> Result<(), Exception> {
+    match recipient {
+        None => answer[field] = STANDARD.encode(plaintext).into(),
+        Some(recipient) => answer["CiphertextForRecipient"] = STANDARD.encode(recipient.envelop(plaintext)?).into(),
+    }
+    Ok(())
+}
+
 pub(super) fn generate_pair(file: &KeyFile, request: &Request<'_>) -> Result<Value, Trouble> {
     pair(file, request, true)
 }
@@ -72,6 +82,7 @@ fn pair(file: &KeyFile, request: &Request<'_>, with_plaintext: bool) -> Result<V
         let text = format!("the embedded KMS makes no {name} key pairs");
         return Err(Exception::new("UnsupportedOperationException", text).into());
     };
+    let recipient = request.recipient()?;
     request.check_dry_run()?;
     let (public, private) = pairs::generate(spec)?;
     let mut answer = json!({
@@ -81,7 +92,7 @@ fn pair(file: &KeyFile, request: &Request<'_>, with_plaintext: bool) -> Result<V
         "PrivateKeyCiphertextBlob": STANDARD.encode(seal::seal(&key.id, &*key.material()?, &context, &private)?),
     });
     if with_plaintext {
-        answer["PrivateKeyPlaintext"] = STANDARD.encode(&*private).into();
+        hand_over(&mut answer, "PrivateKeyPlaintext", &private, recipient)?;
     }
     Ok(answer)
 }
@@ -113,6 +124,7 @@ fn data_key(file: &KeyFile, request: &Request<'_>, with_plaintext: bool) -> Resu
     let context = request.context("EncryptionContext")?;
     let keys = file.keys()?;
     let key = usable(&keys, request.required_text("KeyId")?)?;
+    let recipient = request.recipient()?;
     request.check_dry_run()?;
     let mut plaintext = Zeroizing::new(vec![0; len]);
     getrandom::fill(&mut plaintext)
@@ -122,7 +134,7 @@ fn data_key(file: &KeyFile, request: &Request<'_>, with_plaintext: bool) -> Resu
         "CiphertextBlob": STANDARD.encode(seal::seal(&key.id, &*key.material()?, &context, &plaintext)?),
     });
     if with_plaintext {
-        answer["Plaintext"] = STANDARD.encode(&*plaintext).into();
+        hand_over(&mut answer, "Plaintext", &plaintext, recipient)?;
     }
     Ok(answer)
 }
@@ -177,12 +189,11 @@ pub(super) fn decrypt(file: &KeyFile, request: &Request<'_>) -> Result<Value, Tr
     request.check_algorithm("EncryptionAlgorithm")?;
     check_permission_alone(&keys, request, "KeyId")?;
     let (key, plaintext) = open(&keys, request, "KeyId", "EncryptionContext")?;
+    let recipient = request.recipient()?;
     request.check_dry_run()?;
-    Ok(json!({
-        "KeyId": keys.arn(&key.id),
-        "Plaintext": STANDARD.encode(&*plaintext),
-        "EncryptionAlgorithm": "SYMMETRIC_DEFAULT",
-    }))
+    let mut answer = json!({ "KeyId": keys.arn(&key.id), "EncryptionAlgorithm": "SYMMETRIC_DEFAULT" });
+    hand_over(&mut answer, "Plaintext", &plaintext, recipient)?;
+    Ok(answer)
 }
 
 pub(super) fn re_encrypt(file: &KeyFile, request: &Request<'_>) -> Result<Value, Trouble> {

@@ -130,6 +130,9 @@ pub(super) struct Keys {
     principals: BTreeMap<String, Principal>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) grants: Vec<Grant>,
+    /// Certificates to which documents of enclaves have to lead: DER, base64.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) attestation_roots: Vec<String>,
 }
 
 impl Keys {
@@ -145,6 +148,7 @@ impl Keys {
             aliases,
             principals: BTreeMap::new(),
             grants: Vec::new(),
+            attestation_roots: Vec::new(),
         })
     }
 

@@ -23,6 +23,8 @@ mod manage;
 mod pairs;
 mod policy;
 mod principal;
+#[cfg_attr(not(feature = "nitro-enclaves"), path = "recipient/absent.rs")]
+mod recipient;
 mod request;
 mod seal;
 mod server;
@@ -90,11 +92,21 @@ impl Embedded {
     pub fn set_principals(&self, principals: &str) -> Result<(), String> {
         let principals: BTreeMap<String, Principal> =
             serde_json::from_str(principals).map_err(|error| error.to_string())?;
-        let changed = self.file.change(|keys| keys.set_principals(principals));
-        changed.map_err(|trouble| match trouble {
-            Trouble::Exception(exception) => exception.message,
-            Trouble::Broken(broken) => broken.0,
-        })
+        self.file.change(|keys| keys.set_principals(principals)).map_err(Trouble::into_text)
+    }
+
+    /// Trusts documents of enclaves that lead to this root certificate (DER), beside those that do to others. Kept in
+    /// the key file, where there is none at first: not even that of AWS, whose enclaves have no business here.
+    ///
+    /// # Errors
+    /// What is wrong with it, or with the key file; in a build without the feature `nitro-enclaves`, always.
+    pub fn trust_attestation_root(&self, certificate: &[u8]) -> Result<(), String> {
+        let root = recipient::root(certificate)?;
+        let changed = self.file.change(|keys| {
+            keys.attestation_roots.push(root);
+            Ok(())
+        });
+        changed.map_err(Trouble::into_text)
     }
 
     /// Answers one request. `target` is the `X-Amz-Target` header, `authorization` the header of that name, of which
@@ -126,6 +138,15 @@ enum Trouble {
     Exception(Exception),
     /// As KMS never does.
     Broken(Broken),
+}
+
+impl Trouble {
+    fn into_text(self) -> String {
+        match self {
+            Self::Exception(exception) => exception.message,
+            Self::Broken(broken) => broken.0,
+        }
+    }
 }
 
 impl From<Exception> for Trouble {

@@ -1,6 +1,7 @@
 //! A request's fields.
 
 use super::exception::Exception;
+use super::recipient::{self, Attested};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
@@ -13,6 +14,7 @@ pub(super) struct Request<'a> {
     /// The access key that signed it.
     pub(super) access_key: &'a str,
     fields: Map<String, Value>,
+    recipient: Option<Result<Attested, String>>,
 }
 
 impl<'a> Request<'a> {
@@ -33,7 +35,24 @@ impl<'a> Request<'a> {
                 format!("the embedded KMS does not model the field {field} of {operation}"),
             ));
         }
-        Ok(Self { operation, access_key, fields })
+        Ok(Self { operation, access_key, fields, recipient: None })
+    }
+
+    /// Looks at who the answer is to be encrypted for.
+    pub(super) fn read_recipient(&mut self, roots: &[String]) -> Result<(), Exception> {
+        self.recipient = recipient::read(self.fields.get("Recipient"), roots)?;
+        Ok(())
+    }
+
+    /// The enclave that has proven itself, if one has.
+    pub(super) fn attested(&self) -> Option<&Attested> {
+        self.recipient.as_ref()?.as_ref().ok()
+    }
+
+    /// The enclave that the answer is to be encrypted for. What proves none is refused here, after permissions.
+    pub(super) fn recipient(&self) -> Result<Option<&Attested>, Exception> {
+        let proven = self.recipient.as_ref().map(Result::as_ref).transpose();
+        proven.map_err(|why| Exception::validation(format!("The attestation document is not valid: {why}")))
     }
 
     pub(super) fn has(&self, name: &str) -> bool {

@@ -89,6 +89,14 @@ impl Server {
         self.shared.embedded.set_principals(principals)
     }
 
+    /// Trusts another root of enclaves; see [`Embedded::trust_attestation_root`].
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn trust_attestation_root(&self, certificate: &[u8]) -> Result<(), String> {
+        self.shared.embedded.trust_attestation_root(certificate)
+    }
+
     /// Waits as long as it listens: for ever, unless it is dropped by another thread.
     pub fn wait(mut self) {
         if let Some(acceptor) = self.acceptor.take() {

@@ -29,6 +29,7 @@ const KEYS: &[(&str, Shape)] = &[
     ("kms:KeyOrigin", Shape::One),
     ("kms:KeySpec", Shape::One),
     ("kms:KeyUsage", Shape::One),
+    ("kms:RecipientAttestation:ImageSha384", Shape::One),
     ("kms:ReEncryptOnSameKey", Shape::One),
     ("kms:RequestAlias", Shape::One),
     ("kms:ResourceAliases", Shape::Many),
@@ -38,11 +39,19 @@ const KEYS: &[(&str, Shape)] = &[
 /// What comes before the name of a pair of the encryption context, which is a condition key of its own.
 const PAIR: &str = "kms:EncryptionContext:";
 
+/// What comes before the number of a register with measurements of an enclave.
+const PCR: &str = "kms:RecipientAttestation:PCR";
+
 /// The shape of a condition key; `None` for one that is not modelled.
 fn shape(key: &str) -> Option<Shape> {
-    let of_pair = key.get(..PAIR.len()).is_some_and(|start| start.eq_ignore_ascii_case(PAIR)) && key.len() > PAIR.len();
+    let behind = |prefix: &str| {
+        let (start, rest) = key.split_at_checked(prefix.len())?;
+        (start.eq_ignore_ascii_case(prefix) && !rest.is_empty()).then_some(rest)
+    };
+    let is_register = |rest: &str| rest.parse::<u8>().is_ok_and(|index| index < 32 && rest == index.to_string());
     let row = KEYS.iter().find(|row| row.0.eq_ignore_ascii_case(key));
-    row.map(|row| row.1).or(of_pair.then_some(Shape::One))
+    let of_many = behind(PAIR).is_some() || behind(PCR).is_some_and(is_register);
+    row.map(|row| row.1).or(of_many.then_some(Shape::One))
 }
 
 /// What a request says, by condition key.

@@ -5,7 +5,7 @@ use super::der_writer::{BIT_STRING, INTEGER, OCTET_STRING, SEQUENCE, element, tr
 use super::pkcs8::{self, Algorithm};
 use super::private::{Inner, array, ed25519_pair};
 use super::stack::{LOAD, WipedAfter};
-use super::{Curve, KeyKind, MlDsaSet, MlKemSet, PrivateKey, PublicKey, PublicParts, Secret, rsa_numbers};
+use super::{Curve, KeyKind, MlDsaSet, MlKemSet, PrivateKey, PublicKey, PublicParts, Secret, SlhDsaSet, rsa_numbers};
 use crate::error::{Cause, Error, Result};
 
 /// The numbers that a private key consists of. Numbers are big-endian; leading zeros do not matter.
@@ -46,6 +46,23 @@ pub enum PrivateComponents {
         seed: Option<Secret>,
         /// `CKA_VALUE`: the expanded private key.
         expanded: Option<Secret>,
+    },
+    /// Ed448.
+    Ed448 {
+        /// `CKA_VALUE`: 57 bytes, as RFC 8032 has them.
+        seed: Secret,
+    },
+    /// X448.
+    X448 {
+        /// `CKA_VALUE`: 56 bytes, as RFC 7748 has them.
+        scalar: Secret,
+    },
+    /// SLH-DSA.
+    SlhDsa {
+        /// `CKA_PARAMETER_SET`.
+        set: SlhDsaSet,
+        /// `CKA_VALUE`: two secret seeds and the public key.
+        key: Secret,
     },
 }
 
@@ -111,6 +128,9 @@ impl PrivateKey {
             Inner::MlDsa(key) => {
                 PrivateComponents::MlDsa { set: key.set(), seed: key.seed()?, expanded: Some(key.expanded()?) }
             }
+            Inner::Ed448(seed) => PrivateComponents::Ed448 { seed: Secret::new(seed.expose().to_vec()) },
+            Inner::X448(scalar) => PrivateComponents::X448 { scalar: Secret::new(scalar.expose().to_vec()) },
+            Inner::SlhDsa(set, key) => PrivateComponents::SlhDsa { set: *set, key: Secret::new(key.expose().to_vec()) },
         })
     }
 
@@ -135,8 +155,10 @@ impl PublicKey {
             KeyKind::Rsa { bits } => 9 * (bits.div_ceil(16) as usize + 1) + 128,
             KeyKind::Ec(curve) => 3 * curve.field_len() + 64,
             KeyKind::Ed25519 | KeyKind::X25519 => 48,
+            KeyKind::Ed448 | KeyKind::X448 => 73,
             KeyKind::MlKem(set) => set.private_key_len() + 28,
             KeyKind::MlDsa(set) => set.private_key_len() + 28,
+            KeyKind::SlhDsa(set) => set.private_key_len() + 28,
         }
     }
 }
@@ -156,6 +178,14 @@ fn encode(components: &PrivateComponents, public: Option<&PublicParts>) -> Resul
         }
         PrivateComponents::MlKem { set, seed, expanded } => lattice(Algorithm::MlKem(*set), seed, expanded)?,
         PrivateComponents::MlDsa { set, seed, expanded } => lattice(Algorithm::MlDsa(*set), seed, expanded)?,
+        PrivateComponents::Ed448 { seed } => {
+            pkcs8::write(Algorithm::Ed448, element(OCTET_STRING, &[seed.expose()]).expose())
+        }
+        PrivateComponents::X448 { scalar } => {
+            pkcs8::write(Algorithm::X448, element(OCTET_STRING, &[scalar.expose()]).expose())
+        }
+        // Bare, without an OCTET STRING of its own (RFC 9909, section 6).
+        PrivateComponents::SlhDsa { set, key } => pkcs8::write(Algorithm::SlhDsa(*set), key.expose()),
     })
 }
 

@@ -1,7 +1,7 @@
 //! Key pairs of the kinds that KMS does not make.
 #![forbid(unsafe_code)]
 
-use super::{MlDsaSet, PrivateComponents, PrivateKey, Secret, ml_dsa, random};
+use super::{MlDsaSet, PrivateComponents, PrivateKey, Secret, SlhDsaSet, curve448, ml_dsa, random};
 use crate::error::Result;
 
 /// A kind of key pair that random bytes alone make.
@@ -11,10 +11,17 @@ pub enum SeededKind {
     X25519,
     /// ML-DSA.
     MlDsa(MlDsaSet),
+    /// Ed448.
+    Ed448,
+    /// X448.
+    X448,
+    /// SLH-DSA.
+    SlhDsa(SlhDsaSet),
 }
 
 impl PrivateKey {
-    /// Makes a key pair (RFC 7748, section 6.1; FIPS 204, algorithm 1), checked like one that comes from elsewhere.
+    /// Makes a key pair (RFC 7748, section 6; RFC 8032, section 5.2.5; FIPS 204, algorithm 1; FIPS 205, algorithm 21),
+    /// checked like one that comes from elsewhere.
     pub fn generate(kind: SeededKind) -> Result<Self> {
         let fresh = |len| {
             let mut bytes = Secret::zeroed(len);
@@ -25,6 +32,9 @@ impl PrivateKey {
             SeededKind::MlDsa(set) => {
                 PrivateComponents::MlDsa { set, seed: Some(fresh(ml_dsa::SEED_LEN)?), expanded: None }
             }
+            SeededKind::Ed448 => PrivateComponents::Ed448 { seed: fresh(curve448::ED448_LEN)? },
+            SeededKind::X448 => PrivateComponents::X448 { scalar: fresh(curve448::X448_LEN)? },
+            SeededKind::SlhDsa(set) => PrivateComponents::SlhDsa { set, key: set.generate()? },
         })
     }
 }

@@ -1,7 +1,7 @@
 //! The maths: the only floor that names a crypto library.
 //!
 //! AWS-LC does the work; [`aws_lc`] is the only folder that calls it, and says `unsafe` so that
-//! nothing else has to. What callers see are values: [`PublicKey`], [`PrivateKey`], [`SecretKey`], [`Hash`], [`Curve`].
+//! nothing else has to. What it does not have, [`slh_dsa`], [`curve448`] and a part of [`ml_dsa`] have from RustCrypto. What callers see are values: [`PublicKey`], [`PrivateKey`], [`SecretKey`], [`Hash`], [`Curve`].
 
 mod aes;
 mod agree;
@@ -9,8 +9,10 @@ mod aws_lc;
 mod chacha20;
 mod components;
 mod curve;
+mod curve448;
 mod der_writer;
 mod digest;
+mod foreign;
 mod generate;
 mod hash;
 pub mod kdf;
@@ -30,6 +32,7 @@ mod rsa_numbers;
 pub mod seal_box;
 mod secret;
 mod secret_key;
+mod slh_dsa;
 pub mod sp800_108;
 mod stack;
 mod symmetric;
@@ -54,5 +57,6 @@ pub use private::PrivateKey;
 pub use public::{PublicKey, PublicParts, RSA_BITS};
 pub use secret::Secret;
 pub use secret_key::SecretKey;
+pub use slh_dsa::{SlhDsaMessage, SlhDsaSet};
 pub(crate) use stack::WipedAfter;
 pub use symmetric::{Symmetric, SymmetricStream};

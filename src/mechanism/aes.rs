@@ -1,8 +1,8 @@
 //! From a mechanism and its parameter to a mode of AES, or to a MAC.
 
 use super::Request;
+use super::family::Family;
 use super::params::Params;
-use super::table::Family;
 use crate::crypto::{Aes, AesMode, Direction, MacAlgorithm};
 use crate::error::{Cause, Result};
 

@@ -62,6 +62,7 @@ impl Derivation {
         match (self, base) {
             (Self::Ecdh { kdf: None, .. }, Base::Private(KeyKind::Ec(curve))) => Some(curve.field_len()),
             (Self::Ecdh { kdf: None, .. }, Base::Private(KeyKind::X25519)) => Some(32),
+            (Self::Ecdh { kdf: None, .. }, Base::Private(KeyKind::X448)) => Some(56),
             (Self::Hash(hash), _) => Some(hash.len()),
             (Self::Hkdf { hash, expand: false, .. }, _) => Some(hash.len()),
             (Self::ConcatenateKey(_), Base::Secret(len)) => len.checked_add(*others.first()?),

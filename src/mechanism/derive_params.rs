@@ -1,7 +1,8 @@
 //! The parameters of derivations, checked and typed.
 
+use super::family::Family;
 use super::params::hash;
-use super::table::{Family, Mechanism};
+use super::table::Mechanism;
 use crate::crypto::sp800_108::{LengthMethod, NumberFormat};
 use crate::crypto::{AES_BLOCK_LEN, Hash, MacAlgorithm, SharedSecretKdf};
 use crate::error::{Cause, Result};

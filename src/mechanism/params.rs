@@ -2,7 +2,8 @@
 
 use super::chacha20;
 use super::derive_params::{Derivation, GivenDerivation, shared_secret_kdf};
-use super::table::{Mechanism, Needs};
+use super::family::Needs;
+use super::table::Mechanism;
 use crate::crypto::{AES_BLOCK_LEN, AesMode, ChaCha20Mode, Hash, SharedSecretKdf};
 use crate::error::{Cause, Result};
 use cryptoki_sys::*;
@@ -138,9 +139,9 @@ pub enum Params {
         /// May be empty.
         label: Vec<u8>,
     },
-    /// EdDSA as in RFC 8032: pure without a parameter, Ed25519ctx, or Ed25519ph.
+    /// EdDSA as in RFC 8032: pure without a parameter, with a context, or of a digest.
     Eddsa(Eddsa),
-    /// ML-DSA.
+    /// ML-DSA and SLH-DSA.
     SignContext {
         /// Of 0 to 255 bytes.
         context: Vec<u8>,
@@ -209,11 +210,11 @@ pub enum Params {
 /// The variants of EdDSA.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Eddsa {
-    /// Ed25519.
+    /// Ed25519, or Ed448 with an empty context.
     Pure,
-    /// Ed25519ctx, with a context of 1 to 255 bytes.
+    /// Ed25519ctx, or Ed448, with a context of 1 to 255 bytes.
     Context(Vec<u8>),
-    /// Ed25519ph, with a context of 0 to 255 bytes.
+    /// Ed25519ph or Ed448ph, with a context of 0 to 255 bytes.
     Prehash(Vec<u8>),
 }
 
@@ -343,10 +344,9 @@ impl Params {
     /// Checks what a parameter says of making signatures, which verifying them ignores.
     pub(super) fn check_signing(&self) -> Result<()> {
         match self {
-            Self::SignContext { hedge: CKH_HEDGE_PREFERRED | CKH_HEDGE_REQUIRED, .. } => Ok(()),
-            Self::SignContext { hedge: CKH_DETERMINISTIC_REQUIRED, .. } => {
-                Err(Cause::MechanismParamInvalid.with("ML-DSA signatures are hedged here, never deterministic"))
-            }
+            Self::SignContext {
+                hedge: CKH_HEDGE_PREFERRED | CKH_HEDGE_REQUIRED | CKH_DETERMINISTIC_REQUIRED, ..
+            } => Ok(()),
             Self::SignContext { .. } => Err(Cause::MechanismParamInvalid.with("hedgeVariant")),
             _ => Ok(()),
         }

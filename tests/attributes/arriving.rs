@@ -38,7 +38,9 @@ fn generated_as_the_tables_say() {
     let ml_dsa = (CKM_ML_DSA_KEY_PAIR_GEN, number(CKA_PARAMETER_SET, CKP_ML_DSA_44), [ML_DSA_PUBLIC, ML_DSA_PRIVATE]);
     let rsa = (CKM_RSA_PKCS_KEY_PAIR_GEN, number(CKA_MODULUS_BITS, 2048), [RSA_PUBLIC, RSA_PRIVATE]);
     let ml_kem = (CKM_ML_KEM_KEY_PAIR_GEN, number(CKA_PARAMETER_SET, CKP_ML_KEM_512), [ML_KEM_PUBLIC, ML_KEM_PRIVATE]);
-    for (id, params, own) in [ec, ml_dsa, rsa, ml_kem] {
+    let set = number(CKA_PARAMETER_SET, CKP_SLH_DSA_SHA2_128F);
+    let slh_dsa = (CKM_SLH_DSA_KEY_PAIR_GEN, set, [SLH_DSA_PUBLIC, SLH_DSA_PRIVATE]);
+    for (id, params, own) in [ec, ml_dsa, slh_dsa, rsa, ml_kem] {
         assert_eq!(generate(id, &[], &[]), CKR_TEMPLATE_INCOMPLETE);
         let params = vec![params];
         for (half, table) in

@@ -61,19 +61,6 @@ pub(crate) const NOT_HERE: &[(&str, &str, &str)] = &[
          DSA_SHA224 DSA_SHA256 DSA_SHA384 DSA_SHA512",
     ),
     (
-        "SLH-DSA",
-        "KMS makes no such keys, and AWS-LC, the crypto library, has no SLH-DSA",
-        "HASH_SLH_DSA HASH_SLH_DSA_SHA224 HASH_SLH_DSA_SHA256 HASH_SLH_DSA_SHA384 HASH_SLH_DSA_SHA3_224 \
-         HASH_SLH_DSA_SHA3_256 HASH_SLH_DSA_SHA3_384 HASH_SLH_DSA_SHA3_512 HASH_SLH_DSA_SHA512 HASH_SLH_DSA_SHAKE128 \
-         HASH_SLH_DSA_SHAKE256 SLH_DSA SLH_DSA_KEY_PAIR_GEN",
-    ),
-    ("Ed448, X448 (curves of mechanisms that are here)", "the same is true of them", ""),
-    (
-        "deterministic ML-DSA signatures (`CKH_DETERMINISTIC_REQUIRED`, `CKR_MECHANISM_PARAM_INVALID`)",
-        "AWS-LC makes hedged ones, which FIPS 204 prefers",
-        "",
-    ),
-    (
         "the key derivations of TLS and IKE, HOTP",
         "protocols whose programs derive their keys themselves",
         "IKE1_EXTENDED_DERIVE IKE1_PRF_DERIVE IKE2_PRF_PLUS_DERIVE IKE_PRF_DERIVE TLS12_EXTENDED_MASTER_KEY_DERIVE \

@@ -79,6 +79,7 @@ const EC: Good = Good { signs: true, derives: true, ..NOTHING };
 const EDWARDS: Good = Good { signs: true, ..NOTHING };
 const MONTGOMERY: Good = Good { derives: true, ..NOTHING };
 const ML_KEM: Good = Good { encapsulates: true, ..NOTHING };
+/// And SLH-DSA.
 const ML_DSA: Good = Good { signs: true, ..NOTHING };
 
 /// The usages of a public key, each true for the key types that allow it.
@@ -149,7 +150,7 @@ const EC_PUBLIC: &[Rule] =
 const EC_PRIVATE: &[Rule] =
     &[rule(CKA_EC_PARAMS, Must, May, Computed, Fixed).arriving(Never), Rule::secret(CKA_VALUE, Must)];
 
-/// Public keys of ML-DSA (section 6.67.2) and ML-KEM (section 6.68.2).
+/// Public keys of ML-DSA (section 6.67.2), ML-KEM (section 6.68.2) and SLH-DSA (section 6.69.2).
 const LATTICE_PUBLIC: &[Rule] =
     &[rule(CKA_PARAMETER_SET, Must, Must, Computed, Fixed), rule(CKA_VALUE, Must, Never, Computed, Fixed)];
 
@@ -159,6 +160,10 @@ const LATTICE_PRIVATE: &[Rule] = &[
     Rule::secret(CKA_SEED, May),
     Rule::secret(CKA_VALUE, May),
 ];
+
+/// Private keys of SLH-DSA (section 6.69.3).
+const SLH_DSA_PRIVATE: &[Rule] =
+    &[rule(CKA_PARAMETER_SET, Must, May, Computed, Fixed).arriving(Never), Rule::secret(CKA_VALUE, Must)];
 
 /// Every secret key (section 4.10).
 const SECRET: &[Rule] = &[
@@ -272,6 +277,11 @@ pub static CLASSES: &[Class] = &[
         groups: &[STORAGE, OPEN, KEY, PUBLIC, LATTICE_PUBLIC, &ML_DSA_PUBLIC_USAGES],
     },
     Class {
+        class: CKO_PUBLIC_KEY,
+        kind: Some(CKK_SLH_DSA),
+        groups: &[STORAGE, OPEN, KEY, PUBLIC, LATTICE_PUBLIC, &ML_DSA_PUBLIC_USAGES],
+    },
+    Class {
         class: CKO_PRIVATE_KEY,
         kind: Some(CKK_RSA),
         groups: &[STORAGE, HIDDEN, KEY, SEALED, PRIVATE, RSA_PRIVATE, &RSA_PRIVATE_USAGES],
@@ -300,6 +310,11 @@ pub static CLASSES: &[Class] = &[
         class: CKO_PRIVATE_KEY,
         kind: Some(CKK_ML_DSA),
         groups: &[STORAGE, HIDDEN, KEY, SEALED, PRIVATE, LATTICE_PRIVATE, &ML_DSA_PRIVATE_USAGES],
+    },
+    Class {
+        class: CKO_PRIVATE_KEY,
+        kind: Some(CKK_SLH_DSA),
+        groups: &[STORAGE, HIDDEN, KEY, SEALED, PRIVATE, SLH_DSA_PRIVATE, &ML_DSA_PRIVATE_USAGES],
     },
     secret_class(CKK_AES, AES_SECRET),
     secret_class(CKK_CHACHA20, CHACHA20_SECRET),

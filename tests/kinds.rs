@@ -146,8 +146,9 @@ fn slh_dsa_keys_live_like_others() {
         assert_eq!(scene.verify(plain, public, b"data", &buffer[1..]), CKR_SIGNATURE_LEN_RANGE);
 
         // Imported, copied, wrapped and unwrapped they are the same keys.
-        let private_half =
-            |more: &[Attr]| half(CKO_PRIVATE_KEY, CKK_SLH_DSA, &[&[set.clone()], &open()[..], more].concat());
+        let private_half = |more: &[Attr]| {
+            half(CKO_PRIVATE_KEY, CKK_SLH_DSA, &[std::slice::from_ref(&set), &open()[..], more].concat())
+        };
         let imported = module.create(session, &private_half(&[bytes(CKA_VALUE, &value), flag(CKA_TOKEN, true)]));
         let copied = module.copy(session, private, &[]);
         let unwrapped = scene.unwrapped_again(private, CKK_SLH_DSA);

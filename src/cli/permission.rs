@@ -8,7 +8,7 @@ use crate::kms::Trial;
 pub(super) enum Extra {
     /// Generate secret keys
     SecretKeys,
-    /// Import keys, and make the key pairs that KMS does not make (ML-DSA, SLH-DSA, X25519, X448, Ed448)
+    /// Import keys, and make the key pairs that KMS does not make (ML-DSA, SLH-DSA, X25519, X448, Ed448, DH)
     Import,
     /// Copy keys and change what they may do
     Change,

@@ -1,7 +1,7 @@
 //! Curves and kinds of keys.
 #![forbid(unsafe_code)]
 
-use super::{MlDsaSet, MlKemSet, SlhDsaSet};
+use super::{DhGroup, MlDsaSet, MlKemSet, SlhDsaSet};
 
 /// A short Weierstrass curve that KMS makes key pairs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -74,6 +74,8 @@ pub enum KeyKind {
     MlDsa(MlDsaSet),
     /// A key of SLH-DSA, for signatures alone. KMS makes no such keys.
     SlhDsa(SlhDsaSet),
+    /// A key for finite-field Diffie-Hellman. KMS makes no such keys.
+    Dh(DhGroup),
 }
 
 /// The signature schemes of RFC 8032, on Edwards25519 and, where pure and with a context are one, on Edwards448.

@@ -2,11 +2,13 @@
 #![forbid(unsafe_code)]
 
 use super::curve448::{ED448_LEN, X448_LEN, is_ed448_point};
-use super::der_writer::{BIT_STRING, SEQUENCE, element};
+use super::der_writer::{BIT_STRING, SEQUENCE, element, unsigned};
+use super::dh::check_public;
 use super::pkcs8::Algorithm;
-use super::{KeyKind, SlhDsaSet};
+use super::{DhGroup, KeyKind, SlhDsaSet};
 use crate::error::{Cause, Result};
 use der::Decode;
+use der::asn1::UintRef;
 use spki::SubjectPublicKeyInfoRef;
 
 /// A public key that AWS-LC does not know. Points of Ed448 are on their curve.
@@ -14,6 +16,8 @@ pub(super) enum Foreign {
     Ed448([u8; ED448_LEN]),
     X448([u8; X448_LEN]),
     SlhDsa(SlhDsaSet, Vec<u8>),
+    /// The public number, as long as the prime.
+    Dh(DhGroup, Vec<u8>),
 }
 
 impl Foreign {
@@ -25,6 +29,11 @@ impl Foreign {
             Some(Algorithm::Ed448) => Some(Self::ed448(bytes)?),
             Some(Algorithm::X448) => Some(Self::x448(bytes)?),
             Some(Algorithm::SlhDsa(set)) => Some(Self::slh_dsa(set, bytes)?),
+            Some(Algorithm::Dh(group)) => {
+                let number =
+                    UintRef::from_der(bytes).map_err(|_| Cause::AttributeValueInvalid.with("DH public key"))?;
+                Some(Self::Dh(group, check_public(group, number.as_bytes())?))
+            }
             _ => None,
         })
     }
@@ -52,6 +61,7 @@ impl Foreign {
             Self::Ed448(_) => KeyKind::Ed448,
             Self::X448(_) => KeyKind::X448,
             Self::SlhDsa(set, _) => KeyKind::SlhDsa(*set),
+            Self::Dh(group, _) => KeyKind::Dh(*group),
         }
     }
 
@@ -60,21 +70,23 @@ impl Foreign {
             Self::Ed448(_) => Algorithm::Ed448,
             Self::X448(_) => Algorithm::X448,
             Self::SlhDsa(set, _) => Algorithm::SlhDsa(*set),
+            Self::Dh(group, _) => Algorithm::Dh(*group),
         }
     }
 
     /// What stands in the BIT STRING.
-    pub(super) fn bits(&self) -> &[u8] {
+    pub(super) fn bits(&self) -> Vec<u8> {
         match self {
-            Self::Ed448(point) => point,
-            Self::X448(point) => point,
-            Self::SlhDsa(_, key) => key,
+            Self::Ed448(point) => point.to_vec(),
+            Self::X448(point) => point.to_vec(),
+            Self::SlhDsa(_, key) => key.clone(),
+            Self::Dh(_, number) => unsigned(number).expose().to_vec(),
         }
     }
 
     /// The key in DER.
-    pub(super) fn to_spki(&self) -> Vec<u8> {
-        let bits = element(BIT_STRING, &[&[0], self.bits()]);
-        element(SEQUENCE, &[self.algorithm().identifier().expose(), bits.expose()]).expose().to_vec()
+    pub(super) fn to_spki(&self) -> Result<Vec<u8>> {
+        let bits = element(BIT_STRING, &[&[0], &self.bits()]);
+        Ok(element(SEQUENCE, &[self.algorithm().identifier()?.expose(), bits.expose()]).expose().to_vec())
     }
 }

@@ -9,7 +9,7 @@ use super::pkcs8::{self, Algorithm, Peeled};
 use super::private::{Inner, array, ed25519_pair};
 use super::public::RSA_BITS;
 use super::stack::{KEM, WipedAfter};
-use super::{EdVariant, Hash, KeyKind, MlDsaSet, MlKemSet, PublicKey, Secret, curve448, mac, pkcs1};
+use super::{EdVariant, Hash, KeyKind, MlDsaSet, MlKemSet, PublicKey, Secret, curve448, dh, mac, pkcs1};
 use crate::error::{Cause, Result};
 use crate::host::protected::Block;
 use zeroize::Zeroizing;
@@ -59,6 +59,11 @@ impl Inner {
                 set.check(peeled.key)?;
                 Inner::SlhDsa(set, Block::copy_of(peeled.key)?)
             }
+            Algorithm::Dh(group) => {
+                let private = pkcs8::dh_private_key(peeled.key)?;
+                dh::check_private(group, private)?;
+                Inner::Dh(group, Block::copy_of(private)?)
+            }
         })
     }
 
@@ -76,6 +81,8 @@ impl Inner {
             Inner::MlDsa(key) => PublicKey::from_ml_dsa(key.set(), &key.public()?),
             Inner::Ed448(seed) => PublicKey::from_ed448(&curve448::ed448_public_of(array(seed)?)),
             Inner::X448(private) => PublicKey::from_x448(&curve448::x448_public_of(array(private)?)),
+            Inner::Dh(group, private) => PublicKey::from_dh(*group, &dh::public_of(*group, private.expose())?)
+                .map_err(|error| Cause::SealKeyMalformed.with(error.detail().to_owned())),
             Inner::SlhDsa(set, key) => PublicKey::from_slh_dsa(*set, set.public_of(key.expose())?),
         }
     }
@@ -100,7 +107,9 @@ impl Inner {
             Inner::MlDsa(key) => signature = ml_dsa::sign(key, &first_mu())?,
             Inner::Ed448(seed) => signature = curve448::ed448_sign(array(seed)?, EdVariant::Pure, FIRST)?,
             // A key of SLH-DSA was computed anew to be compared, and each of its signatures is verified.
-            Inner::X25519(_) | Inner::X448(_) | Inner::MlKem(_) | Inner::SlhDsa(..) => signature = Vec::new(),
+            Inner::X25519(_) | Inner::X448(_) | Inner::MlKem(_) | Inner::SlhDsa(..) | Inner::Dh(..) => {
+                signature = Vec::new()
+            }
         }
         Ok(signature)
     }
@@ -113,7 +122,7 @@ fn of_ml_kem(set: MlKemSet, key: &[u8]) -> Result<MlKem> {
     let (Some(seed), expanded) = (form.seed, form.expanded) else {
         return MlKem::from_expanded(set, form.expanded.unwrap_or_default());
     };
-    let key = MlKem::parse_seed(pkcs8::write_seed(Algorithm::MlKem(set), seed).expose(), set)?;
+    let key = MlKem::parse_seed(pkcs8::write_seed(Algorithm::MlKem(set), seed)?.expose(), set)?;
     check_expanded(expanded, || key.expanded())?;
     Ok(key)
 }
@@ -150,7 +159,7 @@ pub(super) fn check_first_signature(public: &PublicKey, signature: &[u8]) -> Res
         KeyKind::Ec(_) => public.verify_ecdsa(FIRST, signature),
         KeyKind::Ed25519 | KeyKind::Ed448 => public.verify_eddsa(EdVariant::Pure, FIRST, signature),
         KeyKind::MlDsa(_) => public.verify_ml_dsa(&first_mu(), signature),
-        KeyKind::X25519 | KeyKind::X448 | KeyKind::MlKem(_) | KeyKind::SlhDsa(_) => Ok(()),
+        KeyKind::X25519 | KeyKind::X448 | KeyKind::MlKem(_) | KeyKind::SlhDsa(_) | KeyKind::Dh(_) => Ok(()),
     };
     verified.map_err(|_| Cause::SealKeyMalformed.with("what the key signs does not verify"))
 }

@@ -7,7 +7,7 @@ use super::aws_lc::rsa::{Oaep, Padding, Rsa};
 use super::aws_lc::{self, ec::EcKey, ed25519};
 use super::public::{check_context, check_digest_len, pss};
 use super::stack::{LOAD, SIGN, SIGN_GENERIC, WipedAfter};
-use super::{Curve, EdVariant, Hash, KeyKind, PublicKey, Secret, SlhDsaSet, curve448, load, pkcs1, pkcs8};
+use super::{Curve, DhGroup, EdVariant, Hash, KeyKind, PublicKey, Secret, SlhDsaSet, curve448, load, pkcs1, pkcs8};
 use crate::error::{Cause, Result};
 use crate::host::protected::{Block, Stamp};
 use zeroize::Zeroizing;
@@ -40,11 +40,13 @@ pub(super) enum Inner {
     Ed448(Block),
     X448(Block),
     SlhDsa(SlhDsaSet, Block),
+    /// The private number.
+    Dh(DhGroup, Block),
 }
 
 impl PrivateKey {
     /// From PKCS#8, version 1 or 2, DER, with nothing after it. RSA of 1024 to 8192 bits, EC on a named curve of
-    /// ours, Ed25519, X25519, Ed448, X448, SLH-DSA, ML-KEM and ML-DSA by their seeds, expanded, or both. All is checked:
+    /// ours, Ed25519, X25519, Ed448, X448, DH, SLH-DSA, ML-KEM and ML-DSA by their seeds, expanded, or both. All is checked:
     /// that the numbers belong together, that a public key inside is the right one, that what the key signs verifies.
     /// [`Cause::SealKeyMalformed`] if anything is wrong.
     pub fn from_pkcs8(der: &[u8]) -> Result<Self> {

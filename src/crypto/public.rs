@@ -8,7 +8,7 @@ use super::aws_lc::ml_kem::MlKem;
 use super::aws_lc::rsa::{Oaep, Padding, Pss, Rsa};
 use super::aws_lc::spki::{self, Parsed};
 use super::foreign::Foreign;
-use super::{Curve, EdVariant, Hash, KeyKind, MlDsaSet, MlKemSet, SlhDsaSet, curve448, mac, pkcs1};
+use super::{Curve, DhGroup, EdVariant, Hash, KeyKind, MlDsaSet, MlKemSet, SlhDsaSet, curve448, mac, pkcs1};
 use crate::error::{Cause, Error, Result};
 use std::sync::Arc;
 
@@ -84,6 +84,13 @@ pub enum PublicParts {
         /// As FIPS 205 encodes it.
         key: Vec<u8>,
     },
+    /// A public number of finite-field Diffie-Hellman.
+    Dh {
+        /// The group.
+        group: DhGroup,
+        /// As long as the prime.
+        number: Vec<u8>,
+    },
 }
 
 /// The sizes of RSA keys that are used at all; KMS makes 2048, 3072 and 4096.
@@ -147,7 +154,7 @@ impl PublicKey {
         Self::new(Parsed::Foreign(Foreign::slh_dsa(set, key)?))
     }
 
-    fn new(key: Parsed) -> Result<Self> {
+    pub(super) fn new(key: Parsed) -> Result<Self> {
         let mut modulus = Vec::new();
         let kind = match &key {
             Parsed::Rsa(rsa) => {
@@ -194,6 +201,7 @@ impl PublicKey {
             Parsed::MlDsa(key) => PublicParts::MlDsa { set: key.set(), key: key.public()? },
             Parsed::Foreign(Foreign::Ed448(point)) => PublicParts::Ed448 { point: *point },
             Parsed::Foreign(Foreign::X448(point)) => PublicParts::X448 { point: *point },
+            Parsed::Foreign(Foreign::Dh(group, number)) => PublicParts::Dh { group: *group, number: number.clone() },
             Parsed::Foreign(Foreign::SlhDsa(set, key)) => PublicParts::SlhDsa { set: *set, key: key.clone() },
         })
     }

@@ -12,13 +12,18 @@ use crate::error::{Cause, Result};
 use slh_dsa::{ParameterSet, Signature, SigningKey, VerifyingKey};
 use zeroize::Zeroize;
 
+/// Signs the concatenation of the parts of a message, hedged with random bytes if there are any.
+type Sign = fn(&[u8], &[&[u8]], Option<&[u8]>) -> Result<Vec<u8>>;
+/// Verifies a signature of the concatenation of the parts of a message.
+type Verify = fn(&[u8], &[&[u8]], &[u8]) -> Result<()>;
+
 /// What is done differently with each parameter set.
 struct Functions {
     /// The private key with these three seeds.
     expand: fn([&[u8]; 3]) -> Secret,
     /// A signature that verifies.
-    sign: fn(&[u8], &[&[u8]], Option<&[u8]>) -> Result<Vec<u8>>,
-    verify: fn(&[u8], &[&[u8]], &[u8]) -> Result<()>,
+    sign: Sign,
+    verify: Verify,
 }
 
 macro_rules! sets {

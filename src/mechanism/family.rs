@@ -100,10 +100,38 @@ pub enum Family {
     ChaCha20Poly1305,
     /// Keys from passwords.
     Pbkdf2,
+    /// Key pairs of finite-field Diffie-Hellman.
+    DhKeyPairGen,
+    /// Finite-field Diffie-Hellman.
+    Dh,
     /// Diffie-Hellman on a curve.
     Ecdh,
     /// Diffie-Hellman on a curve, with its cofactor.
     EcdhCofactor,
+    /// The master secret of TLS, of a premaster secret that came by RSA.
+    TlsMaster,
+    /// The same of one that came by Diffie-Hellman.
+    TlsMasterDh,
+    /// The extended master secret of TLS, of a premaster secret that came by RSA.
+    TlsExtendedMaster,
+    /// The same of one that came by Diffie-Hellman.
+    TlsExtendedMasterDh,
+    /// The keys of a TLS connection, and its initialisation vectors.
+    TlsKeys,
+    /// The same without vectors.
+    TlsKeysSafe,
+    /// The pseudo-random function of TLS.
+    TlsKdf,
+    /// What ends a handshake of TLS.
+    TlsMac,
+    /// The pseudo-random function of IKE, of the nonces.
+    IkePrf,
+    /// The same of IKE 1, of keys, cookies and a number.
+    Ike1Prf,
+    /// Longer keys of IKE 1.
+    Ike1Extended,
+    /// Keys of IKE 2.
+    Ike2PrfPlus,
     /// HKDF.
     Hkdf,
     /// HKDF to data that is no key.
@@ -175,6 +203,8 @@ pub enum Needs {
     Ccm,
     /// `CK_MAC_GENERAL_PARAMS`.
     MacLength,
+    /// `CK_TLS_MAC_PARAMS`.
+    TlsMac,
     /// `CK_CHACHA20_PARAMS`.
     ChaCha20,
     /// `CK_SALSA20_CHACHA20_POLY1305_PARAMS`.
@@ -225,6 +255,9 @@ const BITS: (CK_ULONG, CK_ULONG) = (8, 8 * 65536);
 /// The one size of secret keys that PKCS#11 counts in bits.
 const GENERIC: (CK_ULONG, CK_ULONG) = (8, 8192);
 
+/// The groups of the RFCs.
+const DH: (CK_ULONG, CK_ULONG) = (2048, 8192);
+
 /// Of the public key, in bytes.
 const ML_KEM: (CK_ULONG, CK_ULONG) = (800, 1568);
 const ML_DSA: (CK_ULONG, CK_ULONG) = (1312, 2592);
@@ -250,7 +283,7 @@ const SECRETS: &[CK_KEY_TYPE] = &[
 ];
 /// Every type of private key.
 const PRIVATES: &[CK_KEY_TYPE] =
-    &[CKK_RSA, CKK_EC, CKK_EC_EDWARDS, CKK_EC_MONTGOMERY, CKK_ML_KEM, CKK_ML_DSA, CKK_SLH_DSA];
+    &[CKK_RSA, CKK_EC, CKK_EC_EDWARDS, CKK_EC_MONTGOMERY, CKK_ML_KEM, CKK_ML_DSA, CKK_SLH_DSA, CKK_DH];
 /// What derives keys for HKDF, and from them.
 const HKDF_KEYS: &[CK_KEY_TYPE] = &[CKK_HKDF, CKK_GENERIC_SECRET];
 
@@ -337,6 +370,8 @@ pub(super) static FAMILIES: &[FamilyRow] = &[
     family(Family::ChaCha20Poly1305, &[CKK_CHACHA20], Needs::ChaCha20Poly1305, CRYPTS | CRYPTS_MESSAGES, CHACHA20),
     // Its template says of which type the key is.
     family(Family::Pbkdf2, &[], Needs::Password, CKF_GENERATE, MAC),
+    family(Family::DhKeyPairGen, &[CKK_DH], Needs::Nothing, CKF_GENERATE_KEY_PAIR, DH),
+    family(Family::Dh, &[CKK_DH], Needs::Derivation, CKF_DERIVE, DH),
     family(
         Family::Ecdh,
         &[CKK_EC, CKK_EC_MONTGOMERY],
@@ -346,6 +381,18 @@ pub(super) static FAMILIES: &[FamilyRow] = &[
     ),
     family(Family::EcdhCofactor, &[CKK_EC], Needs::Derivation, CKF_DERIVE | ENCAPSULATES | CURVES, EC),
     family(Family::MlKem, &[CKK_ML_KEM], Needs::Nothing, ENCAPSULATES, ML_KEM),
+    family(Family::TlsMaster, &[CKK_GENERIC_SECRET], Needs::Derivation, CKF_DERIVE, (48, 48)),
+    family(Family::TlsMasterDh, &[CKK_GENERIC_SECRET], Needs::Derivation, CKF_DERIVE, MAC),
+    family(Family::TlsExtendedMaster, &[CKK_GENERIC_SECRET], Needs::Derivation, CKF_DERIVE, (48, 48)),
+    family(Family::TlsExtendedMasterDh, &[CKK_GENERIC_SECRET], Needs::Derivation, CKF_DERIVE, MAC),
+    family(Family::TlsKeys, &[CKK_GENERIC_SECRET], Needs::Derivation, CKF_DERIVE, MAC),
+    family(Family::TlsKeysSafe, &[CKK_GENERIC_SECRET], Needs::Derivation, CKF_DERIVE, MAC),
+    family(Family::TlsKdf, &[CKK_GENERIC_SECRET], Needs::Derivation, CKF_DERIVE, MAC),
+    family(Family::TlsMac, &[CKK_GENERIC_SECRET], Needs::TlsMac, CKF_SIGN | CKF_VERIFY, MAC),
+    family(Family::IkePrf, SECRETS, Needs::Derivation, CKF_DERIVE, MAC),
+    family(Family::Ike1Prf, SECRETS, Needs::Derivation, CKF_DERIVE, MAC),
+    family(Family::Ike1Extended, SECRETS, Needs::Derivation, CKF_DERIVE, MAC),
+    family(Family::Ike2PrfPlus, SECRETS, Needs::Derivation, CKF_DERIVE, MAC),
     family(Family::HkdfKeyGen, &[CKK_HKDF], Needs::Nothing, CKF_GENERATE, MAC_KEY_GEN),
     family(Family::Hkdf, HKDF_KEYS, Needs::Derivation, CKF_DERIVE, MAC),
     family(Family::HkdfData, HKDF_KEYS, Needs::Derivation, CKF_DERIVE, MAC),

@@ -57,7 +57,7 @@ impl Encapsulation {
             KeyKind::X25519 => 32,
             KeyKind::X448 => 56,
             // Encapsulates nothing, and no scheme takes it.
-            KeyKind::Ed25519 | KeyKind::Ed448 | KeyKind::MlDsa(_) | KeyKind::SlhDsa(_) => 0,
+            KeyKind::Ed25519 | KeyKind::Ed448 | KeyKind::MlDsa(_) | KeyKind::SlhDsa(_) | KeyKind::Dh(_) => 0,
             KeyKind::Rsa { bits } => bits.div_ceil(8) as usize,
         }
     }

@@ -8,6 +8,7 @@ mod cipher;
 mod derive;
 mod derive_params;
 mod family;
+mod ike;
 mod iv;
 mod kem;
 mod params;
@@ -15,6 +16,7 @@ mod pbkdf2;
 mod row;
 mod signature;
 mod table;
+mod tls;
 mod wrap;
 
 pub use aead::{MessageParams, MessageShape};
@@ -31,6 +33,7 @@ pub use pbkdf2::{GivenPbkdf2, LONGEST_PASSWORD, Pbkdf2};
 pub use row::{Info, find, for_key_type};
 pub use signature::Signature;
 pub use table::{MECHANISMS, Mechanism};
+pub use tls::{GivenSizes, Randoms};
 pub use wrap::{Wrapping, WrappingKey};
 
 use crate::error::{Cause, Result};

@@ -53,6 +53,15 @@ pub enum Given {
     Bytes(Vec<u8>),
     /// `CK_MAC_GENERAL_PARAMS`.
     Number(CK_ULONG),
+    /// `CK_TLS_MAC_PARAMS`.
+    TlsMac {
+        /// `prfHashMechanism`.
+        hash: CK_MECHANISM_TYPE,
+        /// `ulMacLength`, in bytes.
+        len: CK_ULONG,
+        /// `ulServerOrClient`.
+        side: CK_ULONG,
+    },
     /// `CK_AES_CTR_PARAMS`.
     Ctr {
         /// `ulCounterBits`.
@@ -185,6 +194,15 @@ pub enum Params {
     },
     /// The length of a MAC in bytes.
     MacLength(usize),
+    /// What ends a handshake of TLS.
+    TlsMac {
+        /// Of the pseudo-random function.
+        hash: Hash,
+        /// In bytes.
+        len: usize,
+        /// Whether it is the server's.
+        server: bool,
+    },
     /// ChaCha20, alone or with Poly1305.
     ChaCha20(ChaCha20Mode),
     /// Of a derivation.
@@ -327,6 +345,10 @@ impl Params {
             }
             (Needs::ChaCha20Poly1305, Given::ChaCha20Poly1305 { nonce, aad }) => {
                 Ok(Self::ChaCha20(chacha20::poly1305(nonce, aad).ok_or_else(|| bad("nonce"))?))
+            }
+            (Needs::TlsMac, Given::TlsMac { hash: said, len, side: side @ (1 | 2) }) => {
+                let len = usize::try_from(*len).map_err(|_| bad("ulMacLength"))?;
+                Ok(Self::TlsMac { hash: hash(*said)?, len, server: *side == 1 })
             }
             (Needs::MacLength, Given::Number(len)) => {
                 Ok(Self::MacLength(usize::try_from(*len).map_err(|_| bad("MAC length"))?))

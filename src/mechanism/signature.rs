@@ -307,6 +307,6 @@ pub(super) fn output_len(key: KeyKind) -> usize {
         KeyKind::MlDsa(set) => set.signature_len(),
         KeyKind::SlhDsa(set) => set.signature_len(),
         // Makes none, and no scheme takes it.
-        KeyKind::X25519 | KeyKind::X448 | KeyKind::MlKem(_) => 0,
+        KeyKind::X25519 | KeyKind::X448 | KeyKind::MlKem(_) | KeyKind::Dh(_) => 0,
     }
 }

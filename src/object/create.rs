@@ -67,6 +67,7 @@ pub fn new_object(template: &Template, so: bool) -> Result<NewObject> {
         CKO_PRIVATE_KEY => {
             let key = private_key::created(&attributes, template)?;
             complete_private_key(&mut attributes, key.public_key())?;
+            private_key::describe_secret(&mut attributes, &key)?;
             plaintext = Some(key.to_pkcs8()?);
         }
         CKO_SECRET_KEY => {
@@ -160,6 +161,7 @@ fn complete_public_key(object: &mut Attributes, template: &Template) -> Result<(
         Some(CKK_ML_DSA) => {
             PublicKey::from_ml_dsa(keypair::parameter_set(keypair::ML_DSA, object)?.0, object.bytes(CKA_VALUE))?
         }
+        Some(CKK_DH) => PublicKey::from_dh(keypair::dh_group(object)?, object.bytes(CKA_VALUE))?,
         Some(CKK_SLH_DSA) => {
             PublicKey::from_slh_dsa(keypair::parameter_set(keypair::SLH_DSA, object)?.0, object.bytes(CKA_VALUE))?
         }

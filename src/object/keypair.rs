@@ -5,7 +5,7 @@ use super::engine::{Origin, build};
 use super::history::{Past, settle};
 use super::rules::Class;
 use super::{Look, Template, ec_params};
-use crate::crypto::{Curve, KeyKind, MlDsaSet, MlKemSet, PublicKey, PublicParts, SeededKind, SlhDsaSet};
+use crate::crypto::{Curve, DhGroup, KeyKind, MlDsaSet, MlKemSet, PublicKey, PublicParts, SeededKind, SlhDsaSet};
 use crate::error::{Cause, Result};
 use crate::kms::KeyPairSpec;
 use crate::mechanism::{Family, Mechanism};
@@ -62,6 +62,7 @@ impl NewKeyPair {
             Family::MlKemKeyPairGen => CKK_ML_KEM,
             Family::MlDsaKeyPairGen => CKK_ML_DSA,
             Family::SlhDsaKeyPairGen => CKK_SLH_DSA,
+            Family::DhKeyPairGen => CKK_DH,
             _ => return Err(Cause::MechanismInvalid.with(mechanism.name)),
         };
         for (template, class) in [(public, CKO_PUBLIC_KEY), (private, CKO_PRIVATE_KEY)] {
@@ -84,6 +85,19 @@ impl NewKeyPair {
                 private.expect(CKA_PARAMETER_SET, set)?;
                 private_key.insert(CKA_PARAMETER_SET, ulong(set));
                 maker
+            }
+            CKK_DH => {
+                let group = dh_group(&public_key)?;
+                for (part, is) in [(CKA_PRIME, group.prime()?), (CKA_BASE, group.base())] {
+                    if private.get(part).is_some_and(|said| significant(said) != is) {
+                        return Err(Cause::TemplateInconsistent.with("the private key's group is another"));
+                    }
+                    private_key.insert(part, is.to_vec());
+                    public_key.insert(part, is.to_vec());
+                }
+                let bits = private.number(CKA_VALUE_BITS).map(|bits| u32::try_from(bits).unwrap_or(u32::MAX));
+                private_key.insert(CKA_VALUE_BITS, ulong(bits.unwrap_or(group.private_bits()).into()));
+                Maker::Here(SeededKind::Dh { group, bits })
             }
             _ => {
                 let (maker, params) = ec_maker(key_type, public)?;
@@ -169,6 +183,9 @@ pub fn describe_public(object: &mut Attributes, key: &PublicKey) -> Result<()> {
         PublicParts::Ed448 { point } => {
             object.insert(CKA_EC_POINT, ec_params::wrap_point(&point));
         }
+        PublicParts::Dh { number, .. } => {
+            object.insert(CKA_VALUE, significant(&number).to_vec());
+        }
         PublicParts::X448 { point } => {
             object.insert(CKA_EC_POINT, ec_params::wrap_point(&point));
         }
@@ -201,6 +218,10 @@ pub(super) fn describe_private(object: &mut Attributes, key: &PublicKey) -> Resu
         }
         PublicParts::X448 { .. } => {
             object.entry(CKA_EC_PARAMS).or_insert_with(|| ec_params::X448_OID.to_vec());
+        }
+        PublicParts::Dh { group, .. } => {
+            object.insert(CKA_PRIME, group.prime()?.to_vec());
+            object.insert(CKA_BASE, group.base().to_vec());
         }
         PublicParts::SlhDsa { set, .. } => {
             object.insert(CKA_PARAMETER_SET, set_number(SLH_DSA, set));
@@ -271,6 +292,12 @@ pub(super) fn parameter_set<Set: Copy, With: Copy>(
     row.map(|row| (row.1, row.2)).ok_or_else(|| Cause::ParameterSetNotSupported.into())
 }
 
+/// The group that a key names. `AttributeValueInvalid` for one that no RFC names.
+pub(super) fn dh_group(object: &Attributes) -> Result<DhGroup> {
+    let group = DhGroup::find(object.bytes(CKA_PRIME), object.bytes(CKA_BASE))?;
+    group.ok_or_else(|| Cause::AttributeValueInvalid.with("CKA_PRIME and CKA_BASE of no group of RFC 7919 or RFC 3526"))
+}
+
 /// The number of significant bits of a big-endian number.
 pub(super) fn bits(number: &[u8]) -> CK_ULONG {
     let number = significant(number);
@@ -307,6 +334,7 @@ pub fn spec_of(object: &Attributes) -> Option<String> {
         CKK_ML_KEM => parameter_set(ML_KEM, object).ok().map(|row| row.1.name().to_owned()),
         CKK_ML_DSA => parameter_set(ML_DSA, object).ok().map(|row| row.1.to_owned()),
         CKK_SLH_DSA => parameter_set(SLH_DSA, object).ok().map(|row| row.1.to_owned()),
+        CKK_DH => dh_group(object).ok().map(|group| group.name().to_owned()),
         _ => None,
     }
 }

@@ -41,6 +41,7 @@ pub(super) fn created(object: &Attributes, template: &Template) -> Result<Privat
                 _ => return Err(Cause::CurveNotSupported.into()),
             }
         }
+        Some(CKK_DH) => PrivateComponents::Dh { group: keypair::dh_group(object)?, value: must(CKA_VALUE) },
         Some(CKK_SLH_DSA) => {
             PrivateComponents::SlhDsa { set: keypair::parameter_set(keypair::SLH_DSA, object)?.0, key: must(CKA_VALUE) }
         }
@@ -59,6 +60,14 @@ pub(super) fn created(object: &Attributes, template: &Template) -> Result<Privat
     PrivateKey::from_components(&components)
 }
 
+/// Adds what only the private key tells: of one for finite-field Diffie-Hellman, how long it is.
+pub(super) fn describe_secret(object: &mut Attributes, key: &PrivateKey) -> Result<()> {
+    if let Some(bits) = key.dh_private_bits()? {
+        object.insert(CKA_VALUE_BITS, super::attribute::ulong(bits.into()));
+    }
+    Ok(())
+}
+
 /// How many bytes a secret part of a key has, where its attributes tell.
 pub fn part_len(object: &Attributes, attribute: CK_ATTRIBUTE_TYPE) -> Option<usize> {
     match (attribute, object.number(CKA_CLASS)?, object.number(CKA_KEY_TYPE)?) {
@@ -70,6 +79,7 @@ pub fn part_len(object: &Attributes, attribute: CK_ATTRIBUTE_TYPE) -> Option<usi
         (CKA_VALUE, CKO_PRIVATE_KEY, CKK_SLH_DSA) => {
             Some(keypair::parameter_set(keypair::SLH_DSA, object).ok()?.0.private_key_len())
         }
+        (CKA_VALUE, CKO_PRIVATE_KEY, CKK_DH) => usize::try_from(object.number(CKA_VALUE_BITS)?.div_ceil(8)).ok(),
         (CKA_VALUE, CKO_PRIVATE_KEY, CKK_ML_KEM) => {
             Some(keypair::parameter_set(keypair::ML_KEM, object).ok()?.0.private_key_len())
         }
@@ -103,6 +113,9 @@ pub fn parts(key: &PrivateKey) -> Result<Vec<(CK_ATTRIBUTE_TYPE, Secret)>> {
         | PrivateComponents::Ed448 { seed: value }
         | PrivateComponents::X448 { scalar: value }
         | PrivateComponents::SlhDsa { key: value, .. } => vec![(CKA_VALUE, value)],
+        PrivateComponents::Dh { value, .. } => {
+            vec![(CKA_VALUE, Secret::new(keypair::significant(value.expose()).to_vec()))]
+        }
         PrivateComponents::MlKem { seed, expanded, .. } | PrivateComponents::MlDsa { seed, expanded, .. } => {
             named(vec![(CKA_SEED, seed), (CKA_VALUE, expanded)])
         }

@@ -116,6 +116,7 @@ pub fn key_type(kind: KeyKind) -> CK_KEY_TYPE {
         KeyKind::MlKem(_) => CKK_ML_KEM,
         KeyKind::MlDsa(_) => CKK_ML_DSA,
         KeyKind::SlhDsa(_) => CKK_SLH_DSA,
+        KeyKind::Dh(_) => CKK_DH,
     }
 }
 

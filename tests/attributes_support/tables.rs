@@ -134,6 +134,16 @@ pub(crate) const ML_DSA_PUBLIC: &[Row] =
 pub(crate) const SLH_DSA_PUBLIC: &[Row] =
     &[(CKA_PARAMETER_SET, "1 3", Number(CKP_SLH_DSA_SHA2_192F)), (CKA_VALUE, "1 4", Bytes(&[2; 32]))];
 
+pub(crate) const DH_PUBLIC: &[Row] =
+    &[(CKA_PRIME, "1 3", Bytes(&[23])), (CKA_BASE, "1 3", Bytes(&[3])), (CKA_VALUE, "1 4", Bytes(&[4]))];
+
+pub(crate) const DH_PRIVATE: &[Row] = &[
+    (CKA_PRIME, "1 6", Bytes(&[23])),
+    (CKA_BASE, "1 6", Bytes(&[3])),
+    (CKA_VALUE, "1 4 6 7", Bytes(&[2; 40])),
+    (CKA_VALUE_BITS, "2 6", Number(1000)),
+];
+
 pub(crate) const ML_KEM_PUBLIC: &[Row] =
     &[(CKA_PARAMETER_SET, "1 3", Number(CKP_ML_KEM_768)), (CKA_VALUE, "1 4", Bytes(&[2; 800]))];
 

@@ -71,7 +71,7 @@ fn scheme_of(kind: KeyKind) -> Option<&'static Scheme> {
         KeyKind::MlDsa(MlDsaSet::MlDsa87) => &ML_DSA_87,
         KeyKind::Ed448 => &ED448,
         KeyKind::SlhDsa(set) => &SLH_DSA.iter().find(|row| row.0 == set)?.1,
-        KeyKind::X25519 | KeyKind::X448 | KeyKind::MlKem(_) => return None,
+        KeyKind::X25519 | KeyKind::X448 | KeyKind::MlKem(_) | KeyKind::Dh(_) => return None,
     })
 }
 

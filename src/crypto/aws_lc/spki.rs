@@ -77,7 +77,7 @@ pub(in crate::crypto) fn write(key: &Parsed) -> Result<Vec<u8>> {
             Parsed::X25519(key) => marshal(of_raw(EVP_PKEY_X25519, key)?.as_ptr()),
             Parsed::MlKem(key) => marshal(key.envelope()),
             Parsed::MlDsa(key) => marshal(key.envelope()),
-            Parsed::Foreign(key) => Ok(key.to_spki()),
+            Parsed::Foreign(key) => key.to_spki(),
         }
     }
 }

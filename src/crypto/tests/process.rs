@@ -5,8 +5,8 @@
 
 use super::super::sp800_108::{self, Field, NumberFormat};
 use super::super::{
-    Aes, AesMode, ChaCha20, ChaCha20Mode, ChaCha20Nonce, Direction, EdVariant, Hash, KeyKind, Mac, MacAlgorithm,
-    PrivateComponents, PrivateKey, RsaComponents, SecretKey, SeededKind, SlhDsaMessage, SlhDsaSet, kdf,
+    Aes, AesMode, ChaCha20, ChaCha20Mode, ChaCha20Nonce, DhGroup, Direction, EdVariant, Hash, KeyKind, Mac,
+    MacAlgorithm, PrivateComponents, PrivateKey, RsaComponents, SecretKey, SeededKind, SlhDsaMessage, SlhDsaSet, kdf,
 };
 use super::{random_bytes, unhex};
 use crate::host::protected::live_blocks;
@@ -244,6 +244,9 @@ fn use_private_key(key: &PrivateKey) {
                     public.verify_slh_dsa(SlhDsaMessage::Pure(b"message"), b"context", &signature).unwrap();
                 }
             }
+            KeyKind::Dh(_) => {
+                key.dh(&[9; 200]).unwrap();
+            }
             KeyKind::Ed25519 | KeyKind::Ed448 => {
                 for variant in [EdVariant::Pure, EdVariant::Ctx(b"context"), EdVariant::Ph(b"")] {
                     key.eddsa_sign(variant, b"message").unwrap();
@@ -324,6 +327,11 @@ fn keys_leave_nothing_in_memory() {
     cases.push(Case::new(&[&header, &seed[..]].concat(), &[seed, expanded[..56].to_vec(), expanded[57..].to_vec()]));
     let scalar = random_bytes(56);
     cases.push(Case::new(&[&unhex("3046020100300506032b656f043a0438"), &scalar[..]].concat(), &[scalar]));
+    for group in [DhGroup::Ffdhe2048, DhGroup::Modp4096] {
+        let key = PrivateKey::generate(SeededKind::Dh { group, bits: Some(512) }).unwrap();
+        let PrivateComponents::Dh { value, .. } = key.components().unwrap() else { unreachable!() };
+        cases.push(Case::new(key.to_pkcs8().unwrap().expose(), &[value.expose().to_vec()]));
+    }
     for set in [SlhDsaSet::Sha2_128f, SlhDsaSet::Shake_128f, SlhDsaSet::Sha2_192f, SlhDsaSet::Sha2_256f] {
         let key = PrivateKey::generate(SeededKind::SlhDsa(set)).unwrap().to_pkcs8().unwrap();
         let n = set.public_key_len() / 2;

@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use tool::Setup;
 
-/// Each type with what KMS calls it and what it may do by default; large RSA keys take their time to make.
+/// Each type with what KMS calls it and what it may do by default; large RSA keys, and
+/// most of the small sets of SLH-DSA, take their time to make.
 const TYPES: &[(&str, &str, &str)] = &[
     ("rsa-2048", "RSA_2048", "decrypt,sign,sign-recover,unwrap"),
     ("p-256", "ECC_NIST_P256", "derive,sign"),
@@ -28,6 +29,15 @@ const TYPES: &[(&str, &str, &str)] = &[
     ("ml-dsa-44", "ML_DSA_44", "sign"),
     ("ml-dsa-65", "ML_DSA_65", "sign"),
     ("ml-dsa-87", "ML_DSA_87", "sign"),
+    ("ed448", "ED448", "sign"),
+    ("x448", "X448", "derive"),
+    ("slh-dsa-sha2-128s", "SLH_DSA_SHA2_128S", "sign"),
+    ("slh-dsa-sha2-128f", "SLH_DSA_SHA2_128F", "sign"),
+    ("slh-dsa-sha2-192f", "SLH_DSA_SHA2_192F", "sign"),
+    ("slh-dsa-sha2-256f", "SLH_DSA_SHA2_256F", "sign"),
+    ("slh-dsa-shake-128f", "SLH_DSA_SHAKE_128F", "sign"),
+    ("slh-dsa-shake-192f", "SLH_DSA_SHAKE_192F", "sign"),
+    ("slh-dsa-shake-256f", "SLH_DSA_SHAKE_256F", "sign"),
     ("aes-128", "AES_128", ""),
     ("aes-192", "AES_192", ""),
     ("aes-256", "AES_256", ""),

@@ -1,4 +1,4 @@
-//! Key pairs of the kinds that KMS does not make, ML-DSA and X25519: made here, sealed by KMS, taken over.
+//! Key pairs of the kinds that KMS does not make, ML-DSA, X25519 and their like: made here, sealed by KMS, taken over.
 
 mod host;
 mod objects;
@@ -208,7 +208,7 @@ fn what_cannot_be_generated_is_refused_before_any_call() {
     let (set, curve) = (|set| number(CKA_PARAMETER_SET, set), |curve| bytes(CKA_EC_PARAMS, curve));
     let p256: &[u8] = &[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
     let ed25519: &[u8] = &[6, 3, 0x2b, 0x65, 0x70];
-    let x448: &[u8] = &[6, 3, 0x2b, 0x65, 0x6f];
+    let (ed448, unknown): (&[u8], &[u8]) = (&[6, 3, 0x2b, 0x65, 0x71], &[6, 3, 0x2b, 0x65, 0x72]);
     for (id, public, private, expected) in [
         (CKM_ML_DSA_KEY_PAIR_GEN, vec![], vec![], CKR_TEMPLATE_INCOMPLETE),
         (CKM_ML_DSA_KEY_PAIR_GEN, vec![set(4)], vec![], CKR_PARAMETER_SET_NOT_SUPPORTED),
@@ -218,7 +218,13 @@ fn what_cannot_be_generated_is_refused_before_any_call() {
         (CKM_EC_MONTGOMERY_KEY_PAIR_GEN, vec![], vec![], CKR_TEMPLATE_INCOMPLETE),
         (CKM_EC_MONTGOMERY_KEY_PAIR_GEN, vec![curve(p256)], vec![], CKR_CURVE_NOT_SUPPORTED),
         (CKM_EC_MONTGOMERY_KEY_PAIR_GEN, vec![curve(ed25519)], vec![], CKR_CURVE_NOT_SUPPORTED),
-        (CKM_EC_MONTGOMERY_KEY_PAIR_GEN, vec![curve(x448)], vec![], CKR_CURVE_NOT_SUPPORTED),
+        (CKM_EC_MONTGOMERY_KEY_PAIR_GEN, vec![curve(ed448)], vec![], CKR_CURVE_NOT_SUPPORTED),
+        (CKM_EC_MONTGOMERY_KEY_PAIR_GEN, vec![curve(unknown)], vec![], CKR_CURVE_NOT_SUPPORTED),
+        (CKM_EC_EDWARDS_KEY_PAIR_GEN, vec![curve(unknown)], vec![], CKR_CURVE_NOT_SUPPORTED),
+        (CKM_SLH_DSA_KEY_PAIR_GEN, vec![], vec![], CKR_TEMPLATE_INCOMPLETE),
+        (CKM_SLH_DSA_KEY_PAIR_GEN, vec![set(13)], vec![], CKR_PARAMETER_SET_NOT_SUPPORTED),
+        (CKM_SLH_DSA_KEY_PAIR_GEN, vec![set(3)], vec![set(4)], CKR_TEMPLATE_INCONSISTENT),
+        (CKM_SLH_DSA_KEY_PAIR_GEN, vec![set(3)], vec![bytes(CKA_SEED, &[1; 48])], CKR_TEMPLATE_INCONSISTENT),
         (CKM_EC_EDWARDS_KEY_PAIR_GEN, vec![curve(X25519[0])], vec![], CKR_CURVE_NOT_SUPPORTED),
         (CKM_EC_KEY_PAIR_GEN, vec![curve(X25519[1])], vec![], CKR_CURVE_NOT_SUPPORTED),
     ] {
@@ -237,9 +243,12 @@ fn without_plaintext_nothing_is_made_here() {
     let set = number(CKA_PARAMETER_SET, CKP_ML_DSA_44);
     for token in [true, false] {
         let on_token = flag(CKA_TOKEN, token);
-        for (id, what) in
-            [(CKM_ML_DSA_KEY_PAIR_GEN, set.clone()), (CKM_EC_MONTGOMERY_KEY_PAIR_GEN, bytes(CKA_EC_PARAMS, X25519[0]))]
-        {
+        for (id, what) in [
+            (CKM_ML_DSA_KEY_PAIR_GEN, set.clone()),
+            (CKM_SLH_DSA_KEY_PAIR_GEN, set.clone()),
+            (CKM_EC_MONTGOMERY_KEY_PAIR_GEN, bytes(CKA_EC_PARAMS, X25519[0])),
+            (CKM_EC_EDWARDS_KEY_PAIR_GEN, bytes(CKA_EC_PARAMS, b"\x13\x0aedwards448")),
+        ] {
             let public = [on_token.clone(), what];
             let said = scene.expect(&[], || scene.try_generate(id, &public, std::slice::from_ref(&on_token)));
             assert_eq!(said, Err(CKR_MECHANISM_INVALID));

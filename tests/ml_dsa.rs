@@ -104,15 +104,21 @@ fn a_context_belongs_to_the_signature() {
             assert_eq!(scene.verify(plain, b"data", &signature), expected);
         }
     }
+    // Without random bytes they are always alike, of the digest of the data as well.
+    let mut alike = context(CKH_DETERMINISTIC_REQUIRED, b"context");
+    for id in [CKM_ML_DSA, CKM_HASH_ML_DSA_SHA256] {
+        let mechanism = &mut given(id, &mut alike);
+        let signature = scene.sign(mechanism, b"data").unwrap();
+        assert_eq!(scene.sign_in_parts(mechanism, &[b"da", b"ta"]), signature);
+        assert_eq!(scene.verify(mechanism, b"data", &signature), CKR_OK);
+    }
     // Hedged: no two are alike.
     assert_ne!(scene.sign(plain, b"data").unwrap(), scene.sign(plain, b"data").unwrap());
 
     let too_long = [7; 256];
     let mut nowhere = context(CKH_HEDGE_PREFERRED, b"context");
     nowhere.pContext = null_mut();
-    for mut parameter in
-        [context(CKH_DETERMINISTIC_REQUIRED, b""), context(3, b""), context(CKH_HEDGE_PREFERRED, &too_long), nowhere]
-    {
+    for mut parameter in [context(3, b""), context(CKH_HEDGE_PREFERRED, &too_long), nowhere] {
         for id in [CKM_ML_DSA, CKM_HASH_ML_DSA_SHA256] {
             assert_eq!(scene.sign_init(&mut given(id, &mut parameter)), CKR_MECHANISM_PARAM_INVALID);
         }
@@ -177,6 +183,12 @@ fn a_digest_is_worth_its_message() {
     }
     let bare = &mut mechanism(CKM_HASH_ML_DSA);
     assert_eq!(scene.sign_init(bare), CKR_MECHANISM_PARAM_INVALID);
+    // Digests of a length that the mechanism chooses have no mechanism of their own to be named by.
+    for id in [CKM_HASH_ML_DSA_SHAKE128, CKM_HASH_ML_DSA_SHAKE256] {
+        let signature = scene.sign(&mut mechanism(id), b"data").unwrap();
+        assert_eq!(scene.verify(&mut mechanism(id), b"data", &signature), CKR_OK);
+        assert_eq!(scene.verify(&mut mechanism(CKM_HASH_ML_DSA_SHA256), b"data", &signature), CKR_SIGNATURE_INVALID);
+    }
     for hash in [CKM_SHA_1, CKM_MD5, CKM_SHAKE_128_KEY_DERIVATION, CKM_ML_DSA] {
         let mut said = hash_context(hash, b"");
         assert_eq!(scene.sign_init(&mut given(CKM_HASH_ML_DSA, &mut said)), CKR_MECHANISM_PARAM_INVALID);

@@ -54,7 +54,7 @@ fn families() -> Vec<Family> {
             signatures::ecdsa,
             (6319, 7523),
         ),
-        family("EdDSA", CKM_EDDSA, files!(eddsa, all), signatures::eddsa, (151, 87)),
+        family("EdDSA", CKM_EDDSA, files!(eddsa, all), signatures::eddsa, (238, 0)),
         family(
             "RSA PKCS#1 signatures",
             CKM_SHA256_RSA_PKCS,
@@ -88,7 +88,8 @@ fn families() -> Vec<Family> {
         family("HKDF", CKM_HKDF_DERIVE, files!(hkdf, all), derivations::hkdf, (339, 0)),
         family("PBKDF2", CKM_PKCS5_PBKD2, files!(pbkdf2, all), derivations::pbkdf2, (298, 0)),
         family("ECDH", CKM_ECDH1_DERIVE, files!(ecdh, ours), derivations::ecdh, (4012, 1121)),
-        family("X25519", CKM_ECDH1_DERIVE, files!(xdh, starts("X25519")), derivations::x25519, (518, 0)),
+        family("X25519", CKM_ECDH1_DERIVE, files!(xdh, starts("X25519")), derivations::montgomery, (518, 0)),
+        family("X448", CKM_ECDH1_DERIVE, files!(xdh, starts("X448")), derivations::montgomery, (510, 0)),
         family("ML-DSA signing", CKM_ML_DSA, files!(mldsa_sign, all), ml_dsa::signing, (438, 69)),
         family("ML-DSA verification", CKM_ML_DSA, files!(mldsa_verify, all), ml_dsa::verification, (631, 0)),
         family("ML-KEM", CKM_ML_KEM, files!(mlkem, all), kem::ml_kem, (1725, 0)),

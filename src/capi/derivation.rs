@@ -1,12 +1,17 @@
 //! The parameters of derivations, read from the caller's memory.
 
 use super::input::{bytes, structure, value};
+use super::output;
+use crate::crypto::Secret;
 use crate::error::{Cause, Result};
-use crate::mechanism::{Family, GivenDerivation, GivenField, Mechanism, find};
+use crate::mechanism::{Family, GivenDerivation, GivenField, GivenSizes, Mechanism, Randoms, find};
 use cryptoki_sys::*;
 
 /// The most parts that the input of a key derivation function may have, and the most keys it may make at once.
 const MOST: CK_ULONG = 256;
+
+/// The longest public number of Diffie-Hellman, in bytes, with room for a zero in front.
+const LONGEST_NUMBER: CK_ULONG = 1025;
 
 /// The parameter of a mechanism that derives keys, which is not empty. `MechanismParamInvalid` if it has another
 /// length, or points to nothing.
@@ -28,6 +33,9 @@ pub(super) unsafe fn parameter(row: &Mechanism, mechanism: &CK_MECHANISM) -> Res
                 let shared = copy(ecdh.pSharedData, ecdh.ulSharedDataLen)?;
                 GivenDerivation::Ecdh { kdf: ecdh.kdf, shared, public: copy(ecdh.pPublicData, ecdh.ulPublicDataLen)? }
             }
+            // Longer than any of them: not worth a look.
+            Family::Dh if mechanism.ulParameterLen > LONGEST_NUMBER => return Err(bad()),
+            Family::Dh => GivenDerivation::Dh(copy(mechanism.pParameter.cast(), mechanism.ulParameterLen)?),
             Family::Hkdf | Family::HkdfData => {
                 let hkdf: CK_HKDF_PARAMS = structure(mechanism).ok_or_else(bad)?;
                 // Only a salt that is data has anything behind its pointer.
@@ -55,6 +63,77 @@ pub(super) unsafe fn parameter(row: &Mechanism, mechanism: &CK_MECHANISM) -> Res
                 let fields = fields(kdf.pDataParams, kdf.ulNumberOfDataParams).ok_or_else(bad)?;
                 GivenDerivation::Sp800 { prf: kdf.prfType, fields, iv: copy(kdf.pIV, kdf.ulIVLen)? }
             }
+            Family::TlsMaster | Family::TlsMasterDh => {
+                let tls: CK_TLS12_MASTER_KEY_DERIVE_PARAMS = structure(mechanism).ok_or_else(bad)?;
+                GivenDerivation::TlsMaster {
+                    hash: tls.prfHashMechanism,
+                    randoms: randoms(&tls.RandomInfo).ok_or_else(bad)?,
+                    wants_version: !tls.pVersion.is_null(),
+                }
+            }
+            Family::TlsExtendedMaster | Family::TlsExtendedMasterDh => {
+                let tls: CK_TLS12_EXTENDED_MASTER_KEY_DERIVE_PARAMS = structure(mechanism).ok_or_else(bad)?;
+                GivenDerivation::TlsExtendedMaster {
+                    hash: tls.prfHashMechanism,
+                    session: copy(tls.pSessionHash, tls.ulSessionHashLen)?,
+                    wants_version: !tls.pVersion.is_null(),
+                }
+            }
+            Family::TlsKeys | Family::TlsKeysSafe => {
+                let tls: CK_TLS12_KEY_MAT_PARAMS = structure(mechanism).ok_or_else(bad)?;
+                let sizes = GivenSizes {
+                    mac_bits: tls.ulMacSizeInBits,
+                    key_bits: tls.ulKeySizeInBits,
+                    iv_bits: tls.ulIVSizeInBits,
+                };
+                GivenDerivation::TlsKeys {
+                    hash: tls.prfHashMechanism,
+                    sizes,
+                    is_export: tls.bIsExport != CK_FALSE,
+                    randoms: randoms(&tls.RandomInfo).ok_or_else(bad)?,
+                }
+            }
+            Family::TlsKdf => {
+                let tls: CK_TLS_KDF_PARAMS = structure(mechanism).ok_or_else(bad)?;
+                let context = copy(tls.pContextData, tls.ulContextDataLength)?;
+                GivenDerivation::TlsKdf {
+                    hash: tls.prfMechanism,
+                    label: copy(tls.pLabel, tls.ulLabelLength)?,
+                    randoms: randoms(&tls.RandomInfo).ok_or_else(bad)?,
+                    // An empty context is not the same as none (RFC 5705, section 4).
+                    context: (!tls.pContextData.is_null()).then_some(context),
+                }
+            }
+            Family::IkePrf => {
+                let ike: CK_IKE_PRF_DERIVE_PARAMS = structure(mechanism).ok_or_else(bad)?;
+                GivenDerivation::IkePrf {
+                    prf: ike.prfMechanism,
+                    data_as_key: ike.bDataAsKey != CK_FALSE,
+                    nonces: [copy(ike.pNi, ike.ulNiLen)?, copy(ike.pNr, ike.ulNrLen)?],
+                    new_key: (ike.bRekey != CK_FALSE).then_some(ike.hNewKey),
+                }
+            }
+            Family::Ike1Prf => {
+                let ike: CK_IKE1_PRF_DERIVE_PARAMS = structure(mechanism).ok_or_else(bad)?;
+                GivenDerivation::Ike1Prf {
+                    prf: ike.prfMechanism,
+                    previous: (ike.bHasPrevKey != CK_FALSE).then_some(ike.hPrevKey),
+                    shared: ike.hKeygxy,
+                    cookies: [copy(ike.pCKYi, ike.ulCKYiLen)?, copy(ike.pCKYr, ike.ulCKYrLen)?],
+                    number: ike.keyNumber,
+                }
+            }
+            Family::Ike1Extended => {
+                let ike: CK_IKE1_EXTENDED_DERIVE_PARAMS = structure(mechanism).ok_or_else(bad)?;
+                let key = (ike.bHasKeygxy != CK_FALSE).then_some(ike.hKeygxy);
+                let data = copy(ike.pExtraData, ike.ulExtraDataLen)?;
+                GivenDerivation::IkeSeeded { prf: ike.prfMechanism, key, data }
+            }
+            Family::Ike2PrfPlus => {
+                let ike: CK_IKE2_PRF_PLUS_DERIVE_PARAMS = structure(mechanism).ok_or_else(bad)?;
+                let key = (ike.bHasSeedKey != CK_FALSE).then_some(ike.hSeedKey);
+                GivenDerivation::IkeSeeded { prf: ike.prfMechanism, key, data: copy(ike.pSeedData, ike.ulSeedDataLen)? }
+            }
             Family::BaseAndData | Family::DataAndBase | Family::XorData | Family::AesEcbData => {
                 let data: CK_KEY_DERIVATION_STRING_DATA = structure(mechanism).ok_or_else(bad)?;
                 GivenDerivation::Data(copy(data.pData, data.ulLen)?)
@@ -68,6 +147,105 @@ pub(super) unsafe fn parameter(row: &Mechanism, mechanism: &CK_MECHANISM) -> Res
             }
             _ => return Err(bad()),
         })
+    }
+}
+
+/// # Safety
+/// Each pointer is null or good for its length.
+unsafe fn randoms(given: &CK_SSL3_RANDOM_DATA) -> Option<Randoms> {
+    // SAFETY: the caller's promise, passed on.
+    let copy = |from, len| unsafe { bytes(from, len) }.map(<[u8]>::to_vec).ok();
+    Some(Randoms {
+        client: copy(given.pClientRandom, given.ulClientRandomLen)?,
+        server: copy(given.pServerRandom, given.ulServerRandomLen)?,
+    })
+}
+
+/// Where the keys of a TLS connection are told, and its initialisation vectors; `None` for other mechanisms, which tell
+/// their key in an argument.
+pub(super) struct KeyMaterial {
+    at: *mut CK_SSL3_KEY_MAT_OUT,
+    /// Where the handles go: of the keys that there are, in their order.
+    pub(super) handles: Vec<*mut CK_OBJECT_HANDLE>,
+    /// Of each vector, in bytes.
+    iv_len: usize,
+}
+
+impl KeyMaterial {
+    /// `MechanismParamInvalid` if there is no place for what is asked for.
+    ///
+    /// # Safety
+    /// The parameter is null or good for its length, and so is what it points to.
+    pub(super) unsafe fn of(mechanism: &CK_MECHANISM) -> Result<Option<Self>> {
+        let Some(row) = find(mechanism.mechanism) else { return Ok(None) };
+        if !matches!(row.family, Family::TlsKeys | Family::TlsKeysSafe) {
+            return Ok(None);
+        }
+        let bad = || Cause::MechanismParamInvalid.with(row.name);
+        // SAFETY: the structure is read only if the length is its own.
+        let tls: CK_TLS12_KEY_MAT_PARAMS = unsafe { structure(mechanism) }.ok_or_else(bad)?;
+        let at = tls.pReturnedKeyMaterial;
+        // SAFETY: null or good for reading, as the caller promises.
+        let place = unsafe { value(at) }.map_err(|_| bad())?;
+        let iv_len = match row.family {
+            Family::TlsKeys => usize::try_from(tls.ulIVSizeInBits / 8).map_err(|_| bad())?,
+            _ => 0,
+        };
+        if iv_len > 0 && (place.pIVClient.is_null() || place.pIVServer.is_null()) {
+            return Err(bad());
+        }
+        let mut handles = Vec::new();
+        // SAFETY: not null, see above; the fields of a structure lie within it.
+        unsafe {
+            if tls.ulMacSizeInBits >= 8 {
+                handles.extend([&raw mut (*at).hClientMacSecret, &raw mut (*at).hServerMacSecret]);
+            }
+            if tls.ulKeySizeInBits >= 8 {
+                handles.extend([&raw mut (*at).hClientKey, &raw mut (*at).hServerKey]);
+            }
+        }
+        Ok(Some(Self { at, handles, iv_len }))
+    }
+
+    /// Writes the vectors, the client's first.
+    ///
+    /// # Safety
+    /// As for [`Self::of`], and the places of the vectors are good for writing their length.
+    pub(super) unsafe fn write_vectors(&self, vectors: &Secret) -> Result<()> {
+        // SAFETY: as for [`Self::of`].
+        let place = unsafe { value(self.at) }?;
+        let (client, server) = vectors.expose().split_at_checked(self.iv_len).ok_or(Cause::MechanismParamInvalid)?;
+        if server.len() != self.iv_len {
+            return Err(Cause::MechanismParamInvalid.into());
+        }
+        // SAFETY: the caller's promise; neither is null, or there would be no vectors.
+        unsafe {
+            std::ptr::copy_nonoverlapping(client.as_ptr(), place.pIVClient, client.len());
+            std::ptr::copy_nonoverlapping(server.as_ptr(), place.pIVServer, server.len());
+        }
+        Ok(())
+    }
+}
+
+/// Writes the version that a premaster secret begins with, if the parameter asks for it.
+///
+/// # Safety
+/// The parameter is null or good for its length, and what it points to for writing.
+pub(super) unsafe fn write_version(mechanism: &CK_MECHANISM, version: &Secret) -> Result<()> {
+    // SAFETY: the structures are read only if the length is theirs.
+    let at = unsafe {
+        match find(mechanism.mechanism).map(|row| row.family) {
+            Some(Family::TlsMaster) => structure(mechanism).map(|tls: CK_TLS12_MASTER_KEY_DERIVE_PARAMS| tls.pVersion),
+            Some(Family::TlsExtendedMaster) => {
+                structure(mechanism).map(|tls: CK_TLS12_EXTENDED_MASTER_KEY_DERIVE_PARAMS| tls.pVersion)
+            }
+            _ => None,
+        }
+    };
+    match (at.filter(|at| !at.is_null()), version.expose()) {
+        // SAFETY: not null, and good for writing as the caller promises.
+        (Some(at), [major, minor]) => unsafe { output::value(at, CK_VERSION { major: *major, minor: *minor }) },
+        _ => Ok(()),
     }
 }
 

@@ -19,11 +19,11 @@ pub const DEVIATIONS: &[(&str, &str)] = &[
     ("C_SeedRandom", "Always `CKR_RANDOM_SEED_NOT_SUPPORTED`: the generator seeds itself."),
     (
         "C_GenerateKeyPair",
-        "One KMS `GenerateDataKeyPair`. RSA keys have 2048, 3072 or 4096 bits and the exponent 65537: KMS makes no others. ML-DSA and X25519 key pairs, which KMS does not make, are made here: one on the token costs one KMS `Encrypt`, one of a session none; with `generate = \"without-plaintext\"` they are `CKR_MECHANISM_INVALID`.",
+        "One KMS `GenerateDataKeyPair`. RSA keys have 2048, 3072 or 4096 bits and the exponent 65537: KMS makes no others. ML-DSA, SLH-DSA, X25519, X448, Ed448 and DH key pairs, which KMS does not make, are made here: one on the token costs one KMS `Encrypt`, one of a session none; with `generate = \"without-plaintext\"` they are `CKR_MECHANISM_INVALID`.",
     ),
     (
         "C_SignInit",
-        "ML-DSA signatures are hedged: `CKH_DETERMINISTIC_REQUIRED` is `CKR_MECHANISM_PARAM_INVALID`. `CKM_HASH_ML_DSA` takes every hash of the module but SHA-1. Signing needs up to 120 KiB of the thread's stack. What the specification signs in one part alone may come in several.",
+        "ML-DSA and SLH-DSA signatures are hedged, unless `CKH_DETERMINISTIC_REQUIRED` asks for others. `CKM_HASH_ML_DSA` and `CKM_HASH_SLH_DSA` take every digest mechanism of the module but SHA-1. Ed448 without a parameter has no context. Signing needs up to 120 KiB of the thread's stack with ML-DSA (180 KiB if not hedged), up to 350 KiB with SLH-DSA. What the specification signs in one part alone may come in several.",
     ),
     (
         "C_GenerateKey",
@@ -55,7 +55,7 @@ pub const DEVIATIONS: &[(&str, &str)] = &[
     ),
     (
         "C_DeriveKey",
-        "A generic secret of the session that ECDH makes is readable if the template names none of `CKA_SENSITIVE`, `CKA_EXTRACTABLE` and `CKA_WRAP_WITH_TRUSTED`: Java names none and reads it. Any other key of ECDH is then sensitive and not extractable.",
+        "A generic secret of the session that ECDH makes is readable if the template names none of `CKA_SENSITIVE`, `CKA_EXTRACTABLE` and `CKA_WRAP_WITH_TRUSTED`: Java names none and reads it. Any other key of ECDH is then sensitive and not extractable. So it is with DH, whose groups are those of RFC 7919 and RFC 3526. Keys of the mechanisms of TLS and IKE are as protected as the base key, unless their template says otherwise; of a template that TLS makes all keys of a connection of, the secrets for MACs take what does not say their type or use. `CKM_TLS_KDF` takes no `CKM_TLS_PRF`, which stands on MD5.",
     ),
     ("C_GetOperationState", "SHA-1 and SHA-2 digests can be saved; anything else is `CKR_STATE_UNSAVEABLE`."),
     ("C_GetSessionValidationFlags", "Always 0: nothing here is validated."),

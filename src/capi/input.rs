@@ -247,6 +247,10 @@ pub(super) unsafe fn parameter(mechanism: &CK_MECHANISM) -> Result<Parameter> {
             }
             Needs::Derivation => Parameter::Derivation(derivation::parameter(row, mechanism)?),
             Needs::MacLength => Parameter::Number(structure::<CK_MAC_GENERAL_PARAMS>(mechanism).ok_or_else(bad)?),
+            Needs::TlsMac => {
+                let mac: CK_TLS_MAC_PARAMS = structure(mechanism).ok_or_else(bad)?;
+                Parameter::TlsMac { hash: mac.prfHashMechanism, len: mac.ulMacLength, side: mac.ulServerOrClient }
+            }
             Needs::Ctr => {
                 let ctr: CK_AES_CTR_PARAMS = structure(mechanism).ok_or_else(bad)?;
                 Parameter::Ctr { counter_bits: ctr.ulCounterBits, block: ctr.cb }

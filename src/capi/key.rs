@@ -76,7 +76,11 @@ pub(super) unsafe fn derive(
     unsafe {
         let mechanism = input::mechanism(mechanism).ok_or(Cause::ArgumentsBad)?;
         let additional = derivation::additional(&mechanism)?;
-        let mut outputs = vec![key];
+        let material = derivation::KeyMaterial::of(&mechanism)?;
+        let mut outputs = match &material {
+            Some(material) => material.handles.clone(),
+            None => vec![key],
+        };
         outputs.extend(additional.iter().map(|key| key.phKey));
         if outputs.iter().any(|output| output.is_null()) {
             return Err(Cause::ArgumentsBad.into());
@@ -100,6 +104,12 @@ pub(super) unsafe fn derive(
         if let Some(output) = offending.and_then(|index| outputs.get(index)) {
             output.write_unaligned(CK_INVALID_HANDLE);
         }
-        made?.into_iter().zip(outputs).try_for_each(|(handle, output)| output::value(output, handle))
+        let (made, beside) = made?;
+        match (&material, &beside) {
+            (Some(material), Some(vectors)) => material.write_vectors(vectors)?,
+            (None, Some(version)) => derivation::write_version(&mechanism, version)?,
+            _ => {}
+        }
+        made.into_iter().zip(outputs).try_for_each(|(handle, output)| output::value(output, handle))
     }
 }

@@ -8,7 +8,7 @@ use crate::kms::Trial;
 pub(super) enum Extra {
     /// Generate secret keys
     SecretKeys,
-    /// Import keys, and make the ML-DSA and X25519 key pairs that KMS does not make
+    /// Import keys, and make the key pairs that KMS does not make (ML-DSA, SLH-DSA, X25519, X448, Ed448, DH)
     Import,
     /// Copy keys and change what they may do
     Change,
@@ -95,7 +95,7 @@ const TABLE: &[Permission] = &[
     Permission {
         actions: &["kms:Encrypt"],
         trial: Trial::Encrypt,
-        purpose: "import keys and make ML-DSA and X25519 key pairs",
+        purpose: "import keys and make ML-DSA, SLH-DSA, X25519, X448 and Ed448 key pairs",
         need: |_| Some(Need::For(Extra::Import)),
     },
     Permission {

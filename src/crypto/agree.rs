@@ -6,7 +6,7 @@ use super::aws_lc::{self, digest::Digester, ec::EcKey, x25519};
 use super::ml_kem::SHARED_SECRET_LEN;
 use super::private::{Inner, array};
 use super::stack::{AGREE, KEM, SIGN, SIGN_GENERIC, WipedAfter};
-use super::{Curve, Hash, PrivateKey, PublicKey, PublicParts, Secret, random};
+use super::{Curve, Hash, PrivateKey, PublicKey, PublicParts, Secret, curve448, random};
 use crate::error::{Cause, Error, Result};
 use zeroize::Zeroizing;
 
@@ -14,7 +14,8 @@ impl PrivateKey {
     /// The secret shared with whoever has the private key of `peer`: the x-coordinate of the common point (SEC 1,
     /// section 3.3.1), as long as the field. No curve here has a cofactor, so it is the cofactor variant's too.
     ///
-    /// `peer` is an encoded point, uncompressed or compressed, not wrapped in an OCTET STRING; of X25519, 32 bytes.
+    /// `peer` is an encoded point, uncompressed or compressed, not wrapped in an OCTET STRING; of X25519, 32 bytes, of
+    /// X448, 56.
     /// [`Cause::MechanismParamInvalid`] if it is none of the key's curve, or of small order.
     pub fn ecdh(&self, peer: &[u8]) -> Result<Secret> {
         match self.key()? {
@@ -22,6 +23,10 @@ impl PrivateKey {
             Inner::X25519(private) => {
                 let peer = peer.try_into().map_err(|_| Cause::MechanismParamInvalid.with("X25519 point length"))?;
                 x25519_secret(array(private)?, peer)
+            }
+            Inner::X448(private) => {
+                let peer = peer.try_into().map_err(|_| Cause::MechanismParamInvalid.with("X448 point length"))?;
+                x448_secret(array(private)?, peer)
             }
             _ => Err(Cause::KeyTypeInconsistent.into()),
         }
@@ -46,6 +51,12 @@ impl PublicKey {
                 random::fill(ephemeral.as_mut_slice())?;
                 let secret = x25519_secret(&ephemeral, &point)?;
                 Ok((x25519::public_of(&ephemeral).to_vec(), secret))
+            }
+            PublicParts::X448 { point } => {
+                let mut ephemeral = Zeroizing::new([0; curve448::X448_LEN]);
+                random::fill(ephemeral.as_mut_slice())?;
+                let secret = x448_secret(&ephemeral, &point)?;
+                Ok((curve448::x448_public_of(&ephemeral).to_vec(), secret))
             }
             _ => Err(Cause::KeyTypeInconsistent.into()),
         }
@@ -95,6 +106,12 @@ fn x25519_secret(private: &[u8; 32], peer: &[u8; 32]) -> Result<Secret> {
     let mut shared = Zeroizing::new([0; 32]);
     x25519::agree(private, peer, &mut shared)?;
     Ok(Secret::new(shared.to_vec()))
+}
+
+fn x448_secret(private: &[u8; curve448::X448_LEN], peer: &[u8; curve448::X448_LEN]) -> Result<Secret> {
+    let mut shared = Secret::zeroed(curve448::X448_LEN);
+    curve448::x448_agree(private, peer, shared.expose_mut())?;
+    Ok(shared)
 }
 
 /// The peer's public key is a parameter of the mechanism.

@@ -5,7 +5,9 @@ use super::der_writer::{BIT_STRING, INTEGER, OCTET_STRING, SEQUENCE, element, tr
 use super::pkcs8::{self, Algorithm};
 use super::private::{Inner, array, ed25519_pair};
 use super::stack::{LOAD, WipedAfter};
-use super::{Curve, KeyKind, MlDsaSet, MlKemSet, PrivateKey, PublicKey, PublicParts, Secret, rsa_numbers};
+use super::{
+    Curve, DhGroup, KeyKind, MlDsaSet, MlKemSet, PrivateKey, PublicKey, PublicParts, Secret, SlhDsaSet, rsa_numbers,
+};
 use crate::error::{Cause, Error, Result};
 
 /// The numbers that a private key consists of. Numbers are big-endian; leading zeros do not matter.
@@ -46,6 +48,30 @@ pub enum PrivateComponents {
         seed: Option<Secret>,
         /// `CKA_VALUE`: the expanded private key.
         expanded: Option<Secret>,
+    },
+    /// Ed448.
+    Ed448 {
+        /// `CKA_VALUE`: 57 bytes, as RFC 8032 has them.
+        seed: Secret,
+    },
+    /// X448.
+    X448 {
+        /// `CKA_VALUE`: 56 bytes, as RFC 7748 has them.
+        scalar: Secret,
+    },
+    /// Finite-field Diffie-Hellman.
+    Dh {
+        /// `CKA_PRIME` and `CKA_BASE`.
+        group: DhGroup,
+        /// `CKA_VALUE`: the private number x.
+        value: Secret,
+    },
+    /// SLH-DSA.
+    SlhDsa {
+        /// `CKA_PARAMETER_SET`.
+        set: SlhDsaSet,
+        /// `CKA_VALUE`: two secret seeds and the public key.
+        key: Secret,
     },
 }
 
@@ -111,6 +137,12 @@ impl PrivateKey {
             Inner::MlDsa(key) => {
                 PrivateComponents::MlDsa { set: key.set(), seed: key.seed()?, expanded: Some(key.expanded()?) }
             }
+            Inner::Ed448(seed) => PrivateComponents::Ed448 { seed: Secret::new(seed.expose().to_vec()) },
+            Inner::X448(scalar) => PrivateComponents::X448 { scalar: Secret::new(scalar.expose().to_vec()) },
+            Inner::Dh(group, value) => {
+                PrivateComponents::Dh { group: *group, value: Secret::new(value.expose().to_vec()) }
+            }
+            Inner::SlhDsa(set, key) => PrivateComponents::SlhDsa { set: *set, key: Secret::new(key.expose().to_vec()) },
         })
     }
 
@@ -135,15 +167,19 @@ impl PublicKey {
             KeyKind::Rsa { bits } => 9 * (bits.div_ceil(16) as usize + 1) + 128,
             KeyKind::Ec(curve) => 3 * curve.field_len() + 64,
             KeyKind::Ed25519 | KeyKind::X25519 => 48,
+            KeyKind::Ed448 | KeyKind::X448 => 73,
             KeyKind::MlKem(set) => set.private_key_len() + 28,
             KeyKind::MlDsa(set) => set.private_key_len() + 28,
+            KeyKind::SlhDsa(set) => set.private_key_len() + 28,
+            // The prime, and a private number that may be as long.
+            KeyKind::Dh(group) => 2 * group.len() + 64,
         }
     }
 }
 
 /// PKCS#8 of the components, of which all but an RSA key's are as they were given.
 fn encode(components: &PrivateComponents, public: Option<&PublicParts>) -> Result<Secret> {
-    Ok(match components {
+    match components {
         PrivateComponents::Rsa(rsa) => pkcs8::write(Algorithm::Rsa, rsa_private_key(rsa)?.expose()),
         PrivateComponents::Ec { curve, scalar } => {
             pkcs8::write(Algorithm::Ec(*curve), ec_private_key(*curve, scalar, public)?.expose())
@@ -154,9 +190,20 @@ fn encode(components: &PrivateComponents, public: Option<&PublicParts>) -> Resul
         PrivateComponents::X25519 { scalar } => {
             pkcs8::write(Algorithm::X25519, element(OCTET_STRING, &[scalar.expose()]).expose())
         }
-        PrivateComponents::MlKem { set, seed, expanded } => lattice(Algorithm::MlKem(*set), seed, expanded)?,
-        PrivateComponents::MlDsa { set, seed, expanded } => lattice(Algorithm::MlDsa(*set), seed, expanded)?,
-    })
+        PrivateComponents::MlKem { set, seed, expanded } => lattice(Algorithm::MlKem(*set), seed, expanded),
+        PrivateComponents::MlDsa { set, seed, expanded } => lattice(Algorithm::MlDsa(*set), seed, expanded),
+        PrivateComponents::Ed448 { seed } => {
+            pkcs8::write(Algorithm::Ed448, element(OCTET_STRING, &[seed.expose()]).expose())
+        }
+        PrivateComponents::X448 { scalar } => {
+            pkcs8::write(Algorithm::X448, element(OCTET_STRING, &[scalar.expose()]).expose())
+        }
+        // Bare, without an OCTET STRING of its own (RFC 9909, section 6).
+        PrivateComponents::SlhDsa { set, key } => pkcs8::write(Algorithm::SlhDsa(*set), key.expose()),
+        PrivateComponents::Dh { group, value } => {
+            pkcs8::write(Algorithm::Dh(*group), unsigned(value.expose()).expose())
+        }
+    }
 }
 
 /// `RSAPrivateKey` (RFC 8017, appendix A.1.2).
@@ -205,13 +252,13 @@ fn ec_private_key(curve: Curve, scalar: &Secret, public: Option<&PublicParts>) -
 /// The choice of ML-KEM and ML-DSA: the seed, the expanded key, or both.
 fn lattice(algorithm: Algorithm, seed: &Option<Secret>, expanded: &Option<Secret>) -> Result<Secret> {
     let octets = |secret: &Secret| element(OCTET_STRING, &[secret.expose()]);
-    Ok(match (seed, expanded) {
+    match (seed, expanded) {
         (Some(seed), Some(expanded)) => {
             let both = element(SEQUENCE, &[octets(seed).expose(), octets(expanded).expose()]);
             pkcs8::write(algorithm, both.expose())
         }
         (Some(seed), None) => pkcs8::write_seed(algorithm, seed.expose()),
         (None, Some(expanded)) => pkcs8::write(algorithm, octets(expanded).expose()),
-        (None, None) => return Err(Cause::TemplateIncomplete.with("a key of ML-KEM or ML-DSA has a seed or a value")),
-    })
+        (None, None) => Err(Cause::TemplateIncomplete.with("a key of ML-KEM or ML-DSA has a seed or a value")),
+    }
 }

@@ -1,7 +1,7 @@
 //! Curves and kinds of keys.
 #![forbid(unsafe_code)]
 
-use super::{MlDsaSet, MlKemSet};
+use super::{DhGroup, MlDsaSet, MlKemSet, SlhDsaSet};
 
 /// A short Weierstrass curve that KMS makes key pairs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,19 +64,27 @@ pub enum KeyKind {
     Ed25519,
     /// Curve25519, for key agreement alone. KMS makes no such keys.
     X25519,
+    /// Edwards448. KMS makes no such keys.
+    Ed448,
+    /// Curve448, for key agreement alone. KMS makes no such keys.
+    X448,
     /// A key of ML-KEM, for key encapsulation alone.
     MlKem(MlKemSet),
     /// A key of ML-DSA, for signatures alone. KMS makes no such data key pairs.
     MlDsa(MlDsaSet),
+    /// A key of SLH-DSA, for signatures alone. KMS makes no such keys.
+    SlhDsa(SlhDsaSet),
+    /// A key for finite-field Diffie-Hellman. KMS makes no such keys.
+    Dh(DhGroup),
 }
 
-/// The three signature schemes of RFC 8032 on Edwards25519.
+/// The signature schemes of RFC 8032, on Edwards25519 and, where pure and with a context are one, on Edwards448.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EdVariant<'a> {
-    /// Ed25519.
+    /// Ed25519, or Ed448 with an empty context.
     Pure,
-    /// Ed25519ctx with a context of 1 to 255 bytes.
+    /// Ed25519ctx, or Ed448, with a context of 1 to 255 bytes.
     Ctx(&'a [u8]),
-    /// Ed25519ph with a context of 0 to 255 bytes; the message is hashed with SHA-512 first.
+    /// Ed25519ph or Ed448ph with a context of 0 to 255 bytes; the message is hashed with SHA-512 or SHAKE256 first.
     Ph(&'a [u8]),
 }

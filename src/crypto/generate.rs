@@ -1,7 +1,7 @@
 //! Key pairs of the kinds that KMS does not make.
 #![forbid(unsafe_code)]
 
-use super::{MlDsaSet, PrivateComponents, PrivateKey, Secret, ml_dsa, random};
+use super::{DhGroup, MlDsaSet, PrivateComponents, PrivateKey, Secret, SlhDsaSet, curve448, dh, ml_dsa, random};
 use crate::error::Result;
 
 /// A kind of key pair that random bytes alone make.
@@ -11,10 +11,24 @@ pub enum SeededKind {
     X25519,
     /// ML-DSA.
     MlDsa(MlDsaSet),
+    /// Ed448.
+    Ed448,
+    /// X448.
+    X448,
+    /// SLH-DSA.
+    SlhDsa(SlhDsaSet),
+    /// Finite-field Diffie-Hellman.
+    Dh {
+        /// The group.
+        group: DhGroup,
+        /// How many bits the private number has, if that was asked for.
+        bits: Option<u32>,
+    },
 }
 
 impl PrivateKey {
-    /// Makes a key pair (RFC 7748, section 6.1; FIPS 204, algorithm 1), checked like one that comes from elsewhere.
+    /// Makes a key pair (RFC 7748, section 6; RFC 8032, section 5.2.5; FIPS 204, algorithm 1; FIPS 205, algorithm 21; SP
+    /// 800-56A, section 5.6.1.1.3), checked like one that comes from elsewhere.
     pub fn generate(kind: SeededKind) -> Result<Self> {
         let fresh = |len| {
             let mut bytes = Secret::zeroed(len);
@@ -25,6 +39,10 @@ impl PrivateKey {
             SeededKind::MlDsa(set) => {
                 PrivateComponents::MlDsa { set, seed: Some(fresh(ml_dsa::SEED_LEN)?), expanded: None }
             }
+            SeededKind::Ed448 => PrivateComponents::Ed448 { seed: fresh(curve448::ED448_LEN)? },
+            SeededKind::X448 => PrivateComponents::X448 { scalar: fresh(curve448::X448_LEN)? },
+            SeededKind::Dh { group, bits } => PrivateComponents::Dh { group, value: dh::generate(group, bits)? },
+            SeededKind::SlhDsa(set) => PrivateComponents::SlhDsa { set, key: set.generate()? },
         })
     }
 }

@@ -9,7 +9,7 @@ use super::pkcs8::{self, Algorithm, Peeled};
 use super::private::{Inner, array, ed25519_pair};
 use super::public::RSA_BITS;
 use super::stack::{KEM, WipedAfter};
-use super::{EdVariant, Hash, KeyKind, MlDsaSet, MlKemSet, PublicKey, Secret, mac, pkcs1};
+use super::{EdVariant, Hash, KeyKind, MlDsaSet, MlKemSet, PublicKey, Secret, curve448, dh, mac, pkcs1};
 use crate::error::{Cause, Result};
 use crate::host::protected::Block;
 use zeroize::Zeroizing;
@@ -39,9 +39,24 @@ impl Inner {
                 ed25519::expand_seed(pkcs8::curve_private_key(peeled.key)?, &mut pair);
                 Inner::Ed25519(Block::copy_of(pair.as_slice())?)
             }
-            Algorithm::X25519 => Inner::X25519(Block::copy_of(pkcs8::curve_private_key(peeled.key)?)?),
+            Algorithm::X25519 => Inner::X25519(Block::copy_of(pkcs8::curve_private_key::<32>(peeled.key)?)?),
+            Algorithm::Ed448 => {
+                Inner::Ed448(Block::copy_of(pkcs8::curve_private_key::<{ curve448::ED448_LEN }>(peeled.key)?)?)
+            }
+            Algorithm::X448 => {
+                Inner::X448(Block::copy_of(pkcs8::curve_private_key::<{ curve448::X448_LEN }>(peeled.key)?)?)
+            }
             Algorithm::MlKem(set) => Inner::MlKem(of_ml_kem(set, peeled.key)?),
             Algorithm::MlDsa(set) => Inner::MlDsa(of_ml_dsa(set, peeled.key)?),
+            Algorithm::SlhDsa(set) => {
+                set.check(peeled.key)?;
+                Inner::SlhDsa(set, Block::copy_of(peeled.key)?)
+            }
+            Algorithm::Dh(group) => {
+                let private = pkcs8::dh_private_key(peeled.key)?;
+                dh::check_private(group, private)?;
+                Inner::Dh(group, Block::copy_of(private)?)
+            }
         })
     }
 
@@ -69,6 +84,11 @@ impl Inner {
             Inner::X25519(private) => PublicKey::from_x25519(&x25519::public_of(array(private)?)),
             Inner::MlKem(key) => PublicKey::from_ml_kem(key.set(), &key.public()?),
             Inner::MlDsa(key) => PublicKey::from_ml_dsa(key.set(), &key.public()?),
+            Inner::Ed448(seed) => PublicKey::from_ed448(&curve448::ed448_public_of(array(seed)?)),
+            Inner::X448(private) => PublicKey::from_x448(&curve448::x448_public_of(array(private)?)),
+            Inner::Dh(group, private) => PublicKey::from_dh(*group, &dh::public_of(*group, private.expose())?)
+                .map_err(|error| Cause::SealKeyMalformed.with(error.detail().to_owned())),
+            Inner::SlhDsa(set, key) => PublicKey::from_slh_dsa(*set, set.public_of(key.expose())?),
         }
     }
 
@@ -90,7 +110,11 @@ impl Inner {
                 signature = fixed.to_vec();
             }
             Inner::MlDsa(key) => signature = ml_dsa::sign(key, &first_mu())?,
-            Inner::X25519(_) | Inner::MlKem(_) => signature = Vec::new(),
+            Inner::Ed448(seed) => signature = curve448::ed448_sign(array(seed)?, EdVariant::Pure, FIRST)?,
+            // A key of SLH-DSA was computed anew to be compared, and each of its signatures is verified.
+            Inner::X25519(_) | Inner::X448(_) | Inner::MlKem(_) | Inner::SlhDsa(..) | Inner::Dh(..) => {
+                signature = Vec::new()
+            }
         }
         Ok(signature)
     }
@@ -103,7 +127,7 @@ fn of_ml_kem(set: MlKemSet, key: &[u8]) -> Result<MlKem> {
     let (Some(seed), expanded) = (form.seed, form.expanded) else {
         return MlKem::from_expanded(set, form.expanded.unwrap_or_default());
     };
-    let key = MlKem::parse_seed(pkcs8::write_seed(Algorithm::MlKem(set), seed).expose(), set)?;
+    let key = MlKem::parse_seed(pkcs8::write_seed(Algorithm::MlKem(set), seed)?.expose(), set)?;
     check_expanded(expanded, || key.expanded())?;
     Ok(key)
 }
@@ -138,9 +162,9 @@ pub(super) fn check_first_signature(public: &PublicKey, signature: &[u8]) -> Res
     let verified = match public.kind() {
         KeyKind::Rsa { .. } => public.verify_pkcs1(None, FIRST, signature),
         KeyKind::Ec(_) => public.verify_ecdsa(FIRST, signature),
-        KeyKind::Ed25519 => public.verify_ed25519(EdVariant::Pure, FIRST, signature),
+        KeyKind::Ed25519 | KeyKind::Ed448 => public.verify_eddsa(EdVariant::Pure, FIRST, signature),
         KeyKind::MlDsa(_) => public.verify_ml_dsa(&first_mu(), signature),
-        KeyKind::X25519 | KeyKind::MlKem(_) => Ok(()),
+        KeyKind::X25519 | KeyKind::X448 | KeyKind::MlKem(_) | KeyKind::SlhDsa(_) | KeyKind::Dh(_) => Ok(()),
     };
     verified.map_err(|_| Cause::SealKeyMalformed.with("what the key signs does not verify"))
 }

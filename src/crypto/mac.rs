@@ -5,7 +5,7 @@ use super::aws_lc::aead_stream::AeadStream;
 use super::aws_lc::cmac::Cmac;
 use super::aws_lc::hmac::Hmac;
 use super::aws_lc::mac;
-use super::{Digest, Direction, Hash};
+use super::{Digest, Direction, Hash, Secret, SecretKey, kdf};
 use crate::error::{Cause, Result};
 use zeroize::Zeroizing;
 
@@ -21,7 +21,19 @@ pub enum MacAlgorithm {
         /// The initialisation vector: 1 to 2^31-1 bytes.
         iv: Vec<u8>,
     },
+    /// What ends a handshake of TLS 1.2 (RFC 5246, section 7.4.9), of the hash of its messages; a key of any length.
+    TlsFinished {
+        /// Of the pseudo-random function.
+        hash: Hash,
+        /// Whose end of the handshake it is: the server's or the client's.
+        server: bool,
+    },
 }
+
+/// The longest MAC in bytes.
+const LONGEST: usize = 64;
+/// The longest hash of a handshake, in bytes.
+const LONGEST_HASH: usize = 1024;
 
 impl MacAlgorithm {
     /// The length of a whole MAC in bytes.
@@ -30,6 +42,8 @@ impl MacAlgorithm {
         match self {
             Self::Hmac(hash) => hash.len(),
             Self::AesCmac | Self::AesGmac { .. } => 16,
+            // As many as are asked for; more than anybody asks for.
+            Self::TlsFinished { .. } => LONGEST,
         }
     }
 }
@@ -42,6 +56,7 @@ enum State {
     Hmac(Hmac),
     Cmac(Cmac),
     Gmac(AeadStream),
+    Finished { hash: Hash, label: &'static [u8], key: SecretKey, seed: Secret },
 }
 
 impl Mac {
@@ -52,6 +67,10 @@ impl Mac {
             MacAlgorithm::Hmac(hash) => State::Hmac(Hmac::new(*hash, key)?),
             MacAlgorithm::AesCmac => State::Cmac(Cmac::new(key)?),
             MacAlgorithm::AesGmac { iv } => State::Gmac(AeadStream::gcm(key, iv, Direction::Encrypt)?),
+            MacAlgorithm::TlsFinished { hash, server } => {
+                let label: &[u8] = if *server { b"server finished" } else { b"client finished" };
+                State::Finished { hash: *hash, label, key: SecretKey::new(key)?, seed: Secret::new(Vec::new()) }
+            }
         }))
     }
 
@@ -61,6 +80,10 @@ impl Mac {
             State::Hmac(hmac) => hmac.update(data),
             State::Cmac(cmac) => cmac.update(data),
             State::Gmac(gcm) => gcm.authenticate(data),
+            State::Finished { seed, .. } if data.len() > LONGEST_HASH.saturating_sub(seed.len()) => {
+                Err(Cause::DataLenRange.into())
+            }
+            State::Finished { seed, .. } => seed.append(data),
         }
     }
 
@@ -73,6 +96,10 @@ impl Mac {
                 let mut tag = [0; 16];
                 gcm.tag(&mut tag)?;
                 Ok(Zeroizing::new(Digest::made_by(tag.len(), |out| out[..tag.len()].copy_from_slice(&tag))))
+            }
+            State::Finished { hash, label, key, seed } => {
+                let value = kdf::tls_prf(hash, key.expose()?, label, seed.expose(), LONGEST)?;
+                Ok(Zeroizing::new(Digest::made_by(LONGEST, |out| out.copy_from_slice(value.expose()))))
             }
         }
     }
@@ -97,7 +124,9 @@ impl Prf {
     /// As [`Mac::new`]; GMAC is none: [`Cause::MechanismParamInvalid`].
     pub(super) fn new(algorithm: &MacAlgorithm, key: &[u8]) -> Result<Self> {
         match algorithm {
-            MacAlgorithm::AesGmac { .. } => Err(Cause::MechanismParamInvalid.with("GMAC is no pseudo-random function")),
+            MacAlgorithm::AesGmac { .. } | MacAlgorithm::TlsFinished { .. } => {
+                Err(Cause::MechanismParamInvalid.with("no pseudo-random function"))
+            }
             _ => Mac::new(algorithm, key).map(|mac| Self(mac.0)),
         }
     }
@@ -113,7 +142,7 @@ impl Prf {
                 parts.into_iter().try_for_each(|part| cmac.update(part))?;
                 cmac.finish()
             }
-            State::Gmac(_) => Err(Cause::CryptoLibrary.into()),
+            State::Gmac(_) | State::Finished { .. } => Err(Cause::CryptoLibrary.into()),
         }
     }
 }

@@ -6,9 +6,10 @@ use super::aws_lc::ml_dsa::MlDsa;
 use super::aws_lc::spki::Parsed;
 use super::private::Inner;
 use super::public::check_digest_len;
-use super::stack::{ML_DSA_44, ML_DSA_65, ML_DSA_87, WipedAfter};
-use super::{Hash, PrivateKey, PublicKey};
+use super::stack::{ML_DSA_44, ML_DSA_65, ML_DSA_87, ML_DSA_ALIKE, WipedAfter};
+use super::{Hash, PrivateKey, PublicKey, Secret};
 use crate::error::{Cause, Result};
+use ml_dsa::ExpandedSigningKey;
 
 /// A parameter set of ML-DSA (FIPS 204, section 4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -137,10 +138,35 @@ pub(super) fn sign(key: &MlDsa, mu: &[u8; MU_LEN]) -> Result<Vec<u8>> {
     signed.map(|()| signature)
 }
 
+/// Signs µ without random bytes, which AWS-LC does not do, and wipes the stack.
+fn sign_alike(key: &MlDsa, mu: &[u8; MU_LEN]) -> Result<Vec<u8>> {
+    let expanded = key.expanded()?;
+    let signature = match key.set() {
+        MlDsaSet::MlDsa44 => alike::<ml_dsa::MlDsa44>(&expanded, mu),
+        MlDsaSet::MlDsa65 => alike::<ml_dsa::MlDsa65>(&expanded, mu),
+        MlDsaSet::MlDsa87 => alike::<ml_dsa::MlDsa87>(&expanded, mu),
+    };
+    drop(WipedAfter::<ML_DSA_ALIKE>);
+    let signature = signature?;
+    // By the other library. A faulty signature beside a right one of the same µ would give the key away.
+    key.verify(mu, &signature).map_err(|_| Cause::FaultDetected)?;
+    Ok(signature)
+}
+
+/// A frame of its own, so that what it puts on the stack lies below the caller's.
+#[inline(never)]
+fn alike<P: ml_dsa::MlDsaParams>(expanded: &Secret, mu: &[u8; MU_LEN]) -> Result<Vec<u8>> {
+    let expanded = expanded.expose().try_into().map_err(|_| Cause::CryptoLibrary)?;
+    // It expects a key that was checked, as AWS-LC has done.
+    #[allow(deprecated, reason = "keys without a seed exist, and the other library knows both")]
+    let key = Box::new(ExpandedSigningKey::<P>::from_expanded(expanded));
+    Ok(key.sign_mu_deterministic(mu.into()).encode().to_vec())
+}
+
 impl PrivateKey {
-    /// Signs µ with ML-DSA, hedged: with fresh random bytes in every signature.
-    pub fn ml_dsa_sign(&self, mu: &[u8; MU_LEN]) -> Result<Vec<u8>> {
+    /// Signs µ with ML-DSA: hedged, with fresh random bytes in every signature, or the same µ always alike.
+    pub fn ml_dsa_sign(&self, mu: &[u8; MU_LEN], hedged: bool) -> Result<Vec<u8>> {
         let Inner::MlDsa(key) = self.key()? else { return Err(Cause::KeyTypeInconsistent.into()) };
-        sign(key, mu)
+        if hedged { sign(key, mu) } else { sign_alike(key, mu) }
     }
 }

@@ -7,7 +7,7 @@ use super::aws_lc::rsa::{Oaep, Padding, Rsa};
 use super::aws_lc::{self, ec::EcKey, ed25519};
 use super::public::{check_context, check_digest_len, pss};
 use super::stack::{LOAD, SIGN, SIGN_GENERIC, WipedAfter};
-use super::{Curve, EdVariant, Hash, KeyKind, PublicKey, Secret, load, pkcs1, pkcs8};
+use super::{Curve, DhGroup, EdVariant, Hash, KeyKind, PublicKey, Secret, SlhDsaSet, curve448, load, pkcs1, pkcs8};
 use crate::error::{Cause, Result};
 use crate::host::protected::{Block, Stamp};
 use zeroize::Zeroizing;
@@ -37,12 +37,17 @@ pub(super) enum Inner {
     X25519(Block),
     MlKem(MlKem),
     MlDsa(MlDsa),
+    Ed448(Block),
+    X448(Block),
+    SlhDsa(SlhDsaSet, Block),
+    /// The private number.
+    Dh(DhGroup, Block),
 }
 
 impl PrivateKey {
     /// From PKCS#8, version 1 or 2, DER, with nothing after it. RSA of 1024 to 8192 bits, EC on a named curve of
-    /// ours, Ed25519, X25519, ML-KEM and ML-DSA by their seeds, expanded, or both. All is checked: that the numbers
-    /// belong together, that a public key inside is the right one, that what the key signs verifies.
+    /// ours, Ed25519, X25519, Ed448, X448, DH, SLH-DSA, ML-KEM and ML-DSA by their seeds, expanded, or both. All is checked:
+    /// that the numbers belong together, that a public key inside is the right one, that what the key signs verifies.
     /// [`Cause::SealKeyMalformed`] if anything is wrong.
     pub fn from_pkcs8(der: &[u8]) -> Result<Self> {
         let _wiped = WipedAfter::<LOAD>;
@@ -225,27 +230,36 @@ impl PrivateKey {
         signed.map(|()| signature)
     }
 
-    /// Signs a message with Ed25519.
-    pub fn ed25519_sign(&self, variant: EdVariant<'_>, message: &[u8]) -> Result<Vec<u8>> {
+    /// Signs a message with Ed25519 or Ed448.
+    pub fn eddsa_sign(&self, variant: EdVariant<'_>, message: &[u8]) -> Result<Vec<u8>> {
         let _wiped = WipedAfter::<SIGN>;
         check_context(variant)?;
-        let mut signature = [0; 64];
-        ed25519::sign(self.ed25519()?, variant, message, &mut signature)?;
-        Ok(signature.to_vec())
+        match (self.key()?, variant) {
+            (Inner::Ed25519(key), _) => {
+                let mut signature = [0; 64];
+                ed25519::sign(ed25519_pair(key)?, variant, message, &mut signature)?;
+                Ok(signature.to_vec())
+            }
+            (Inner::Ed448(seed), EdVariant::Ph(_)) => {
+                curve448::ed448_sign(array(seed)?, variant, &Hash::Shake256.digest(message))
+            }
+            (Inner::Ed448(seed), _) => curve448::ed448_sign(array(seed)?, variant, message),
+            _ => Err(Cause::KeyTypeInconsistent.into()),
+        }
     }
 
-    /// Signs a message with Ed25519ph by its SHA-512 digest.
-    pub fn ed25519_sign_prehash(&self, context: &[u8], prehash: &[u8; 64]) -> Result<Vec<u8>> {
+    /// Signs a message with Ed25519ph by its SHA-512 digest, or with Ed448ph by 64 bytes of SHAKE256.
+    pub fn eddsa_sign_prehash(&self, context: &[u8], prehash: &[u8; 64]) -> Result<Vec<u8>> {
         let _wiped = WipedAfter::<SIGN>;
-        check_context(EdVariant::Ph(context))?;
-        let mut signature = [0; 64];
-        ed25519::sign_prehash(self.ed25519()?, prehash, context, &mut signature)?;
-        Ok(signature.to_vec())
-    }
-
-    fn ed25519(&self) -> Result<&[u8; 64]> {
+        let variant = EdVariant::Ph(context);
+        check_context(variant)?;
         match self.key()? {
-            Inner::Ed25519(key) => ed25519_pair(key),
+            Inner::Ed25519(key) => {
+                let mut signature = [0; 64];
+                ed25519::sign_prehash(ed25519_pair(key)?, prehash, context, &mut signature)?;
+                Ok(signature.to_vec())
+            }
+            Inner::Ed448(seed) => curve448::ed448_sign(array(seed)?, variant, prehash),
             _ => Err(Cause::KeyTypeInconsistent.into()),
         }
     }

@@ -7,7 +7,8 @@ use super::aws_lc::ml_dsa::MlDsa;
 use super::aws_lc::ml_kem::MlKem;
 use super::aws_lc::rsa::{Oaep, Padding, Pss, Rsa};
 use super::aws_lc::spki::{self, Parsed};
-use super::{Curve, EdVariant, Hash, KeyKind, MlDsaSet, MlKemSet, mac, pkcs1};
+use super::foreign::Foreign;
+use super::{Curve, DhGroup, EdVariant, Hash, KeyKind, MlDsaSet, MlKemSet, SlhDsaSet, curve448, mac, pkcs1};
 use crate::error::{Cause, Error, Result};
 use std::sync::Arc;
 
@@ -66,6 +67,30 @@ pub enum PublicParts {
         /// As FIPS 204 encodes it.
         key: Vec<u8>,
     },
+    /// A point on Edwards448.
+    Ed448 {
+        /// As RFC 8032 encodes it.
+        point: [u8; 57],
+    },
+    /// A point on Curve448.
+    X448 {
+        /// Its u-coordinate, as RFC 7748 encodes it.
+        point: [u8; 56],
+    },
+    /// A key of SLH-DSA.
+    SlhDsa {
+        /// The parameter set.
+        set: SlhDsaSet,
+        /// As FIPS 205 encodes it.
+        key: Vec<u8>,
+    },
+    /// A public number of finite-field Diffie-Hellman.
+    Dh {
+        /// The group.
+        group: DhGroup,
+        /// As long as the prime.
+        number: Vec<u8>,
+    },
 }
 
 /// The sizes of RSA keys that are used at all; KMS makes 2048, 3072 and 4096.
@@ -76,7 +101,10 @@ impl PublicKey {
     /// uncompressed on a named curve, nothing after it. [`Cause::AttributeValueInvalid`] if it is malformed, of another
     /// kind, or names no point of its curve; [`Cause::CurveNotSupported`] for other curves.
     pub fn from_spki(der: &[u8]) -> Result<Self> {
-        let key = Self::new(spki::parse(der)?)?;
+        let key = Self::new(match Foreign::from_spki(der)? {
+            Some(key) => Parsed::Foreign(key),
+            None => spki::parse(der)?,
+        })?;
         // AWS-LC overlooks what follows some object identifiers.
         if key.spki_der() == der { Ok(key) } else { Err(Cause::AttributeValueInvalid.with("SubjectPublicKeyInfo")) }
     }
@@ -111,7 +139,22 @@ impl PublicKey {
         Self::new(Parsed::MlDsa(MlDsa::from_public(set, key)?))
     }
 
-    fn new(key: Parsed) -> Result<Self> {
+    /// From an encoded point of Edwards448.
+    pub fn from_ed448(point: &[u8]) -> Result<Self> {
+        Self::new(Parsed::Foreign(Foreign::ed448(point)?))
+    }
+
+    /// From an encoded point of Curve448: any 56 bytes.
+    pub fn from_x448(point: &[u8]) -> Result<Self> {
+        Self::new(Parsed::Foreign(Foreign::x448(point)?))
+    }
+
+    /// From a public key of SLH-DSA, as FIPS 205 encodes it.
+    pub fn from_slh_dsa(set: SlhDsaSet, key: &[u8]) -> Result<Self> {
+        Self::new(Parsed::Foreign(Foreign::slh_dsa(set, key)?))
+    }
+
+    pub(super) fn new(key: Parsed) -> Result<Self> {
         let mut modulus = Vec::new();
         let kind = match &key {
             Parsed::Rsa(rsa) => {
@@ -131,6 +174,7 @@ impl PublicKey {
             Parsed::X25519(_) => KeyKind::X25519,
             Parsed::MlKem(key) => KeyKind::MlKem(key.set()),
             Parsed::MlDsa(key) => KeyKind::MlDsa(key.set()),
+            Parsed::Foreign(key) => key.kind(),
         };
         let spki = spki::write(&key)?;
         Ok(Self(Arc::new(Inner { kind, key, spki, modulus })))
@@ -155,6 +199,10 @@ impl PublicKey {
             Parsed::X25519(point) => PublicParts::X25519 { point: *point },
             Parsed::MlKem(key) => PublicParts::MlKem { set: key.set(), key: key.public()? },
             Parsed::MlDsa(key) => PublicParts::MlDsa { set: key.set(), key: key.public()? },
+            Parsed::Foreign(Foreign::Ed448(point)) => PublicParts::Ed448 { point: *point },
+            Parsed::Foreign(Foreign::X448(point)) => PublicParts::X448 { point: *point },
+            Parsed::Foreign(Foreign::Dh(group, number)) => PublicParts::Dh { group: *group, number: number.clone() },
+            Parsed::Foreign(Foreign::SlhDsa(set, key)) => PublicParts::SlhDsa { set: *set, key: key.clone() },
         })
     }
 
@@ -270,23 +318,33 @@ impl PublicKey {
         key.verify(digest, signature)
     }
 
-    /// Verifies an Ed25519 signature of a message.
-    pub fn verify_ed25519(&self, variant: EdVariant<'_>, message: &[u8], signature: &[u8]) -> Result<()> {
+    /// Verifies a signature of a message by Ed25519 or Ed448.
+    pub fn verify_eddsa(&self, variant: EdVariant<'_>, message: &[u8], signature: &[u8]) -> Result<()> {
         check_context(variant)?;
-        let (point, signature) = self.ed25519_signature(signature)?;
-        ed25519::verify(point, variant, message, signature)
+        if let (Parsed::Foreign(Foreign::Ed448(point)), EdVariant::Ph(_)) = (&self.0.key, variant) {
+            let prehash = Hash::Shake256.digest(message);
+            return curve448::ed448_verify(point, variant, &prehash, ed448_signature(signature)?);
+        }
+        match &self.0.key {
+            Parsed::Ed25519(point) => ed25519::verify(point, variant, message, ed25519_signature(signature)?),
+            Parsed::Foreign(Foreign::Ed448(point)) => {
+                curve448::ed448_verify(point, variant, message, ed448_signature(signature)?)
+            }
+            _ => Err(Cause::KeyTypeInconsistent.into()),
+        }
     }
 
-    /// Verifies an Ed25519ph signature of a message by its SHA-512 digest.
-    pub fn verify_ed25519_prehash(&self, context: &[u8], prehash: &[u8; 64], signature: &[u8]) -> Result<()> {
-        check_context(EdVariant::Ph(context))?;
-        let (point, signature) = self.ed25519_signature(signature)?;
-        ed25519::verify_prehash(point, prehash, context, signature)
-    }
-
-    fn ed25519_signature<'a>(&self, signature: &'a [u8]) -> Result<(&[u8; 32], &'a [u8; 64])> {
-        let Parsed::Ed25519(point) = &self.0.key else { return Err(Cause::KeyTypeInconsistent.into()) };
-        Ok((point, signature.try_into().map_err(|_| Cause::SignatureLenRange)?))
+    /// Verifies a signature by Ed25519ph or Ed448ph of the message with this digest, by SHA-512 or SHAKE256.
+    pub fn verify_eddsa_prehash(&self, context: &[u8], prehash: &[u8; 64], signature: &[u8]) -> Result<()> {
+        let variant = EdVariant::Ph(context);
+        check_context(variant)?;
+        match &self.0.key {
+            Parsed::Ed25519(point) => ed25519::verify_prehash(point, prehash, context, ed25519_signature(signature)?),
+            Parsed::Foreign(Foreign::Ed448(point)) => {
+                curve448::ed448_verify(point, variant, prehash, ed448_signature(signature)?)
+            }
+            _ => Err(Cause::KeyTypeInconsistent.into()),
+        }
     }
 
     /// Whether `bits`, the public key that a PKCS#8 of version 2 carries, is this key.
@@ -301,6 +359,7 @@ impl PublicKey {
             Parsed::Ed25519(point) | Parsed::X25519(point) => mac::constant_time_eq(point, bits),
             Parsed::MlKem(key) => key.public().is_ok_and(|key| key == bits),
             Parsed::MlDsa(key) => key.public().is_ok_and(|key| key == bits),
+            Parsed::Foreign(key) => key.bits() == bits,
         }
     }
 }
@@ -317,6 +376,14 @@ impl std::fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("PublicKey").field(&self.0.kind).finish()
     }
+}
+
+fn ed25519_signature(signature: &[u8]) -> Result<&[u8; 64]> {
+    signature.try_into().map_err(|_| Cause::SignatureLenRange.into())
+}
+
+fn ed448_signature(signature: &[u8]) -> Result<&[u8]> {
+    if signature.len() == curve448::SIGNATURE_LEN { Ok(signature) } else { Err(Cause::SignatureLenRange.into()) }
 }
 
 /// A digest has its hash's length.
@@ -344,5 +411,5 @@ pub(super) fn check_context(variant: EdVariant<'_>) -> Result<()> {
         EdVariant::Ctx(context) => (1..=255).contains(&context.len()),
         EdVariant::Ph(context) => context.len() <= 255,
     };
-    if valid { Ok(()) } else { Err(Cause::MechanismParamInvalid.with("Ed25519 context length")) }
+    if valid { Ok(()) } else { Err(Cause::MechanismParamInvalid.with("EdDSA context length")) }
 }

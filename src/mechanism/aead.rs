@@ -1,7 +1,8 @@
 //! Authenticated encryption of messages.
 
 use super::chacha20;
-use super::table::{Family, Mechanism};
+use super::family::Family;
+use super::table::Mechanism;
 use crate::crypto::{Aes, AesMode, ChaCha20, Direction, Symmetric};
 use crate::error::{Cause, Result};
 use cryptoki_sys::*;

@@ -1,8 +1,8 @@
 //! From a mechanism and its parameter to a mode of AES, or to a MAC.
 
 use super::Request;
+use super::family::Family;
 use super::params::Params;
-use super::table::Family;
 use crate::crypto::{Aes, AesMode, Direction, MacAlgorithm};
 use crate::error::{Cause, Result};
 
@@ -42,11 +42,16 @@ pub fn mac(request: &Request) -> Result<(MacAlgorithm, usize)> {
     let algorithm = match (family, request.mechanism.hash, &request.params) {
         (Family::Hmac | Family::HmacGeneral, Some(hash), _) => MacAlgorithm::Hmac(hash),
         (Family::AesCmac | Family::AesCmacGeneral, ..) => MacAlgorithm::AesCmac,
+        (Family::TlsMac, _, Params::TlsMac { hash, server, .. }) => {
+            MacAlgorithm::TlsFinished { hash: *hash, server: *server }
+        }
         (Family::AesGmac, _, Params::Gcm { iv, .. }) => MacAlgorithm::AesGmac { iv: iv.clone() },
         _ => return Err(Cause::KeyTypeInconsistent.into()),
     };
     let (len, least) = match &request.params {
         Params::MacLength(len) => (*len, 1),
+        // No cipher suite has less.
+        Params::TlsMac { len, .. } => (*len, 12),
         Params::Gcm { tag_len, .. } => (*tag_len, 4),
         _ => (algorithm.len(), 1),
     };

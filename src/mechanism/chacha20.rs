@@ -2,8 +2,8 @@
 
 use super::Request;
 use super::aes::aes;
+use super::family::Family;
 use super::params::Params;
-use super::table::Family;
 use crate::crypto::{ChaCha20, ChaCha20Mode, ChaCha20Nonce, Direction, Symmetric};
 use crate::error::{Cause, Result};
 use cryptoki_sys::CK_ULONG;

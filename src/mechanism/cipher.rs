@@ -1,9 +1,9 @@
 //! Encrypting and decrypting with RSA: one block, in one part or several.
 
 use super::Request;
+use super::family::Family;
 use super::params::Params;
 use super::signature::output_len;
-use super::table::Family;
 use crate::crypto::{Hash, KeyKind, PrivateKey, PublicKey, Secret};
 use crate::error::{Cause, Result};
 

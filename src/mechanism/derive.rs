@@ -39,7 +39,17 @@ impl Derivation {
                 });
                 keys.collect()
             }
+            Self::Ike(ike) => ike.keys.clone(),
             _ => Vec::new(),
+        }
+    }
+
+    /// The keys that it makes, if it says itself which, and not their templates: their lengths in bytes, and whether
+    /// they are for MACs.
+    pub fn parts(&self) -> Option<Vec<(usize, bool)>> {
+        match self {
+            Self::Tls(tls) => tls.parts(),
+            _ => None,
         }
     }
 
@@ -51,8 +61,8 @@ impl Derivation {
             }
             // HMAC uses the digest of a long key in the key's place.
             Self::Hash(_) => Inheritance::Protection,
-            Self::Sp800 { .. } => Inheritance::Defaults,
-            Self::Ecdh { .. } => Inheritance::Agreement,
+            Self::Sp800 { .. } | Self::Tls(_) | Self::Ike(_) => Inheritance::Defaults,
+            Self::Ecdh { .. } | Self::Dh(_) => Inheritance::Agreement,
             _ => Inheritance::Past,
         }
     }
@@ -62,6 +72,10 @@ impl Derivation {
         match (self, base) {
             (Self::Ecdh { kdf: None, .. }, Base::Private(KeyKind::Ec(curve))) => Some(curve.field_len()),
             (Self::Ecdh { kdf: None, .. }, Base::Private(KeyKind::X25519)) => Some(32),
+            (Self::Ecdh { kdf: None, .. }, Base::Private(KeyKind::X448)) => Some(56),
+            (Self::Dh(_), Base::Private(KeyKind::Dh(group))) => Some(group.len()),
+            (Self::Tls(tls), _) => tls.natural_len(),
+            (Self::Ike(ike), _) => ike.natural_len(),
             (Self::Hash(hash), _) => Some(hash.len()),
             (Self::Hkdf { hash, expand: false, .. }, _) => Some(hash.len()),
             (Self::ConcatenateKey(_), Base::Secret(len)) => len.checked_add(*others.first()?),
@@ -86,15 +100,15 @@ impl Derivation {
         }
     }
 
-    /// Derives keys of these lengths in bytes: only the functions of SP 800-108 make several at once.
+    /// Derives keys of these lengths in bytes, and what comes with them that is no key. Only the functions of SP 800-108
+    /// and of TLS make several at once.
     ///
     /// Errors: `KeyTypeInconsistent`, `KeySizeRange` for more than the mechanism makes of its input, `MechanismParamInvalid`.
-    pub fn derive(&self, base: &Key, others: &[Secret], lens: &[usize]) -> Result<Vec<Secret>> {
-        if let Self::Sp800 { .. } = self {
-            return self.sp800(base.secret()?, others, lens);
-        }
-        match lens {
-            [len] => Ok(vec![self.one(base, others, *len)?]),
+    pub fn derive(&self, base: &Key, others: &[Secret], lens: &[usize]) -> Result<(Vec<Secret>, Option<Secret>)> {
+        match (self, lens) {
+            (Self::Sp800 { .. }, _) => Ok((self.sp800(base.secret()?, others, lens)?, None)),
+            (Self::Tls(tls), _) => tls.derive(base.secret()?.expose()?, lens),
+            (_, [len]) => Ok((vec![self.one(base, others, *len)?], None)),
             _ => Err(Cause::MechanismParamInvalid.with("one key at a time")),
         }
     }
@@ -109,6 +123,7 @@ impl Derivation {
                     None => trailing(&secret, len),
                 }
             }
+            Self::Dh(public) => trailing(&base.private()?.dh(public)?, len),
             Self::Hkdf { hash, extract, expand, salt, info } => {
                 let base = base.secret()?.expose()?;
                 let salt = match salt {
@@ -141,7 +156,8 @@ impl Derivation {
             Self::Extract(bit) => extracted(base.secret()?, *bit, len),
             Self::AesEcb(data) => encrypted(AesMode::Ecb, base.secret()?, data, len),
             Self::AesCbc { iv, data } => encrypted(AesMode::Cbc { iv: *iv }, base.secret()?, data, len),
-            Self::Sp800 { .. } | Self::PublicKey => Err(Cause::MechanismInvalid.into()),
+            Self::Ike(ike) => ike.derive(base.secret()?.expose()?, others, len),
+            Self::Sp800 { .. } | Self::Tls(_) | Self::PublicKey => Err(Cause::MechanismInvalid.into()),
         }
     }
 
@@ -234,7 +250,7 @@ mod tests {
 
     fn one(derivation: &Derivation, base: &[u8], len: usize) -> Result<Vec<u8>> {
         let other = Secret::new(vec![0x89, 0xab, 0xcd, 0xef]);
-        let keys = derivation.derive(&secret(base), &[other], &[len])?;
+        let (keys, _) = derivation.derive(&secret(base), &[other], &[len])?;
         Ok(keys[0].expose().to_vec())
     }
 

@@ -1,7 +1,10 @@
 //! The parameters of derivations, checked and typed.
 
+use super::family::Family;
+use super::ike::Ike;
 use super::params::hash;
-use super::table::{Family, Mechanism};
+use super::table::Mechanism;
+use super::tls::{GivenSizes, Randoms, Tls};
 use crate::crypto::sp800_108::{LengthMethod, NumberFormat};
 use crate::crypto::{AES_BLOCK_LEN, Hash, MacAlgorithm, SharedSecretKdf};
 use crate::error::{Cause, Result};
@@ -47,6 +50,81 @@ pub enum GivenDerivation {
     },
     /// `CK_KEY_DERIVATION_STRING_DATA`.
     Data(Vec<u8>),
+    /// The other party's public number, which is the whole parameter.
+    Dh(Vec<u8>),
+    /// `CK_TLS12_MASTER_KEY_DERIVE_PARAMS`.
+    TlsMaster {
+        /// `prfHashMechanism`.
+        hash: CK_MECHANISM_TYPE,
+        /// `RandomInfo`.
+        randoms: Randoms,
+        /// Whether `pVersion` is not NULL.
+        wants_version: bool,
+    },
+    /// `CK_TLS12_EXTENDED_MASTER_KEY_DERIVE_PARAMS`.
+    TlsExtendedMaster {
+        /// `prfHashMechanism`.
+        hash: CK_MECHANISM_TYPE,
+        /// `pSessionHash`.
+        session: Vec<u8>,
+        /// Whether `pVersion` is not NULL.
+        wants_version: bool,
+    },
+    /// `CK_TLS12_KEY_MAT_PARAMS`.
+    TlsKeys {
+        /// `prfHashMechanism`.
+        hash: CK_MECHANISM_TYPE,
+        /// How long they are.
+        sizes: GivenSizes,
+        /// `bIsExport`.
+        is_export: bool,
+        /// `RandomInfo`.
+        randoms: Randoms,
+    },
+    /// `CK_TLS_KDF_PARAMS`.
+    TlsKdf {
+        /// `prfMechanism`.
+        hash: CK_MECHANISM_TYPE,
+        /// `pLabel`.
+        label: Vec<u8>,
+        /// `RandomInfo`.
+        randoms: Randoms,
+        /// `pContextData`.
+        context: Option<Vec<u8>>,
+    },
+    /// `CK_IKE_PRF_DERIVE_PARAMS`.
+    IkePrf {
+        /// `prfMechanism`.
+        prf: CK_MECHANISM_TYPE,
+        /// `bDataAsKey`.
+        data_as_key: bool,
+        /// `pNi` and `pNr`.
+        nonces: [Vec<u8>; 2],
+        /// `hNewKey`, with `bRekey`.
+        new_key: Option<CK_OBJECT_HANDLE>,
+    },
+    /// `CK_IKE1_PRF_DERIVE_PARAMS`.
+    Ike1Prf {
+        /// `prfMechanism`.
+        prf: CK_MECHANISM_TYPE,
+        /// `hPrevKey`, with `bHasPrevKey`.
+        previous: Option<CK_OBJECT_HANDLE>,
+        /// `hKeygxy`.
+        shared: CK_OBJECT_HANDLE,
+        /// `pCKYi` and `pCKYr`.
+        cookies: [Vec<u8>; 2],
+        /// `keyNumber`.
+        number: u8,
+    },
+    /// `CK_IKE1_EXTENDED_DERIVE_PARAMS` and `CK_IKE2_PRF_PLUS_DERIVE_PARAMS`.
+    IkeSeeded {
+        /// `prfMechanism`.
+        prf: CK_MECHANISM_TYPE,
+        /// `hKeygxy` or `hSeedKey`, if there is one.
+        key: Option<CK_OBJECT_HANDLE>,
+        /// `pExtraData` or `pSeedData`.
+        data: Vec<u8>,
+    },
     /// `CK_EXTRACT_PARAMS`, or a handle.
     Number(CK_ULONG),
     /// `CK_AES_CBC_ENCRYPT_DATA_PARAMS`.
@@ -85,6 +163,8 @@ pub enum Derivation {
         /// The other party's public key, as the caller encodes it. Empty for key encapsulation.
         public: Vec<u8>,
     },
+    /// Finite-field Diffie-Hellman with this public number.
+    Dh(Vec<u8>),
     /// HKDF (RFC 5869): one of its steps, or both.
     Hkdf {
         /// The hash function.
@@ -130,6 +210,10 @@ pub enum Derivation {
     },
     /// The public key of a private one.
     PublicKey,
+    /// As TLS does it.
+    Tls(Tls),
+    /// As IKE does it.
+    Ike(Ike),
 }
 
 /// The salt of HKDF.
@@ -197,7 +281,7 @@ pub(super) const HMACS: &[(CK_MECHANISM_TYPE, Hash)] = &[
     (CKM_SHA3_512_HMAC, Hash::Sha3_512),
 ];
 
-fn hmac(mechanism: CK_MECHANISM_TYPE) -> Option<Hash> {
+pub(super) fn hmac(mechanism: CK_MECHANISM_TYPE) -> Option<Hash> {
     HMACS.iter().find(|row| row.0 == mechanism).map(|row| row.1)
 }
 
@@ -226,6 +310,7 @@ impl Derivation {
                 let kdf = shared_secret_kdf(*kdf, shared)?;
                 Self::Ecdh { kdf, shared: shared.clone(), public: public.clone() }
             }
+            (Family::Dh, Some(GivenDerivation::Dh(public))) => Self::Dh(public.clone()),
             (Family::Hkdf | Family::HkdfData, Some(given)) => hkdf(given).ok_or_else(|| bad("CK_HKDF_PARAMS"))?,
             (
                 family @ (Family::Sp800Counter | Family::Sp800Feedback | Family::Sp800DoublePipeline),
@@ -256,6 +341,11 @@ impl Derivation {
                 Self::AesCbc { iv: *iv, data: data.clone() }
             }
             (Family::PublicFromPrivate, None) => Self::PublicKey,
+            (_, Some(given)) => {
+                let tls = || Tls::check(mechanism, given).map(Self::Tls);
+                let ike = Ike::check(mechanism, given).map(Self::Ike);
+                ike.or_else(tls).ok_or_else(|| bad("wrong or missing parameter"))?
+            }
             _ => return Err(bad("wrong or missing parameter")),
         })
     }

@@ -2,8 +2,8 @@
 
 use super::Request;
 use super::derive_params::Derivation;
+use super::family::Family;
 use super::params::Params;
-use super::table::Family;
 use crate::crypto::{KeyKind, PrivateKey, PublicKey, Secret, SharedSecretKdf, random};
 use crate::error::{Cause, Error, Result};
 
@@ -54,9 +54,10 @@ impl Encapsulation {
         match self.key {
             KeyKind::MlKem(set) => set.ciphertext_len(),
             KeyKind::Ec(curve) => 1 + 2 * curve.field_len(),
-            KeyKind::X25519 | KeyKind::Ed25519 => 32,
+            KeyKind::X25519 => 32,
+            KeyKind::X448 => 56,
             // Encapsulates nothing, and no scheme takes it.
-            KeyKind::MlDsa(_) => 0,
+            KeyKind::Ed25519 | KeyKind::Ed448 | KeyKind::MlDsa(_) | KeyKind::SlhDsa(_) | KeyKind::Dh(_) => 0,
             KeyKind::Rsa { bits } => bits.div_ceil(8) as usize,
         }
     }
@@ -67,6 +68,7 @@ impl Encapsulation {
             (Scheme::MlKem, _) => Some(32),
             (Scheme::Ecdh { kdf: None, .. }, KeyKind::Ec(curve)) => Some(curve.field_len()),
             (Scheme::Ecdh { kdf: None, .. }, KeyKind::X25519) => Some(32),
+            (Scheme::Ecdh { kdf: None, .. }, KeyKind::X448) => Some(56),
             _ => None,
         }
     }

@@ -2,7 +2,8 @@
 
 use super::chacha20;
 use super::derive_params::{Derivation, GivenDerivation, shared_secret_kdf};
-use super::table::{Mechanism, Needs};
+use super::family::Needs;
+use super::table::Mechanism;
 use crate::crypto::{AES_BLOCK_LEN, AesMode, ChaCha20Mode, Hash, SharedSecretKdf};
 use crate::error::{Cause, Result};
 use cryptoki_sys::*;
@@ -52,6 +53,15 @@ pub enum Given {
     Bytes(Vec<u8>),
     /// `CK_MAC_GENERAL_PARAMS`.
     Number(CK_ULONG),
+    /// `CK_TLS_MAC_PARAMS`.
+    TlsMac {
+        /// `prfHashMechanism`.
+        hash: CK_MECHANISM_TYPE,
+        /// `ulMacLength`, in bytes.
+        len: CK_ULONG,
+        /// `ulServerOrClient`.
+        side: CK_ULONG,
+    },
     /// `CK_AES_CTR_PARAMS`.
     Ctr {
         /// `ulCounterBits`.
@@ -138,9 +148,9 @@ pub enum Params {
         /// May be empty.
         label: Vec<u8>,
     },
-    /// EdDSA as in RFC 8032: pure without a parameter, Ed25519ctx, or Ed25519ph.
+    /// EdDSA as in RFC 8032: pure without a parameter, with a context, or of a digest.
     Eddsa(Eddsa),
-    /// ML-DSA.
+    /// ML-DSA and SLH-DSA.
     SignContext {
         /// Of 0 to 255 bytes.
         context: Vec<u8>,
@@ -184,6 +194,15 @@ pub enum Params {
     },
     /// The length of a MAC in bytes.
     MacLength(usize),
+    /// What ends a handshake of TLS.
+    TlsMac {
+        /// Of the pseudo-random function.
+        hash: Hash,
+        /// In bytes.
+        len: usize,
+        /// Whether it is the server's.
+        server: bool,
+    },
     /// ChaCha20, alone or with Poly1305.
     ChaCha20(ChaCha20Mode),
     /// Of a derivation.
@@ -209,11 +228,11 @@ pub enum Params {
 /// The variants of EdDSA.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Eddsa {
-    /// Ed25519.
+    /// Ed25519, or Ed448 with an empty context.
     Pure,
-    /// Ed25519ctx, with a context of 1 to 255 bytes.
+    /// Ed25519ctx, or Ed448, with a context of 1 to 255 bytes.
     Context(Vec<u8>),
-    /// Ed25519ph, with a context of 0 to 255 bytes.
+    /// Ed25519ph or Ed448ph, with a context of 0 to 255 bytes.
     Prehash(Vec<u8>),
 }
 
@@ -327,6 +346,10 @@ impl Params {
             (Needs::ChaCha20Poly1305, Given::ChaCha20Poly1305 { nonce, aad }) => {
                 Ok(Self::ChaCha20(chacha20::poly1305(nonce, aad).ok_or_else(|| bad("nonce"))?))
             }
+            (Needs::TlsMac, Given::TlsMac { hash: said, len, side: side @ (1 | 2) }) => {
+                let len = usize::try_from(*len).map_err(|_| bad("ulMacLength"))?;
+                Ok(Self::TlsMac { hash: hash(*said)?, len, server: *side == 1 })
+            }
             (Needs::MacLength, Given::Number(len)) => {
                 Ok(Self::MacLength(usize::try_from(*len).map_err(|_| bad("MAC length"))?))
             }
@@ -343,10 +366,9 @@ impl Params {
     /// Checks what a parameter says of making signatures, which verifying them ignores.
     pub(super) fn check_signing(&self) -> Result<()> {
         match self {
-            Self::SignContext { hedge: CKH_HEDGE_PREFERRED | CKH_HEDGE_REQUIRED, .. } => Ok(()),
-            Self::SignContext { hedge: CKH_DETERMINISTIC_REQUIRED, .. } => {
-                Err(Cause::MechanismParamInvalid.with("ML-DSA signatures are hedged here, never deterministic"))
-            }
+            Self::SignContext {
+                hedge: CKH_HEDGE_PREFERRED | CKH_HEDGE_REQUIRED | CKH_DETERMINISTIC_REQUIRED, ..
+            } => Ok(()),
             Self::SignContext { .. } => Err(Cause::MechanismParamInvalid.with("hedgeVariant")),
             _ => Ok(()),
         }

@@ -1,6 +1,7 @@
 //! What the table says of a mechanism.
 
-use super::table::{CRYPTS, ENCAPSULATES, FAMILIES, Family, FamilyRow, MECHANISMS, Mechanism, Needs, SIGNS, WRAPS};
+use super::family::{CRYPTS, ENCAPSULATES, FAMILIES, Family, FamilyRow, Needs, SIGNS, WRAPS};
+use super::table::{MECHANISMS, Mechanism};
 use crate::crypto::Hash;
 use cryptoki_sys::*;
 

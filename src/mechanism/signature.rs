@@ -1,10 +1,11 @@
 //! Signing and verifying: one computation, in one part or several.
 
 use super::Request;
+use super::family::Family;
 use super::params::{Eddsa, Params};
-use super::table::Family;
-use crate::crypto::{Digester, EdVariant, Hash, KeyKind, Mu, PrivateKey, PublicKey, Secret};
+use crate::crypto::{Digester, EdVariant, Hash, KeyKind, Mu, PrivateKey, PublicKey, Secret, SlhDsaMessage};
 use crate::error::{Cause, Result};
+use cryptoki_sys::{CK_HEDGE_TYPE, CKH_DETERMINISTIC_REQUIRED};
 
 /// A signature that is being made or checked.
 pub struct Signature {
@@ -28,11 +29,19 @@ enum Scheme {
     /// Of the message, which comes as µ.
     MlDsa {
         context: Vec<u8>,
+        hedged: bool,
     },
     /// Of a digest.
     HashMlDsa {
         hash: Hash,
         context: Vec<u8>,
+        hedged: bool,
+    },
+    /// Of the message, or of a digest by this hash.
+    SlhDsa {
+        hash: Option<Hash>,
+        context: Vec<u8>,
+        hedged: bool,
     },
 }
 
@@ -50,7 +59,7 @@ enum Input {
 
 /// The length of the longest order of a curve: P-521's, in bytes.
 const LONGEST_ORDER: usize = 66;
-/// How much of a message EdDSA, which reads it twice, keeps in memory.
+/// How much of a message EdDSA and SLH-DSA, which read it twice, keep in memory.
 const LONGEST_MESSAGE: usize = 1 << 28;
 /// What PKCS#1 v1.5 padding takes at least, in bytes.
 const PKCS1_OVERHEAD: usize = 11;
@@ -61,6 +70,8 @@ impl Signature {
     /// Errors: `KeyTypeInconsistent`, `MechanismParamInvalid` for a salt that the key has no room for.
     pub fn new(request: &Request, public: &PublicKey) -> Result<Self> {
         let (key, own_hash) = (public.kind(), request.mechanism.hash);
+        let said_hash = |hash: &Option<Hash>| own_hash.or(*hash).ok_or(Cause::MechanismParamInvalid);
+        let is_hedged = |hedge: &CK_HEDGE_TYPE| *hedge != CKH_DETERMINISTIC_REQUIRED;
         let scheme = match (request.mechanism.family, &request.params, key) {
             (Family::RsaPkcsHash | Family::RsaPkcs, _, KeyKind::Rsa { .. }) => Scheme::Pkcs1(own_hash),
             (Family::RsaPss, Params::Pss { hash, mgf, salt_len }, KeyKind::Rsa { bits }) => {
@@ -72,17 +83,27 @@ impl Signature {
             }
             (Family::RsaX509, _, KeyKind::Rsa { .. }) => Scheme::X509,
             (Family::Ecdsa, _, KeyKind::Ec(_)) => Scheme::Ecdsa,
-            (Family::Eddsa, Params::Eddsa(variant), KeyKind::Ed25519) => Scheme::Eddsa(variant.clone()),
-            (Family::MlDsa, Params::SignContext { context, .. }, KeyKind::MlDsa(_)) => {
-                Scheme::MlDsa { context: context.clone() }
+            (Family::Eddsa, Params::Eddsa(variant), KeyKind::Ed25519 | KeyKind::Ed448) => {
+                Scheme::Eddsa(variant.clone())
+            }
+            (Family::MlDsa, Params::SignContext { context, hedge, .. }, KeyKind::MlDsa(_)) => {
+                Scheme::MlDsa { context: context.clone(), hedged: is_hedged(hedge) }
             }
             (
                 Family::HashMlDsa | Family::HashMlDsaHash,
-                Params::SignContext { context, hash, .. },
+                Params::SignContext { context, hash, hedge },
                 KeyKind::MlDsa(_),
+            ) => Scheme::HashMlDsa { hash: said_hash(hash)?, context: context.clone(), hedged: is_hedged(hedge) },
+            (Family::SlhDsa, Params::SignContext { context, hedge, .. }, KeyKind::SlhDsa(_)) => {
+                Scheme::SlhDsa { hash: None, context: context.clone(), hedged: is_hedged(hedge) }
+            }
+            (
+                Family::HashSlhDsa | Family::HashSlhDsaHash,
+                Params::SignContext { context, hash, hedge },
+                KeyKind::SlhDsa(_),
             ) => {
-                let hash = own_hash.or(*hash).ok_or(Cause::MechanismParamInvalid)?;
-                Scheme::HashMlDsa { hash, context: context.clone() }
+                let hash = Some(said_hash(hash)?);
+                Scheme::SlhDsa { hash, context: context.clone(), hedged: is_hedged(hedge) }
             }
             _ => return Err(Cause::KeyTypeInconsistent.into()),
         };
@@ -90,13 +111,21 @@ impl Signature {
         let input = match (&scheme, own_hash) {
             (_, Some(hash)) => Input::Hashed { hash, digester: None },
             (Scheme::Pkcs1(None), None) => kept(output_len(key).saturating_sub(PKCS1_OVERHEAD)),
-            (Scheme::Pss { hash, .. } | Scheme::HashMlDsa { hash, .. }, None) => kept(hash.len()),
+            (
+                Scheme::Pss { hash, .. } | Scheme::HashMlDsa { hash, .. } | Scheme::SlhDsa { hash: Some(hash), .. },
+                None,
+            ) => kept(hash.len()),
             (Scheme::X509, None) => kept(output_len(key)),
             (Scheme::Ecdsa, None) => Input::Leading { data: Vec::new(), most: LONGEST_ORDER },
-            // Ed25519ph signs a hash of the message, and needs to keep none of it.
-            (Scheme::Eddsa(Eddsa::Prehash(_)), None) => Input::Hashed { hash: Hash::Sha512, digester: None },
-            (Scheme::Eddsa(_) | Scheme::Pkcs1(Some(_)), None) => kept(LONGEST_MESSAGE),
-            (Scheme::MlDsa { context }, None) => Input::Mu(public.ml_dsa_mu(context)?),
+            // Ed25519ph and Ed448ph sign a hash of the message, and need to keep none of it.
+            (Scheme::Eddsa(Eddsa::Prehash(_)), None) => {
+                let hash = if key == KeyKind::Ed448 { Hash::Shake256 } else { Hash::Sha512 };
+                Input::Hashed { hash, digester: None }
+            }
+            (Scheme::Eddsa(_) | Scheme::Pkcs1(Some(_)) | Scheme::SlhDsa { hash: None, .. }, None) => {
+                kept(LONGEST_MESSAGE)
+            }
+            (Scheme::MlDsa { context, .. }, None) => Input::Mu(public.ml_dsa_mu(context)?),
         };
         Ok(Self { scheme, key, input, updated: false })
     }
@@ -202,13 +231,14 @@ impl Scheme {
             }
             Self::X509 => return key.raw_private(message),
             Self::Ecdsa => key.ecdsa_sign(message),
-            Self::Eddsa(Eddsa::Prehash(context)) => key.ed25519_sign_prehash(context, exactly(message)?),
-            Self::Eddsa(Eddsa::Context(context)) => key.ed25519_sign(EdVariant::Ctx(context), message),
-            Self::Eddsa(Eddsa::Pure) => key.ed25519_sign(EdVariant::Pure, message),
-            Self::MlDsa { .. } => key.ml_dsa_sign(exactly(message)?),
-            Self::HashMlDsa { hash, context } => {
-                key.ml_dsa_sign(&key.public_key().ml_dsa_mu_of_digest(context, *hash, message)?)
+            Self::Eddsa(Eddsa::Prehash(context)) => key.eddsa_sign_prehash(context, exactly(message)?),
+            Self::Eddsa(Eddsa::Context(context)) => key.eddsa_sign(EdVariant::Ctx(context), message),
+            Self::Eddsa(Eddsa::Pure) => key.eddsa_sign(EdVariant::Pure, message),
+            Self::MlDsa { hedged, .. } => key.ml_dsa_sign(exactly(message)?, *hedged),
+            Self::HashMlDsa { hash, context, hedged } => {
+                key.ml_dsa_sign(&key.public_key().ml_dsa_mu_of_digest(context, *hash, message)?, *hedged)
             }
+            Self::SlhDsa { hash, context, hedged } => key.slh_dsa_sign(slh_dsa(*hash, message), context, *hedged),
         };
         signature.map(Secret::new)
     }
@@ -222,14 +252,23 @@ impl Scheme {
             }
             Self::X509 => verify_raw(key, message, signature),
             Self::Ecdsa => key.verify_ecdsa(message, signature),
-            Self::Eddsa(Eddsa::Prehash(context)) => key.verify_ed25519_prehash(context, exactly(message)?, signature),
-            Self::Eddsa(Eddsa::Context(context)) => key.verify_ed25519(EdVariant::Ctx(context), message, signature),
-            Self::Eddsa(Eddsa::Pure) => key.verify_ed25519(EdVariant::Pure, message, signature),
+            Self::Eddsa(Eddsa::Prehash(context)) => key.verify_eddsa_prehash(context, exactly(message)?, signature),
+            Self::Eddsa(Eddsa::Context(context)) => key.verify_eddsa(EdVariant::Ctx(context), message, signature),
+            Self::Eddsa(Eddsa::Pure) => key.verify_eddsa(EdVariant::Pure, message, signature),
             Self::MlDsa { .. } => key.verify_ml_dsa(exactly(message)?, signature),
-            Self::HashMlDsa { hash, context } => {
+            Self::HashMlDsa { hash, context, .. } => {
                 key.verify_ml_dsa(&key.ml_dsa_mu_of_digest(context, *hash, message)?, signature)
             }
+            Self::SlhDsa { hash, context, .. } => key.verify_slh_dsa(slh_dsa(*hash, message), context, signature),
         }
+    }
+}
+
+/// What SLH-DSA signs: a digest, if it has a hash.
+fn slh_dsa(hash: Option<Hash>, message: &[u8]) -> SlhDsaMessage<'_> {
+    match hash {
+        Some(hash) => SlhDsaMessage::Hashed(hash, message),
+        None => SlhDsaMessage::Pure(message),
     }
 }
 
@@ -253,7 +292,7 @@ fn verify_raw(key: &PublicKey, data: &[u8], signature: &[u8]) -> Result<()> {
     if rest == data && padding.iter().all(|byte| *byte == 0) { Ok(()) } else { Err(Cause::SignatureInvalid.into()) }
 }
 
-/// The message of Ed25519ph, which is a SHA-512 digest, or the µ of ML-DSA.
+/// The message of Ed25519ph or Ed448ph, which is a digest, or the µ of ML-DSA.
 fn exactly(message: &[u8]) -> Result<&[u8; 64]> {
     message.try_into().map_err(|_| Cause::DataLenRange.into())
 }
@@ -264,8 +303,10 @@ pub(super) fn output_len(key: KeyKind) -> usize {
         KeyKind::Rsa { bits } => bits.div_ceil(8) as usize,
         KeyKind::Ec(curve) => 2 * curve.field_len(),
         KeyKind::Ed25519 => 64,
+        KeyKind::Ed448 => 114,
         KeyKind::MlDsa(set) => set.signature_len(),
+        KeyKind::SlhDsa(set) => set.signature_len(),
         // Makes none, and no scheme takes it.
-        KeyKind::X25519 | KeyKind::MlKem(_) => 0,
+        KeyKind::X25519 | KeyKind::X448 | KeyKind::MlKem(_) | KeyKind::Dh(_) => 0,
     }
 }

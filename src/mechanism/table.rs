@@ -1,189 +1,12 @@
 //! The table of mechanisms.
 //!
 //! `C_GetMechanismList`, `C_GetMechanismInfo`, the operations, `CKA_ALLOWED_MECHANISMS` and the
-//! documents all read it. A new mechanism is a row here; a new family is a row in `FAMILIES` and the
+//! documents all read it. A new mechanism is a row here; a new family is a row in [`super::family`] and the
 //! code that computes it.
 
-use crate::crypto::{Hash, RSA_BITS};
+use super::family::Family;
+use crate::crypto::Hash;
 use cryptoki_sys::*;
-
-/// What kind of computation a mechanism is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Family {
-    /// RSA key pairs.
-    RsaKeyPairGen,
-    /// Key pairs on Weierstrass curves.
-    EcKeyPairGen,
-    /// Ed25519 key pairs.
-    EdwardsKeyPairGen,
-    /// ML-KEM key pairs.
-    MlKemKeyPairGen,
-    /// X25519 key pairs.
-    MontgomeryKeyPairGen,
-    /// ML-DSA key pairs.
-    MlDsaKeyPairGen,
-    /// RSASSA-PKCS1-v1_5 with a hash.
-    RsaPkcsHash,
-    /// RSA PKCS#1 v1.5 on the caller's data.
-    RsaPkcs,
-    /// RSASSA-PSS.
-    RsaPss,
-    /// RSAES-OAEP.
-    RsaOaep,
-    /// RSA without padding.
-    RsaX509,
-    /// ECDSA.
-    Ecdsa,
-    /// EdDSA.
-    Eddsa,
-    /// ML-DSA.
-    MlDsa,
-    /// HashML-DSA of a digest that the caller made.
-    HashMlDsa,
-    /// HashML-DSA with its hash.
-    HashMlDsaHash,
-    /// A message digest.
-    Digest,
-    /// AES keys.
-    AesKeyGen,
-    /// Generic secret keys.
-    GenericSecretKeyGen,
-    /// Keys of HMAC with one hash.
-    HmacKeyGen,
-    /// AES-ECB.
-    AesEcb,
-    /// AES-CBC.
-    AesCbc,
-    /// AES-CBC with PKCS#7 padding.
-    AesCbcPad,
-    /// AES-CBC with ciphertext stealing.
-    AesCts,
-    /// AES in counter mode.
-    AesCtr,
-    /// AES-GCM.
-    AesGcm,
-    /// AES-CCM.
-    AesCcm,
-    /// AES-OFB.
-    AesOfb,
-    /// AES-CFB by 128 bits.
-    AesCfb128,
-    /// AES-CFB by 8 bits.
-    AesCfb8,
-    /// AES-CFB by 1 bit.
-    AesCfb1,
-    /// AES key wrap.
-    AesKeyWrap,
-    /// AES key wrap with padding (RFC 5649).
-    AesKeyWrapPadded,
-    /// AES key wrap after PKCS#7 padding.
-    AesKeyWrapPkcs7,
-    /// HMAC, of its hash's length.
-    Hmac,
-    /// HMAC, of a length that the parameter says.
-    HmacGeneral,
-    /// AES-CMAC, of a block's length.
-    AesCmac,
-    /// AES-CMAC, of a length that the parameter says.
-    AesCmacGeneral,
-    /// AES-GMAC.
-    AesGmac,
-    /// ChaCha20 keys.
-    ChaCha20KeyGen,
-    /// ChaCha20 alone.
-    ChaCha20,
-    /// ChaCha20 with Poly1305.
-    ChaCha20Poly1305,
-    /// Keys from passwords.
-    Pbkdf2,
-    /// Diffie-Hellman on a curve.
-    Ecdh,
-    /// Diffie-Hellman on a curve, with its cofactor.
-    EcdhCofactor,
-    /// HKDF.
-    Hkdf,
-    /// HKDF to data that is no key.
-    HkdfData,
-    /// Keys for HKDF.
-    HkdfKeyGen,
-    /// SP 800-108 in counter mode.
-    Sp800Counter,
-    /// SP 800-108 in feedback mode.
-    Sp800Feedback,
-    /// SP 800-108 in double-pipeline mode.
-    Sp800DoublePipeline,
-    /// A digest of a key.
-    HashDerive,
-    /// A key and another.
-    ConcatenateKey,
-    /// A key and data.
-    BaseAndData,
-    /// Data and a key.
-    DataAndBase,
-    /// A key XOR data.
-    XorData,
-    /// Bits of a key.
-    ExtractKey,
-    /// Data under AES-ECB.
-    AesEcbData,
-    /// Data under AES-CBC.
-    AesCbcData,
-    /// The public key of a private one.
-    PublicFromPrivate,
-    /// ML-KEM.
-    MlKem,
-    /// RSAES-OAEP of a random key, with which AES key wrap wraps.
-    RsaAesKeyWrap,
-    /// Diffie-Hellman with a fresh key pair, and AES key wrap with what is derived.
-    EcdhAesKeyWrap,
-    /// The same with its cofactor.
-    EcdhCofactorAesKeyWrap,
-    /// The same on a Montgomery curve.
-    EcdhMontgomeryAesKeyWrap,
-}
-
-/// What parameter a mechanism takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Needs {
-    /// None.
-    Nothing,
-    /// `CK_RSA_PKCS_PSS_PARAMS`.
-    Pss,
-    /// `CK_RSA_PKCS_OAEP_PARAMS`.
-    Oaep,
-    /// `CK_EDDSA_PARAMS`, or nothing for pure EdDSA.
-    EddsaOrNothing,
-    /// `CK_SIGN_ADDITIONAL_CONTEXT`, or nothing for no context.
-    SignContextOrNothing,
-    /// `CK_HASH_SIGN_ADDITIONAL_CONTEXT`.
-    HashSignContext,
-    /// An initialisation vector of one block.
-    Iv,
-    /// An initial value of 8 bytes, or nothing for the standard's.
-    HalfBlockOrNothing,
-    /// An initial value of 4 bytes, or nothing for the standard's.
-    QuarterBlockOrNothing,
-    /// `CK_AES_CTR_PARAMS`.
-    Ctr,
-    /// `CK_GCM_PARAMS`.
-    Gcm,
-    /// `CK_CCM_PARAMS`.
-    Ccm,
-    /// `CK_MAC_GENERAL_PARAMS`.
-    MacLength,
-    /// `CK_CHACHA20_PARAMS`.
-    ChaCha20,
-    /// `CK_SALSA20_CHACHA20_POLY1305_PARAMS`.
-    ChaCha20Poly1305,
-    /// `CK_PKCS5_PBKD2_PARAMS2`, which holds a password and is no [`super::Given`].
-    Password,
-    /// What its derivation takes.
-    Derivation,
-    /// `CK_RSA_AES_KEY_WRAP_PARAMS`.
-    RsaAesKeyWrap,
-    /// `CK_ECDH_AES_KEY_WRAP_PARAMS`.
-    EcdhAesKeyWrap,
-}
 
 /// A row of the table.
 #[derive(Debug)]
@@ -197,177 +20,6 @@ pub struct Mechanism {
     /// The hash it names; `None` where the caller hashes, or the parameter names it.
     pub hash: Option<Hash>,
 }
-
-pub(super) struct FamilyRow {
-    pub(super) family: Family,
-    pub(super) key_types: &'static [CK_KEY_TYPE],
-    pub(super) needs: Needs,
-    pub(super) flags: CK_FLAGS,
-    pub(super) sizes: (CK_ULONG, CK_ULONG),
-}
-
-pub(super) const SIGNS: CK_FLAGS = CKF_SIGN | CKF_VERIFY | CKF_MESSAGE_SIGN | CKF_MESSAGE_VERIFY | CKF_MULTI_MESSAGE;
-const RECOVERS: CK_FLAGS = CKF_SIGN_RECOVER | CKF_VERIFY_RECOVER;
-/// Authenticated encryption of messages.
-const CRYPTS_MESSAGES: CK_FLAGS = CKF_MESSAGE_ENCRYPT | CKF_MESSAGE_DECRYPT | CKF_MULTI_MESSAGE;
-pub(super) const CRYPTS: CK_FLAGS = CKF_ENCRYPT | CKF_DECRYPT;
-pub(super) const ENCAPSULATES: CK_FLAGS = CKF_ENCAPSULATE | CKF_DECAPSULATE;
-pub(super) const WRAPS: CK_FLAGS = CKF_WRAP | CKF_UNWRAP;
-const CURVES: CK_FLAGS = CKF_EC_F_P | CKF_EC_OID | CKF_EC_NAMEDCURVE | CKF_EC_UNCOMPRESS | CKF_EC_COMPRESS;
-/// What KMS makes.
-const RSA_KEY_PAIR_GEN: (CK_ULONG, CK_ULONG) = (2048, 4096);
-/// Keys of other sizes can be imported.
-const RSA: (CK_ULONG, CK_ULONG) = (*RSA_BITS.start() as CK_ULONG, *RSA_BITS.end() as CK_ULONG);
-const EC: (CK_ULONG, CK_ULONG) = (256, 521);
-const EDWARDS: (CK_ULONG, CK_ULONG) = (255, 255);
-const AES: (CK_ULONG, CK_ULONG) = (16, 32);
-/// Longer keys than KMS makes can be imported.
-const MAC: (CK_ULONG, CK_ULONG) = (1, 65536);
-/// One size, which PKCS#11 gives in bytes for their generation and in bits for their use.
-const CHACHA20_BYTES: (CK_ULONG, CK_ULONG) = (32, 32);
-const CHACHA20: (CK_ULONG, CK_ULONG) = (256, 256);
-/// What KMS makes.
-const MAC_KEY_GEN: (CK_ULONG, CK_ULONG) = (1, 1024);
-/// The same, where PKCS#11 counts in bits.
-const BITS: (CK_ULONG, CK_ULONG) = (8, 8 * 65536);
-/// The one size of secret keys that PKCS#11 counts in bits.
-const GENERIC: (CK_ULONG, CK_ULONG) = (8, 8192);
-
-/// Of the public key, in bytes.
-const ML_KEM: (CK_ULONG, CK_ULONG) = (800, 1568);
-const ML_DSA: (CK_ULONG, CK_ULONG) = (1312, 2592);
-
-/// Every type of secret key.
-const SECRETS: &[CK_KEY_TYPE] = &[
-    CKK_GENERIC_SECRET,
-    CKK_AES,
-    CKK_CHACHA20,
-    CKK_HKDF,
-    CKK_SHA_1_HMAC,
-    CKK_SHA224_HMAC,
-    CKK_SHA256_HMAC,
-    CKK_SHA384_HMAC,
-    CKK_SHA512_HMAC,
-    CKK_SHA512_224_HMAC,
-    CKK_SHA512_256_HMAC,
-    CKK_SHA3_224_HMAC,
-    CKK_SHA3_256_HMAC,
-    CKK_SHA3_384_HMAC,
-    CKK_SHA3_512_HMAC,
-];
-/// Every type of private key.
-const PRIVATES: &[CK_KEY_TYPE] = &[CKK_RSA, CKK_EC, CKK_EC_EDWARDS, CKK_EC_MONTGOMERY, CKK_ML_KEM, CKK_ML_DSA];
-/// What derives keys for HKDF, and from them.
-const HKDF_KEYS: &[CK_KEY_TYPE] = &[CKK_HKDF, CKK_GENERIC_SECRET];
-
-const fn family(
-    family: Family,
-    key_types: &'static [CK_KEY_TYPE],
-    needs: Needs,
-    flags: CK_FLAGS,
-    sizes: (CK_ULONG, CK_ULONG),
-) -> FamilyRow {
-    FamilyRow { family, key_types, needs, flags, sizes }
-}
-
-/// What all mechanisms of a family share. Sizes are in bits for key pairs, generic secrets and the use of ChaCha20, in
-/// bytes for others.
-pub(super) static FAMILIES: &[FamilyRow] = &[
-    family(Family::RsaKeyPairGen, &[CKK_RSA], Needs::Nothing, CKF_GENERATE_KEY_PAIR, RSA_KEY_PAIR_GEN),
-    family(Family::EcKeyPairGen, &[CKK_EC], Needs::Nothing, CKF_GENERATE_KEY_PAIR | CURVES, EC),
-    family(
-        Family::EdwardsKeyPairGen,
-        &[CKK_EC_EDWARDS],
-        Needs::Nothing,
-        CKF_GENERATE_KEY_PAIR | CKF_EC_OID | CKF_EC_CURVENAME,
-        EDWARDS,
-    ),
-    family(Family::MlKemKeyPairGen, &[CKK_ML_KEM], Needs::Nothing, CKF_GENERATE_KEY_PAIR, ML_KEM),
-    family(
-        Family::MontgomeryKeyPairGen,
-        &[CKK_EC_MONTGOMERY],
-        Needs::Nothing,
-        CKF_GENERATE_KEY_PAIR | CKF_EC_OID | CKF_EC_CURVENAME,
-        EDWARDS,
-    ),
-    family(Family::MlDsaKeyPairGen, &[CKK_ML_DSA], Needs::Nothing, CKF_GENERATE_KEY_PAIR, ML_DSA),
-    family(Family::MlDsa, &[CKK_ML_DSA], Needs::SignContextOrNothing, SIGNS, ML_DSA),
-    family(Family::HashMlDsa, &[CKK_ML_DSA], Needs::HashSignContext, SIGNS, ML_DSA),
-    family(Family::HashMlDsaHash, &[CKK_ML_DSA], Needs::SignContextOrNothing, SIGNS, ML_DSA),
-    family(Family::RsaPkcsHash, &[CKK_RSA], Needs::Nothing, SIGNS, RSA),
-    family(Family::RsaPkcs, &[CKK_RSA], Needs::Nothing, SIGNS | RECOVERS | CRYPTS | WRAPS | ENCAPSULATES, RSA),
-    family(Family::RsaPss, &[CKK_RSA], Needs::Pss, SIGNS, RSA),
-    family(Family::RsaOaep, &[CKK_RSA], Needs::Oaep, CRYPTS | WRAPS | ENCAPSULATES, RSA),
-    family(Family::RsaX509, &[CKK_RSA], Needs::Nothing, SIGNS | RECOVERS | CRYPTS, RSA),
-    family(Family::Ecdsa, &[CKK_EC], Needs::Nothing, SIGNS | CURVES, EC),
-    // GnuTLS 3.7 names this mechanism when it generates a key pair.
-    family(
-        Family::Eddsa,
-        &[CKK_EC_EDWARDS],
-        Needs::EddsaOrNothing,
-        SIGNS | CKF_GENERATE_KEY_PAIR | CKF_EC_OID | CKF_EC_CURVENAME,
-        EDWARDS,
-    ),
-    family(Family::Digest, &[], Needs::Nothing, CKF_DIGEST, (0, 0)),
-    family(Family::AesKeyGen, &[CKK_AES], Needs::Nothing, CKF_GENERATE, AES),
-    family(Family::GenericSecretKeyGen, &[CKK_GENERIC_SECRET], Needs::Nothing, CKF_GENERATE, GENERIC),
-    family(Family::HmacKeyGen, &[], Needs::Nothing, CKF_GENERATE, MAC_KEY_GEN),
-    family(Family::AesEcb, &[CKK_AES], Needs::Nothing, CRYPTS, AES),
-    family(Family::AesCbc, &[CKK_AES], Needs::Iv, CRYPTS, AES),
-    family(Family::AesCbcPad, &[CKK_AES], Needs::Iv, CRYPTS | WRAPS, AES),
-    family(Family::AesCts, &[CKK_AES], Needs::Iv, CRYPTS, AES),
-    family(Family::AesCtr, &[CKK_AES], Needs::Ctr, CRYPTS, AES),
-    family(Family::AesGcm, &[CKK_AES], Needs::Gcm, CRYPTS | CRYPTS_MESSAGES | WRAPS, AES),
-    family(Family::AesCcm, &[CKK_AES], Needs::Ccm, CRYPTS | CRYPTS_MESSAGES | WRAPS, AES),
-    family(Family::AesOfb, &[CKK_AES], Needs::Iv, CRYPTS, AES),
-    family(Family::AesCfb128, &[CKK_AES], Needs::Iv, CRYPTS, AES),
-    family(Family::AesCfb8, &[CKK_AES], Needs::Iv, CRYPTS, AES),
-    family(Family::AesCfb1, &[CKK_AES], Needs::Iv, CRYPTS, AES),
-    family(Family::AesKeyWrap, &[CKK_AES], Needs::HalfBlockOrNothing, CRYPTS | WRAPS, AES),
-    family(Family::AesKeyWrapPadded, &[CKK_AES], Needs::QuarterBlockOrNothing, CRYPTS | WRAPS, AES),
-    family(Family::AesKeyWrapPkcs7, &[CKK_AES], Needs::HalfBlockOrNothing, CRYPTS | WRAPS, AES),
-    // Each takes the keys of its own hash as well.
-    family(Family::Hmac, &[CKK_GENERIC_SECRET], Needs::Nothing, SIGNS, MAC),
-    family(Family::HmacGeneral, &[CKK_GENERIC_SECRET], Needs::MacLength, SIGNS, MAC),
-    family(Family::AesCmac, &[CKK_AES], Needs::Nothing, SIGNS, AES),
-    family(Family::AesCmacGeneral, &[CKK_AES], Needs::MacLength, SIGNS, AES),
-    // With one IV for many messages it would give its hash key away.
-    family(Family::AesGmac, &[CKK_AES], Needs::Gcm, CKF_SIGN | CKF_VERIFY, AES),
-    family(Family::ChaCha20KeyGen, &[CKK_CHACHA20], Needs::Nothing, CKF_GENERATE, CHACHA20_BYTES),
-    // It wraps no keys, as AES in counter mode does not: whoever flips bits of what it wrapped, flips bits of the key.
-    family(Family::ChaCha20, &[CKK_CHACHA20], Needs::ChaCha20, CRYPTS, CHACHA20),
-    family(Family::ChaCha20Poly1305, &[CKK_CHACHA20], Needs::ChaCha20Poly1305, CRYPTS | CRYPTS_MESSAGES, CHACHA20),
-    // Its template says of which type the key is.
-    family(Family::Pbkdf2, &[], Needs::Password, CKF_GENERATE, MAC),
-    family(
-        Family::Ecdh,
-        &[CKK_EC, CKK_EC_MONTGOMERY],
-        Needs::Derivation,
-        CKF_DERIVE | ENCAPSULATES | CURVES,
-        (255, 521),
-    ),
-    family(Family::EcdhCofactor, &[CKK_EC], Needs::Derivation, CKF_DERIVE | ENCAPSULATES | CURVES, EC),
-    family(Family::MlKem, &[CKK_ML_KEM], Needs::Nothing, ENCAPSULATES, ML_KEM),
-    family(Family::HkdfKeyGen, &[CKK_HKDF], Needs::Nothing, CKF_GENERATE, MAC_KEY_GEN),
-    family(Family::Hkdf, HKDF_KEYS, Needs::Derivation, CKF_DERIVE, MAC),
-    family(Family::HkdfData, HKDF_KEYS, Needs::Derivation, CKF_DERIVE, MAC),
-    family(Family::Sp800Counter, SECRETS, Needs::Derivation, CKF_DERIVE, BITS),
-    family(Family::Sp800Feedback, SECRETS, Needs::Derivation, CKF_DERIVE, BITS),
-    family(Family::Sp800DoublePipeline, SECRETS, Needs::Derivation, CKF_DERIVE, BITS),
-    family(Family::HashDerive, SECRETS, Needs::Derivation, CKF_DERIVE, MAC),
-    family(Family::ConcatenateKey, SECRETS, Needs::Derivation, CKF_DERIVE, MAC),
-    family(Family::BaseAndData, SECRETS, Needs::Derivation, CKF_DERIVE, MAC),
-    family(Family::DataAndBase, SECRETS, Needs::Derivation, CKF_DERIVE, MAC),
-    family(Family::XorData, SECRETS, Needs::Derivation, CKF_DERIVE, MAC),
-    family(Family::ExtractKey, SECRETS, Needs::Derivation, CKF_DERIVE, MAC),
-    family(Family::AesEcbData, &[CKK_AES], Needs::Derivation, CKF_DERIVE, AES),
-    family(Family::AesCbcData, &[CKK_AES], Needs::Derivation, CKF_DERIVE, AES),
-    family(Family::RsaAesKeyWrap, &[CKK_RSA], Needs::RsaAesKeyWrap, WRAPS, RSA),
-    family(Family::EcdhAesKeyWrap, &[CKK_EC, CKK_EC_MONTGOMERY], Needs::EcdhAesKeyWrap, WRAPS | CURVES, (255, 521)),
-    family(Family::EcdhCofactorAesKeyWrap, &[CKK_EC], Needs::EcdhAesKeyWrap, WRAPS | CURVES, EC),
-    family(Family::EcdhMontgomeryAesKeyWrap, &[CKK_EC_MONTGOMERY], Needs::EcdhAesKeyWrap, WRAPS | CURVES, EDWARDS),
-    family(Family::PublicFromPrivate, PRIVATES, Needs::Derivation, CKF_DERIVE, (255, 8192)),
-];
 
 macro_rules! mechanisms {
     ($($id:ident $family:ident $($hash:ident)?;)*) => {
@@ -432,6 +84,21 @@ mechanisms! {
     CKM_HASH_ML_DSA_SHA3_256     HashMlDsaHash Sha3_256;
     CKM_HASH_ML_DSA_SHA3_384     HashMlDsaHash Sha3_384;
     CKM_HASH_ML_DSA_SHA3_512     HashMlDsaHash Sha3_512;
+    CKM_HASH_ML_DSA_SHAKE128     HashMlDsaHash Shake128;
+    CKM_HASH_ML_DSA_SHAKE256     HashMlDsaHash Shake256;
+    CKM_SLH_DSA_KEY_PAIR_GEN     SlhDsaKeyPairGen;
+    CKM_SLH_DSA                  SlhDsa;
+    CKM_HASH_SLH_DSA             HashSlhDsa;
+    CKM_HASH_SLH_DSA_SHA224      HashSlhDsaHash Sha224;
+    CKM_HASH_SLH_DSA_SHA256      HashSlhDsaHash Sha256;
+    CKM_HASH_SLH_DSA_SHA384      HashSlhDsaHash Sha384;
+    CKM_HASH_SLH_DSA_SHA512      HashSlhDsaHash Sha512;
+    CKM_HASH_SLH_DSA_SHA3_224    HashSlhDsaHash Sha3_224;
+    CKM_HASH_SLH_DSA_SHA3_256    HashSlhDsaHash Sha3_256;
+    CKM_HASH_SLH_DSA_SHA3_384    HashSlhDsaHash Sha3_384;
+    CKM_HASH_SLH_DSA_SHA3_512    HashSlhDsaHash Sha3_512;
+    CKM_HASH_SLH_DSA_SHAKE128    HashSlhDsaHash Shake128;
+    CKM_HASH_SLH_DSA_SHAKE256    HashSlhDsaHash Shake256;
     CKM_SHA_1                    Digest Sha1;
     CKM_SHA224                   Digest Sha224;
     CKM_SHA256                   Digest Sha256;
@@ -501,6 +168,8 @@ mechanisms! {
     CKM_CHACHA20                 ChaCha20;
     CKM_CHACHA20_POLY1305        ChaCha20Poly1305;
     CKM_PKCS5_PBKD2              Pbkdf2;
+    CKM_DH_PKCS_KEY_PAIR_GEN     DhKeyPairGen;
+    CKM_DH_PKCS_DERIVE           Dh;
     CKM_ECDH1_DERIVE             Ecdh;
     CKM_ECDH1_COFACTOR_DERIVE    EcdhCofactor;
     CKM_HKDF_KEY_GEN             HkdfKeyGen;
@@ -528,6 +197,20 @@ mechanisms! {
     CKM_AES_ECB_ENCRYPT_DATA     AesEcbData;
     CKM_AES_CBC_ENCRYPT_DATA     AesCbcData;
     CKM_PUB_KEY_FROM_PRIV_KEY    PublicFromPrivate;
+    CKM_TLS12_MASTER_KEY_DERIVE  TlsMaster;
+    CKM_TLS12_MASTER_KEY_DERIVE_DH TlsMasterDh;
+    CKM_TLS12_EXTENDED_MASTER_KEY_DERIVE TlsExtendedMaster;
+    CKM_TLS12_EXTENDED_MASTER_KEY_DERIVE_DH TlsExtendedMasterDh;
+    CKM_TLS12_KEY_AND_MAC_DERIVE TlsKeys;
+    CKM_TLS12_KEY_SAFE_DERIVE    TlsKeysSafe;
+    CKM_TLS12_KDF                TlsKdf;
+    CKM_TLS_KDF                  TlsKdf;
+    CKM_TLS12_MAC                TlsMac;
+    CKM_TLS_MAC                  TlsMac;
+    CKM_IKE_PRF_DERIVE           IkePrf;
+    CKM_IKE1_PRF_DERIVE          Ike1Prf;
+    CKM_IKE1_EXTENDED_DERIVE     Ike1Extended;
+    CKM_IKE2_PRF_PLUS_DERIVE     Ike2PrfPlus;
     CKM_ML_KEM                   MlKem;
     CKM_RSA_AES_KEY_WRAP         RsaAesKeyWrap;
     CKM_ECDH_AES_KEY_WRAP        EcdhAesKeyWrap;

@@ -1,8 +1,8 @@
 //! Wrapping keys: a key encrypted under another.
 
+use super::family::Family;
 use super::kem::of_ciphertext;
 use super::params::Params;
-use super::table::Family;
 use super::{Request, aes};
 use crate::crypto::{Aes, AesMode, Direction, Hash, Key, KeyKind, PrivateKey, PublicKey, Secret, SecretKey};
 use crate::crypto::{SharedSecretKdf, random};
@@ -271,6 +271,7 @@ fn point_len(kind: KeyKind, form: PointForm) -> Result<usize> {
     let raw = match kind {
         KeyKind::Ec(curve) => 1 + 2 * curve.field_len(),
         KeyKind::X25519 => 32,
+        KeyKind::X448 => 56,
         _ => return Err(Cause::KeyTypeInconsistent.into()),
     };
     Ok(match form {

@@ -4,7 +4,7 @@ use super::engine::{Origin, build};
 use super::history::{Past, settle};
 use super::keypair::{describe_private, describe_public};
 use super::rules::Class;
-use super::{Look, Template, attribute, secret_key};
+use super::{Look, Template, attribute, private_key, secret_key};
 use crate::crypto::{PrivateKey, PublicKey, Secret};
 use crate::error::{Cause, Result};
 use crate::store::Attributes;
@@ -127,6 +127,7 @@ impl Arrival {
             return Err(Cause::TemplateInconsistent.with("the key is of another type than CKA_KEY_TYPE says"));
         }
         describe_private(&mut self.attributes, public)?;
+        private_key::describe_secret(&mut self.attributes, key)?;
         self.check_description()?;
         settle(&mut self.attributes, past)?;
         Ok(self.attributes)
@@ -168,7 +169,17 @@ impl Arrival {
 
     /// A template may say what follows from the key, if it says it rightly.
     fn check_description(&self) -> Result<()> {
-        for attribute in [CKA_MODULUS, CKA_PUBLIC_EXPONENT, CKA_EC_PARAMS, CKA_EC_POINT, CKA_VALUE, CKA_PARAMETER_SET] {
+        const FOLLOW: [CK_ATTRIBUTE_TYPE; 8] = [
+            CKA_MODULUS,
+            CKA_PUBLIC_EXPONENT,
+            CKA_EC_PARAMS,
+            CKA_EC_POINT,
+            CKA_VALUE,
+            CKA_PARAMETER_SET,
+            CKA_PRIME,
+            CKA_BASE,
+        ];
+        for attribute in FOLLOW {
             let (said, is) = (self.template.get(attribute), self.attributes.get(&attribute));
             if said.is_some() && said != is.map(Vec::as_slice) {
                 return Err(Cause::TemplateInconsistent.with(attribute::name(attribute)));

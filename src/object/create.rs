@@ -7,7 +7,7 @@ use super::keypair::{bits, describe_private, describe_public};
 use super::rules::Class;
 use super::vendor::ForeignSeal;
 use super::{Look, Template, attribute, ec_params, keypair, private_key, secret_key};
-use crate::crypto::{Hash, PublicKey, Secret};
+use crate::crypto::{Hash, KeyKind, PublicKey, Secret};
 use crate::error::{Cause, Result};
 use crate::store::Attributes;
 use cryptoki_sys::*;
@@ -67,6 +67,7 @@ pub fn new_object(template: &Template, so: bool) -> Result<NewObject> {
         CKO_PRIVATE_KEY => {
             let key = private_key::created(&attributes, template)?;
             complete_private_key(&mut attributes, key.public_key())?;
+            private_key::describe_secret(&mut attributes, &key)?;
             plaintext = Some(key.to_pkcs8()?);
         }
         CKO_SECRET_KEY => {
@@ -160,13 +161,19 @@ fn complete_public_key(object: &mut Attributes, template: &Template) -> Result<(
         Some(CKK_ML_DSA) => {
             PublicKey::from_ml_dsa(keypair::parameter_set(keypair::ML_DSA, object)?.0, object.bytes(CKA_VALUE))?
         }
+        Some(CKK_DH) => PublicKey::from_dh(keypair::dh_group(object)?, object.bytes(CKA_VALUE))?,
+        Some(CKK_SLH_DSA) => {
+            PublicKey::from_slh_dsa(keypair::parameter_set(keypair::SLH_DSA, object)?.0, object.bytes(CKA_VALUE))?
+        }
         key_type => {
-            let params = object.bytes(CKA_EC_PARAMS);
-            let point = ec_params::unwrap_point(object.bytes(CKA_EC_POINT), 32);
-            let point = point.try_into().map_err(|_| Cause::AttributeValueInvalid.with("CKA_EC_POINT"));
-            match key_type {
-                Some(CKK_EC_EDWARDS) if ec_params::is_ed25519(params) => PublicKey::from_ed25519(point?)?,
-                Some(CKK_EC_MONTGOMERY) if ec_params::is_x25519(params) => PublicKey::from_x25519(point?)?,
+            let curve = ec_params::other_curve_of(key_type, object.bytes(CKA_EC_PARAMS))?;
+            let point = ec_params::unwrap_point(object.bytes(CKA_EC_POINT), curve.len);
+            let short = || point.try_into().map_err(|_| Cause::AttributeValueInvalid.with("CKA_EC_POINT"));
+            match curve.kind {
+                KeyKind::Ed25519 => PublicKey::from_ed25519(short()?)?,
+                KeyKind::X25519 => PublicKey::from_x25519(short()?)?,
+                KeyKind::Ed448 => PublicKey::from_ed448(point)?,
+                KeyKind::X448 => PublicKey::from_x448(point)?,
                 _ => return Err(Cause::CurveNotSupported.into()),
             }
         }

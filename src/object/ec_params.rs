@@ -2,6 +2,7 @@
 
 use crate::crypto::{Curve, KeyKind};
 use crate::error::{Cause, Result};
+use cryptoki_sys::{CK_KEY_TYPE, CKK_EC_EDWARDS, CKK_EC_MONTGOMERY};
 
 /// The curves' names as printable strings, which PKCS#11 3.0 allows beside object identifiers.
 const NAMES: &[(&str, Curve)] = &[
@@ -19,14 +20,50 @@ const NAMES: &[(&str, Curve)] = &[
 pub const ED25519_OID: &[u8] = &[0x06, 0x03, 0x2b, 0x65, 0x70];
 
 /// Ed25519 by object identifier and by the name that PKCS#11 3.0 gives it.
-pub(super) const ED25519: &[&[u8]] = &[ED25519_OID, b"\x13\x0cedwards25519"];
+const ED25519: &[&[u8]] = &[ED25519_OID, b"\x13\x0cedwards25519"];
 
 /// X25519 by object identifier (1.3.101.110).
 pub const X25519_OID: &[u8] = &[0x06, 0x03, 0x2b, 0x65, 0x6e];
 
 /// X25519 by object identifier, by the name of its curve, and by that name as pkcs11-tool of OpenSC 0.23
 /// writes it, which takes it for one octet longer.
-pub(super) const X25519: &[&[u8]] = &[X25519_OID, b"\x13\x0acurve25519", b"\x13\x0bcurve25519"];
+const X25519: &[&[u8]] = &[X25519_OID, b"\x13\x0acurve25519", b"\x13\x0bcurve25519"];
+
+/// Ed448 by object identifier (1.3.101.113).
+pub const ED448_OID: &[u8] = &[0x06, 0x03, 0x2b, 0x65, 0x71];
+
+/// X448 by object identifier (1.3.101.111).
+pub const X448_OID: &[u8] = &[0x06, 0x03, 0x2b, 0x65, 0x6f];
+
+/// An Edwards or Montgomery curve.
+pub struct OtherCurve {
+    /// The kind of its keys.
+    pub kind: KeyKind,
+    /// Their type.
+    pub key_type: CK_KEY_TYPE,
+    /// The length in bytes of a point, and of a private key.
+    pub len: usize,
+    /// What names it in `CKA_EC_PARAMS`; the module itself uses the first.
+    pub spellings: &'static [&'static [u8]],
+}
+
+/// Each Edwards and Montgomery curve.
+static OTHERS: &[OtherCurve] = &[
+    OtherCurve { kind: KeyKind::Ed25519, key_type: CKK_EC_EDWARDS, len: 32, spellings: ED25519 },
+    OtherCurve { kind: KeyKind::X25519, key_type: CKK_EC_MONTGOMERY, len: 32, spellings: X25519 },
+    OtherCurve {
+        kind: KeyKind::Ed448,
+        key_type: CKK_EC_EDWARDS,
+        len: 57,
+        spellings: &[ED448_OID, b"\x13\x0aedwards448"],
+    },
+    OtherCurve {
+        kind: KeyKind::X448,
+        key_type: CKK_EC_MONTGOMERY,
+        len: 56,
+        spellings: &[X448_OID, b"\x13\x08curve448"],
+    },
+];
 
 const OCTET_STRING: u8 = 0x04;
 const PRINTABLE_STRING: u8 = 0x13;
@@ -54,14 +91,15 @@ pub fn curve(params: &[u8]) -> Result<Curve> {
     }
 }
 
-/// Whether the parameters name Ed25519, in either of its spellings.
-pub fn is_ed25519(params: &[u8]) -> bool {
-    ED25519.contains(&params)
+/// The Edwards or Montgomery curve that the parameters name, in any of its spellings.
+pub fn other_curve(params: &[u8]) -> Option<&'static OtherCurve> {
+    OTHERS.iter().find(|curve| curve.spellings.contains(&params))
 }
 
-/// Whether the parameters name X25519, in any of its spellings.
-pub fn is_x25519(params: &[u8]) -> bool {
-    X25519.contains(&params)
+/// The same for a key of this type. `CurveNotSupported` if there is none of that type.
+pub fn other_curve_of(key_type: Option<CK_KEY_TYPE>, params: &[u8]) -> Result<&'static OtherCurve> {
+    let curve = other_curve(params).filter(|curve| Some(curve.key_type) == key_type);
+    curve.ok_or_else(|| Cause::CurveNotSupported.into())
 }
 
 /// A point as `CKA_EC_POINT` has it: the DER encoding of an OCTET STRING.
@@ -94,6 +132,7 @@ pub fn unwrap_point(value: &[u8], raw_len: usize) -> &[u8] {
 pub fn any_point(value: &[u8], key: KeyKind) -> &[u8] {
     let (long, short) = match key {
         KeyKind::Ec(curve) => (1 + 2 * curve.field_len(), 1 + curve.field_len()),
+        KeyKind::X448 => (56, 56),
         _ => (32, 32),
     };
     if value.len() == short { value } else { unwrap_point(value, long) }

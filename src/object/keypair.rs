@@ -5,7 +5,7 @@ use super::engine::{Origin, build};
 use super::history::{Past, settle};
 use super::rules::Class;
 use super::{Look, Template, ec_params};
-use crate::crypto::{Curve, MlDsaSet, MlKemSet, PublicKey, PublicParts, SeededKind};
+use crate::crypto::{Curve, DhGroup, KeyKind, MlDsaSet, MlKemSet, PublicKey, PublicParts, SeededKind, SlhDsaSet};
 use crate::error::{Cause, Result};
 use crate::kms::KeyPairSpec;
 use crate::mechanism::{Family, Mechanism};
@@ -61,6 +61,8 @@ impl NewKeyPair {
             Family::MontgomeryKeyPairGen => CKK_EC_MONTGOMERY,
             Family::MlKemKeyPairGen => CKK_ML_KEM,
             Family::MlDsaKeyPairGen => CKK_ML_DSA,
+            Family::SlhDsaKeyPairGen => CKK_SLH_DSA,
+            Family::DhKeyPairGen => CKK_DH,
             _ => return Err(Cause::MechanismInvalid.with(mechanism.name)),
         };
         for (template, class) in [(public, CKO_PUBLIC_KEY), (private, CKO_PRIVATE_KEY)] {
@@ -73,15 +75,29 @@ impl NewKeyPair {
 
         let maker = match key_type {
             CKK_RSA => Maker::Kms(rsa_spec(public)?),
-            CKK_ML_KEM | CKK_ML_DSA => {
+            CKK_ML_KEM | CKK_ML_DSA | CKK_SLH_DSA => {
                 let maker = match key_type {
                     CKK_ML_KEM => Maker::Kms(parameter_set(ML_KEM, &public_key)?.1),
+                    CKK_SLH_DSA => Maker::Here(SeededKind::SlhDsa(parameter_set(SLH_DSA, &public_key)?.0)),
                     _ => Maker::Here(SeededKind::MlDsa(parameter_set(ML_DSA, &public_key)?.0)),
                 };
                 let set = public_key.number(CKA_PARAMETER_SET).unwrap_or_default();
                 private.expect(CKA_PARAMETER_SET, set)?;
                 private_key.insert(CKA_PARAMETER_SET, ulong(set));
                 maker
+            }
+            CKK_DH => {
+                let group = dh_group(&public_key)?;
+                for (part, is) in [(CKA_PRIME, group.prime()?), (CKA_BASE, group.base())] {
+                    if private.get(part).is_some_and(|said| significant(said) != is) {
+                        return Err(Cause::TemplateInconsistent.with("the private key's group is another"));
+                    }
+                    private_key.insert(part, is.to_vec());
+                    public_key.insert(part, is.to_vec());
+                }
+                let bits = private.number(CKA_VALUE_BITS).map(|bits| u32::try_from(bits).unwrap_or(u32::MAX));
+                private_key.insert(CKA_VALUE_BITS, ulong(bits.unwrap_or(group.private_bits()).into()));
+                Maker::Here(SeededKind::Dh { group, bits })
             }
             _ => {
                 let (maker, params) = ec_maker(key_type, public)?;
@@ -131,18 +147,25 @@ fn rsa_spec(public: &Template) -> Result<KeyPairSpec> {
 
 fn ec_maker(key_type: CK_KEY_TYPE, public: &Template) -> Result<(Maker, Vec<u8>)> {
     let params = public.get(CKA_EC_PARAMS).ok_or(Cause::TemplateIncomplete)?;
-    // Clients disagree on the spelling, so each gets its own back.
-    let as_spelt = |maker| Ok((maker, params.to_vec()));
-    match key_type {
-        CKK_EC_EDWARDS if ec_params::is_ed25519(params) => as_spelt(Maker::Kms(KeyPairSpec::EccNistEdwards25519)),
-        CKK_EC_MONTGOMERY if ec_params::is_x25519(params) => as_spelt(Maker::Here(SeededKind::X25519)),
-        CKK_EC if !ec_params::is_ed25519(params) && !ec_params::is_x25519(params) => {
-            let curve = ec_params::curve(params)?;
-            let row = EC_SPECS.iter().find(|row| row.0 == curve).ok_or(Cause::CurveNotSupported)?;
-            Ok((Maker::Kms(row.1), curve.oid_der().to_vec()))
-        }
-        _ => Err(Cause::CurveNotSupported.with("the curve does not go with the mechanism")),
+    let wrong = || Cause::CurveNotSupported.with("the curve does not go with the mechanism");
+    if let Some(curve) = ec_params::other_curve(params) {
+        let maker = match curve.kind {
+            _ if curve.key_type != key_type => return Err(wrong()),
+            KeyKind::Ed25519 => Maker::Kms(KeyPairSpec::EccNistEdwards25519),
+            KeyKind::X25519 => Maker::Here(SeededKind::X25519),
+            KeyKind::Ed448 => Maker::Here(SeededKind::Ed448),
+            KeyKind::X448 => Maker::Here(SeededKind::X448),
+            _ => return Err(wrong()),
+        };
+        // Clients disagree on the spelling, so each gets its own back.
+        return Ok((maker, params.to_vec()));
     }
+    if key_type != CKK_EC {
+        return Err(wrong());
+    }
+    let curve = ec_params::curve(params)?;
+    let row = EC_SPECS.iter().find(|row| row.0 == curve).ok_or(Cause::CurveNotSupported)?;
+    Ok((Maker::Kms(row.1), curve.oid_der().to_vec()))
 }
 
 /// Fills in what a public key object says of its key. Parameters that are there already stay.
@@ -157,7 +180,16 @@ pub fn describe_public(object: &mut Attributes, key: &PublicKey) -> Result<()> {
         PublicParts::Ed25519 { point } | PublicParts::X25519 { point } => {
             object.insert(CKA_EC_POINT, ec_params::wrap_point(&point));
         }
-        PublicParts::MlKem { key, .. } | PublicParts::MlDsa { key, .. } => {
+        PublicParts::Ed448 { point } => {
+            object.insert(CKA_EC_POINT, ec_params::wrap_point(&point));
+        }
+        PublicParts::Dh { number, .. } => {
+            object.insert(CKA_VALUE, significant(&number).to_vec());
+        }
+        PublicParts::X448 { point } => {
+            object.insert(CKA_EC_POINT, ec_params::wrap_point(&point));
+        }
+        PublicParts::MlKem { key, .. } | PublicParts::MlDsa { key, .. } | PublicParts::SlhDsa { key, .. } => {
             object.insert(CKA_VALUE, key);
         }
     }
@@ -176,10 +208,23 @@ pub(super) fn describe_private(object: &mut Attributes, key: &PublicKey) -> Resu
         }
         // Clients disagree on the spelling: what is there stays.
         PublicParts::Ed25519 { .. } => {
-            object.entry(CKA_EC_PARAMS).or_insert_with(|| ec_params::ED25519[0].to_vec());
+            object.entry(CKA_EC_PARAMS).or_insert_with(|| ec_params::ED25519_OID.to_vec());
         }
         PublicParts::X25519 { .. } => {
-            object.entry(CKA_EC_PARAMS).or_insert_with(|| ec_params::X25519[0].to_vec());
+            object.entry(CKA_EC_PARAMS).or_insert_with(|| ec_params::X25519_OID.to_vec());
+        }
+        PublicParts::Ed448 { .. } => {
+            object.entry(CKA_EC_PARAMS).or_insert_with(|| ec_params::ED448_OID.to_vec());
+        }
+        PublicParts::X448 { .. } => {
+            object.entry(CKA_EC_PARAMS).or_insert_with(|| ec_params::X448_OID.to_vec());
+        }
+        PublicParts::Dh { group, .. } => {
+            object.insert(CKA_PRIME, group.prime()?.to_vec());
+            object.insert(CKA_BASE, group.base().to_vec());
+        }
+        PublicParts::SlhDsa { set, .. } => {
+            object.insert(CKA_PARAMETER_SET, set_number(SLH_DSA, set));
         }
         PublicParts::MlKem { set, .. } => {
             object.insert(CKA_PARAMETER_SET, set_number(ML_KEM, set));
@@ -209,6 +254,22 @@ pub(super) const ML_DSA: ParameterSets<MlDsaSet, &str> = &[
     (CKP_ML_DSA_87, MlDsaSet::MlDsa87, "ML_DSA_87"),
 ];
 
+/// With names of the same kind.
+pub(super) const SLH_DSA: ParameterSets<SlhDsaSet, &str> = &[
+    (CKP_SLH_DSA_SHA2_128S, SlhDsaSet::Sha2_128s, "SLH_DSA_SHA2_128S"),
+    (CKP_SLH_DSA_SHAKE_128S, SlhDsaSet::Shake_128s, "SLH_DSA_SHAKE_128S"),
+    (CKP_SLH_DSA_SHA2_128F, SlhDsaSet::Sha2_128f, "SLH_DSA_SHA2_128F"),
+    (CKP_SLH_DSA_SHAKE_128F, SlhDsaSet::Shake_128f, "SLH_DSA_SHAKE_128F"),
+    (CKP_SLH_DSA_SHA2_192S, SlhDsaSet::Sha2_192s, "SLH_DSA_SHA2_192S"),
+    (CKP_SLH_DSA_SHAKE_192S, SlhDsaSet::Shake_192s, "SLH_DSA_SHAKE_192S"),
+    (CKP_SLH_DSA_SHA2_192F, SlhDsaSet::Sha2_192f, "SLH_DSA_SHA2_192F"),
+    (CKP_SLH_DSA_SHAKE_192F, SlhDsaSet::Shake_192f, "SLH_DSA_SHAKE_192F"),
+    (CKP_SLH_DSA_SHA2_256S, SlhDsaSet::Sha2_256s, "SLH_DSA_SHA2_256S"),
+    (CKP_SLH_DSA_SHAKE_256S, SlhDsaSet::Shake_256s, "SLH_DSA_SHAKE_256S"),
+    (CKP_SLH_DSA_SHA2_256F, SlhDsaSet::Sha2_256f, "SLH_DSA_SHA2_256F"),
+    (CKP_SLH_DSA_SHAKE_256F, SlhDsaSet::Shake_256f, "SLH_DSA_SHAKE_256F"),
+];
+
 /// The value of `CKA_PARAMETER_SET` for a parameter set; every set has its row.
 fn set_number<Set: Copy + PartialEq, With>(sets: ParameterSets<Set, With>, set: Set) -> Vec<u8> {
     ulong(sets.iter().find(|row| row.1 == set).map_or(attribute::UNAVAILABLE, |row| row.0))
@@ -229,6 +290,12 @@ pub(super) fn parameter_set<Set: Copy, With: Copy>(
     let number = object.number(CKA_PARAMETER_SET);
     let row = sets.iter().find(|row| Some(row.0) == number);
     row.map(|row| (row.1, row.2)).ok_or_else(|| Cause::ParameterSetNotSupported.into())
+}
+
+/// The group that a key names. `AttributeValueInvalid` for one that no RFC names.
+pub(super) fn dh_group(object: &Attributes) -> Result<DhGroup> {
+    let group = DhGroup::find(object.bytes(CKA_PRIME), object.bytes(CKA_BASE))?;
+    group.ok_or_else(|| Cause::AttributeValueInvalid.with("CKA_PRIME and CKA_BASE of no group of RFC 7919 or RFC 3526"))
 }
 
 /// The number of significant bits of a big-endian number.
@@ -254,11 +321,20 @@ pub fn spec_of(object: &Attributes) -> Option<String> {
             let curve = Curve::from_params(object.bytes(CKA_EC_PARAMS))?;
             EC_SPECS.iter().find(|row| row.0 == curve).map(|row| row.1.name().to_owned())
         }
-        CKK_EC_EDWARDS => ec_params::is_ed25519(object.bytes(CKA_EC_PARAMS))
-            .then(|| KeyPairSpec::EccNistEdwards25519.name().to_owned()),
-        CKK_EC_MONTGOMERY => ec_params::is_x25519(object.bytes(CKA_EC_PARAMS)).then(|| "X25519".to_owned()),
+        key_type @ (CKK_EC_EDWARDS | CKK_EC_MONTGOMERY) => {
+            let curve = ec_params::other_curve_of(Some(key_type), object.bytes(CKA_EC_PARAMS)).ok()?;
+            Some(match curve.kind {
+                KeyKind::Ed25519 => KeyPairSpec::EccNistEdwards25519.name().to_owned(),
+                KeyKind::X25519 => "X25519".to_owned(),
+                KeyKind::Ed448 => "ED448".to_owned(),
+                KeyKind::X448 => "X448".to_owned(),
+                _ => return None,
+            })
+        }
         CKK_ML_KEM => parameter_set(ML_KEM, object).ok().map(|row| row.1.name().to_owned()),
         CKK_ML_DSA => parameter_set(ML_DSA, object).ok().map(|row| row.1.to_owned()),
+        CKK_SLH_DSA => parameter_set(SLH_DSA, object).ok().map(|row| row.1.to_owned()),
+        CKK_DH => dh_group(object).ok().map(|group| group.name().to_owned()),
         _ => None,
     }
 }

@@ -48,8 +48,16 @@ pub fn encryption_context(
 }
 
 /// What an object says of its key beside what is bound.
-const TELLS_THE_KEY: [CK_ATTRIBUTE_TYPE; 6] =
-    [CKA_UNIQUE_ID, CKA_PUBLIC_KEY_INFO, CKA_MODULUS, CKA_PUBLIC_EXPONENT, CKA_EC_PARAMS, CKA_PARAMETER_SET];
+const TELLS_THE_KEY: [CK_ATTRIBUTE_TYPE; 8] = [
+    CKA_UNIQUE_ID,
+    CKA_PUBLIC_KEY_INFO,
+    CKA_MODULUS,
+    CKA_PUBLIC_EXPONENT,
+    CKA_EC_PARAMS,
+    CKA_PARAMETER_SET,
+    CKA_PRIME,
+    CKA_BASE,
+];
 
 /// What [`seal_tag`] makes.
 pub type SealTag = [u8; 32];

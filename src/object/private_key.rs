@@ -1,7 +1,7 @@
 //! The secret parts of private keys, by the attributes that name them.
 
 use super::{Look, Template, ec_params, keypair};
-use crate::crypto::{Curve, PrivateComponents, PrivateKey, RsaComponents, Secret};
+use crate::crypto::{Curve, KeyKind, PrivateComponents, PrivateKey, RsaComponents, Secret};
 use crate::error::{Cause, Result};
 use crate::store::Attributes;
 use cryptoki_sys::*;
@@ -14,8 +14,6 @@ pub(super) fn created(object: &Attributes, template: &Template) -> Result<Privat
     let part = |attribute| template.get(attribute).map(|value| Secret::new(value.to_vec()));
     let must = |attribute| part(attribute).unwrap_or_else(|| Secret::new(Vec::new()));
     let params = object.bytes(CKA_EC_PARAMS);
-    // Some clients wrap these in an OCTET STRING.
-    let of_32_bytes = || Secret::new(ec_params::unwrap_point(must(CKA_VALUE).expose(), 32).to_vec());
     let components = match object.number(CKA_KEY_TYPE) {
         Some(CKK_RSA) => PrivateComponents::Rsa(RsaComponents {
             modulus: object.bytes(CKA_MODULUS).to_vec(),
@@ -31,8 +29,22 @@ pub(super) fn created(object: &Attributes, template: &Template) -> Result<Privat
             coefficient: part(CKA_COEFFICIENT),
         }),
         Some(CKK_EC) => PrivateComponents::Ec { curve: ec_params::curve(params)?, scalar: must(CKA_VALUE) },
-        Some(CKK_EC_EDWARDS) if ec_params::is_ed25519(params) => PrivateComponents::Ed25519 { seed: of_32_bytes() },
-        Some(CKK_EC_MONTGOMERY) if ec_params::is_x25519(params) => PrivateComponents::X25519 { scalar: of_32_bytes() },
+        key_type @ Some(CKK_EC_EDWARDS | CKK_EC_MONTGOMERY) => {
+            let curve = ec_params::other_curve_of(key_type, params)?;
+            // Some clients wrap it in an OCTET STRING.
+            let value = Secret::new(ec_params::unwrap_point(must(CKA_VALUE).expose(), curve.len).to_vec());
+            match curve.kind {
+                KeyKind::Ed25519 => PrivateComponents::Ed25519 { seed: value },
+                KeyKind::X25519 => PrivateComponents::X25519 { scalar: value },
+                KeyKind::Ed448 => PrivateComponents::Ed448 { seed: value },
+                KeyKind::X448 => PrivateComponents::X448 { scalar: value },
+                _ => return Err(Cause::CurveNotSupported.into()),
+            }
+        }
+        Some(CKK_DH) => PrivateComponents::Dh { group: keypair::dh_group(object)?, value: must(CKA_VALUE) },
+        Some(CKK_SLH_DSA) => {
+            PrivateComponents::SlhDsa { set: keypair::parameter_set(keypair::SLH_DSA, object)?.0, key: must(CKA_VALUE) }
+        }
         Some(CKK_ML_KEM) => PrivateComponents::MlKem {
             set: keypair::parameter_set(keypair::ML_KEM, object)?.0,
             seed: part(CKA_SEED),
@@ -48,12 +60,26 @@ pub(super) fn created(object: &Attributes, template: &Template) -> Result<Privat
     PrivateKey::from_components(&components)
 }
 
+/// Adds what only the private key tells: of one for finite-field Diffie-Hellman, how long it is.
+pub(super) fn describe_secret(object: &mut Attributes, key: &PrivateKey) -> Result<()> {
+    if let Some(bits) = key.dh_private_bits()? {
+        object.insert(CKA_VALUE_BITS, super::attribute::ulong(bits.into()));
+    }
+    Ok(())
+}
+
 /// How many bytes a secret part of a key has, where its attributes tell.
 pub fn part_len(object: &Attributes, attribute: CK_ATTRIBUTE_TYPE) -> Option<usize> {
     match (attribute, object.number(CKA_CLASS)?, object.number(CKA_KEY_TYPE)?) {
         (CKA_VALUE, CKO_SECRET_KEY, _) => usize::try_from(object.number(CKA_VALUE_LEN)?).ok(),
         (CKA_VALUE, CKO_PRIVATE_KEY, CKK_EC) => Some(Curve::from_params(object.bytes(CKA_EC_PARAMS))?.field_len()),
-        (CKA_VALUE, CKO_PRIVATE_KEY, CKK_EC_EDWARDS | CKK_EC_MONTGOMERY) => Some(32),
+        (CKA_VALUE, CKO_PRIVATE_KEY, CKK_EC_EDWARDS | CKK_EC_MONTGOMERY) => {
+            Some(ec_params::other_curve(object.bytes(CKA_EC_PARAMS))?.len)
+        }
+        (CKA_VALUE, CKO_PRIVATE_KEY, CKK_SLH_DSA) => {
+            Some(keypair::parameter_set(keypair::SLH_DSA, object).ok()?.0.private_key_len())
+        }
+        (CKA_VALUE, CKO_PRIVATE_KEY, CKK_DH) => usize::try_from(object.number(CKA_VALUE_BITS)?.div_ceil(8)).ok(),
         (CKA_VALUE, CKO_PRIVATE_KEY, CKK_ML_KEM) => {
             Some(keypair::parameter_set(keypair::ML_KEM, object).ok()?.0.private_key_len())
         }
@@ -83,7 +109,13 @@ pub fn parts(key: &PrivateKey) -> Result<Vec<(CK_ATTRIBUTE_TYPE, Secret)>> {
         }
         PrivateComponents::Ec { scalar: value, .. }
         | PrivateComponents::Ed25519 { seed: value }
-        | PrivateComponents::X25519 { scalar: value } => vec![(CKA_VALUE, value)],
+        | PrivateComponents::X25519 { scalar: value }
+        | PrivateComponents::Ed448 { seed: value }
+        | PrivateComponents::X448 { scalar: value }
+        | PrivateComponents::SlhDsa { key: value, .. } => vec![(CKA_VALUE, value)],
+        PrivateComponents::Dh { value, .. } => {
+            vec![(CKA_VALUE, Secret::new(keypair::significant(value.expose()).to_vec()))]
+        }
         PrivateComponents::MlKem { seed, expanded, .. } | PrivateComponents::MlDsa { seed, expanded, .. } => {
             named(vec![(CKA_SEED, seed), (CKA_VALUE, expanded)])
         }
@@ -131,10 +163,11 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_32_bytes_are_taken_raw_and_wrapped() {
-        let raw = [7; 32];
-        let der = [&[4, 32][..], &raw].concat();
-        for (key_type, params) in [(CKK_EC_EDWARDS, ec_params::ED25519), (CKK_EC_MONTGOMERY, ec_params::X25519)] {
+    fn keys_of_other_curves_are_taken_raw_and_wrapped() {
+        let named = [ec_params::ED25519_OID, ec_params::X25519_OID, ec_params::ED448_OID, ec_params::X448_OID];
+        for curve in named.map(|params| ec_params::other_curve(params).unwrap()) {
+            let (key_type, params, raw) = (curve.key_type, curve.spellings, vec![7; curve.len]);
+            let der = [&[4, curve.len as u8][..], &raw].concat();
             for spelling in params {
                 for given in [&raw[..], &der] {
                     let key = key(key_type, &[(CKA_EC_PARAMS, spelling), (CKA_VALUE, given)]).unwrap();

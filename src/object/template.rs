@@ -51,6 +51,17 @@ impl Template {
             .collect()
     }
 
+    /// What it says of these attributes alone.
+    pub fn only(&self, attributes: &[CK_ATTRIBUTE_TYPE]) -> Self {
+        let named = self.0.iter().filter(|(attribute, _)| attributes.contains(attribute));
+        Self(named.map(|(attribute, value)| (*attribute, value.clone())).collect())
+    }
+
+    /// Says an attribute, whatever was said of it; the value in canonical form.
+    pub fn say(&mut self, attribute: CK_ATTRIBUTE_TYPE, value: Vec<u8>) {
+        self.0.insert(attribute, Zeroizing::new(value));
+    }
+
     /// The attributes that are named, with their canonical values.
     pub fn iter(&self) -> impl Iterator<Item = (CK_ATTRIBUTE_TYPE, &Vec<u8>)> {
         self.0.iter().map(|(attribute, value)| (*attribute, &**value))

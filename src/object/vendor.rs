@@ -3,7 +3,7 @@
 //! `include/datakey_pkcs11.h` lists them for C callers.
 
 use super::keypair::{describe_private, spec_of};
-use super::{Look, Template, attribute, ec_params, secret_key};
+use super::{Look, Template, attribute, secret_key};
 use crate::crypto::{KeyKind, PrivateKey, PublicKey, Secret};
 use crate::error::{Cause, Result};
 use crate::kms::EncryptionContext;
@@ -103,9 +103,6 @@ fn describe(key: &mut Attributes, public: &PublicKey) -> Result<()> {
     if key.number(CKA_KEY_TYPE) != Some(key_type(public.kind())) {
         return Err(Cause::TemplateInconsistent.with(attribute::name(CKA_KEY_TYPE)));
     }
-    if public.kind() == KeyKind::Ed25519 {
-        key.insert(CKA_EC_PARAMS, ec_params::ED25519_OID.to_vec());
-    }
     describe_private(key, public)
 }
 
@@ -114,10 +111,12 @@ pub fn key_type(kind: KeyKind) -> CK_KEY_TYPE {
     match kind {
         KeyKind::Rsa { .. } => CKK_RSA,
         KeyKind::Ec(_) => CKK_EC,
-        KeyKind::Ed25519 => CKK_EC_EDWARDS,
-        KeyKind::X25519 => CKK_EC_MONTGOMERY,
+        KeyKind::Ed25519 | KeyKind::Ed448 => CKK_EC_EDWARDS,
+        KeyKind::X25519 | KeyKind::X448 => CKK_EC_MONTGOMERY,
         KeyKind::MlKem(_) => CKK_ML_KEM,
         KeyKind::MlDsa(_) => CKK_ML_DSA,
+        KeyKind::SlhDsa(_) => CKK_SLH_DSA,
+        KeyKind::Dh(_) => CKK_DH,
     }
 }
 

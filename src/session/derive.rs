@@ -68,8 +68,9 @@ fn protect<'a>(arrival: &mut Arrival, keys: impl Iterator<Item = &'a Attributes>
 }
 
 impl Session {
-    /// `C_DeriveKey`: the handles of the new objects, one for each template. Only the functions of SP 800-108 make
-    /// more than one. Any failure leaves none; `offending` is the template that caused it, if one did.
+    /// `C_DeriveKey`: the handles of the new objects, and what comes with them that is no key. There is one for each
+    /// template, of which only the functions of SP 800-108 take more than one; of one template TLS makes all keys of a
+    /// connection. Any failure leaves none; `offending` is the template that caused it, if one did.
     /// `templates` says which one it was itself.
     pub fn derive_keys(
         &self,
@@ -78,11 +79,12 @@ impl Session {
         base: CK_OBJECT_HANDLE,
         templates: impl FnOnce(&mut Option<usize>) -> Result<Vec<Template>>,
         offending: &mut Option<usize>,
-    ) -> Result<Vec<CK_OBJECT_HANDLE>> {
+    ) -> Result<(Vec<CK_OBJECT_HANDLE>, Option<Secret>)> {
         const DEMAND: Demand =
             Demand { flag: CKF_DERIVE, classes: &[CKO_PRIVATE_KEY, CKO_SECRET_KEY], permission: CKA_DERIVE };
         if let Some(row) = find(mechanism).filter(|row| row.family == Family::PublicFromPrivate) {
-            return self.derive_public(row, given, base, || templates(offending));
+            let made = self.derive_public(row, given, base, || templates(offending))?;
+            return Ok((made, None));
         }
         let (request, base) = self.request(mechanism, given, base, &DEMAND)?;
         let Params::Derivation(mut derivation) = request.params.clone() else {
@@ -92,7 +94,11 @@ impl Session {
         let others = derivation.other_keys().into_iter().map(|handle| self.other_key(handle, request.mechanism));
         let sources = Sources { others: others.collect::<Result<_>>()?, base };
 
-        let templates = templates(offending)?;
+        let mut templates = templates(offending)?;
+        if let Some(parts) = derivation.parts() {
+            let template = templates.pop().unwrap_or_default();
+            templates = parts.iter().map(|(len, is_mac)| part_of(&template, *len, *is_mac)).collect::<Result<_>>()?;
+        }
         let mut arrivals = Vec::with_capacity(templates.len());
         for (index, template) in templates.into_iter().enumerate() {
             let arrival = self.arrival(&request, &derivation, template, &sources);
@@ -102,7 +108,7 @@ impl Session {
         let lens: Vec<_> = arrivals.iter().map(|(_, len)| *len).collect();
         let use_of = |object: &Arc<Object>| UseOfKey::new(&self.slot, Arc::clone(object), request.mechanism);
         let base = use_of(&sources.base)?;
-        let values = {
+        let (values, beside) = {
             let others = sources
                 .others
                 .iter()
@@ -121,7 +127,8 @@ impl Session {
                 }
             }
         }
-        made.into_iter().map(|object| self.handle_of(object, epoch)).collect()
+        let handles = made.into_iter().map(|object| self.handle_of(object, epoch)).collect::<Result<_>>()?;
+        Ok((handles, beside))
     }
 
     /// A key that the parameter of a derivation names: it has to be good for the derivation itself.
@@ -229,6 +236,28 @@ impl Session {
         let made = self.slot.token.keep(half, None)?;
         Ok(vec![self.handle_of(made, epoch)?])
     }
+}
+
+/// The template of one key of a TLS connection. What a template says of the write keys alone, their type and use, does
+/// not hold for the secrets for MACs, which are generic ones that make and check them.
+fn part_of(template: &Template, len: usize, is_mac: bool) -> Result<Template> {
+    template.expect(CKA_VALUE_LEN, len as CK_ULONG).or_else(|error| if is_mac { Ok(()) } else { Err(error) })?;
+    const OF_EACH: [CK_ATTRIBUTE_TYPE; 8] = [
+        CKA_CLASS,
+        CKA_TOKEN,
+        CKA_PRIVATE,
+        CKA_MODIFIABLE,
+        CKA_DESTROYABLE,
+        CKA_SENSITIVE,
+        CKA_EXTRACTABLE,
+        CKA_WRAP_WITH_TRUSTED,
+    ];
+    let mut part = if is_mac { template.only(&OF_EACH) } else { template.clone() };
+    part.say(CKA_VALUE_LEN, attribute::ulong(len as CK_ULONG));
+    if is_mac {
+        part.say(CKA_KEY_TYPE, attribute::ulong(CKK_GENERIC_SECRET));
+    }
+    Ok(part)
 }
 
 /// `MechanismInvalid` if the key does not allow the mechanism.

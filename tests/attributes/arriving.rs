@@ -4,6 +4,7 @@ use crate::attributes_support::*;
 use crate::host::{self, Module, Place, alone, attr, call, mechanism};
 use crate::objects::{self, Attr, bytes, number, with};
 use cryptoki_sys::*;
+use datakey::crypto::DhGroup;
 
 #[test]
 fn generated_as_the_tables_say() {
@@ -38,9 +39,14 @@ fn generated_as_the_tables_say() {
     let ml_dsa = (CKM_ML_DSA_KEY_PAIR_GEN, number(CKA_PARAMETER_SET, CKP_ML_DSA_44), [ML_DSA_PUBLIC, ML_DSA_PRIVATE]);
     let rsa = (CKM_RSA_PKCS_KEY_PAIR_GEN, number(CKA_MODULUS_BITS, 2048), [RSA_PUBLIC, RSA_PRIVATE]);
     let ml_kem = (CKM_ML_KEM_KEY_PAIR_GEN, number(CKA_PARAMETER_SET, CKP_ML_KEM_512), [ML_KEM_PUBLIC, ML_KEM_PRIVATE]);
-    for (id, params, own) in [ec, ml_dsa, rsa, ml_kem] {
+    let set = number(CKA_PARAMETER_SET, CKP_SLH_DSA_SHA2_128F);
+    let slh_dsa = (CKM_SLH_DSA_KEY_PAIR_GEN, set, [SLH_DSA_PUBLIC, SLH_DSA_PRIVATE]);
+    let dh = [bytes(CKA_PRIME, DhGroup::Modp2048.prime().unwrap()), bytes(CKA_BASE, &[2])];
+    let dh = (CKM_DH_PKCS_KEY_PAIR_GEN, dh.to_vec(), [DH_PUBLIC, DH_PRIVATE]);
+    let one = |(id, params, own): (_, Attr, [&'static [Row]; 2])| (id, vec![params], own);
+    let others = [ec, ml_dsa, slh_dsa, rsa, ml_kem].map(one);
+    for (id, params, own) in others.into_iter().chain([dh]) {
         assert_eq!(generate(id, &[], &[]), CKR_TEMPLATE_INCOMPLETE);
-        let params = vec![params];
         for (half, table) in
             [(0, [STORAGE, KEY, PUBLIC, own[0]].concat()), (1, [STORAGE, KEY, PRIVATE, own[1]].concat())]
         {
@@ -54,7 +60,9 @@ fn generated_as_the_tables_say() {
                     _ if says(row, "4") || says(row, "10") => CKR_ATTRIBUTE_READ_ONLY,
                     // Another class and type than the mechanism makes; another kind of key than the public half's.
                     CKA_CLASS | CKA_KEY_TYPE => CKR_TEMPLATE_INCONSISTENT,
-                    CKA_EC_PARAMS | CKA_PARAMETER_SET if half == 1 => CKR_TEMPLATE_INCONSISTENT,
+                    CKA_EC_PARAMS | CKA_PARAMETER_SET | CKA_PRIME | CKA_BASE if half == 1 => CKR_TEMPLATE_INCONSISTENT,
+                    // A group that no RFC names.
+                    CKA_PRIME | CKA_BASE => CKR_ATTRIBUTE_VALUE_INVALID,
                     // As section 6.1.4 has it for an exponent that the token cannot use.
                     CKA_PUBLIC_EXPONENT => CKR_TEMPLATE_INCONSISTENT,
                     CKA_PUBLIC_KEY_INFO => CKR_ATTRIBUTE_READ_ONLY,

@@ -4,6 +4,7 @@ use super::{Row, tables::*};
 use crate::host::{Module, attr, call, mechanism};
 use crate::objects::{Attr, bytes, flag, number};
 use cryptoki_sys::*;
+use datakey::crypto::DhGroup;
 
 /// A class, a template that is complete for `C_CreateObject` and open to every change, and its table.
 pub(crate) struct Case {
@@ -69,6 +70,9 @@ pub(crate) fn cases(keys: &Keys) -> Vec<Case> {
     let curve = bytes(CKA_EC_PARAMS, P256);
     let (ec, scalar) = ([curve.clone(), bytes(CKA_EC_POINT, &keys.point)], [curve, value(32)[0].clone()]);
     let (ml_dsa, ml_kem) = (number(CKA_PARAMETER_SET, CKP_ML_DSA_44), number(CKA_PARAMETER_SET, CKP_ML_KEM_512));
+    let slh_dsa = number(CKA_PARAMETER_SET, CKP_SLH_DSA_SHA2_128F);
+    let prime = DhGroup::Modp2048.prime().expect("a prime");
+    let with_number = |value: &[u8]| [bytes(CKA_PRIME, prime), bytes(CKA_BASE, &[2]), bytes(CKA_VALUE, value)];
     let with_value = |set: &Attr, len| [set.clone(), value(len)[0].clone()];
     let with_seed = |set: &Attr, len| [set.clone(), bytes(CKA_SEED, &vec![1; len])];
 
@@ -93,6 +97,20 @@ pub(crate) fn cases(keys: &Keys) -> Vec<Case> {
             &hidden(CKK_ML_DSA, &with_seed(&ml_dsa, 32)),
             &[KEY, PRIVATE, ML_DSA_PRIVATE],
         ),
+        case(
+            "SLH-DSA public key",
+            public,
+            &key(CKK_SLH_DSA, &with_value(&slh_dsa, 32)),
+            &[KEY, PUBLIC, SLH_DSA_PUBLIC],
+        ),
+        case(
+            "SLH-DSA private key",
+            private,
+            &hidden(CKK_SLH_DSA, &[slh_dsa, bytes(CKA_VALUE, SLH_DSA_KEY)]),
+            &[KEY, PRIVATE, SLH_DSA_PRIVATE],
+        ),
+        case("DH public key", public, &key(CKK_DH, &with_number(&[3])), &[KEY, PUBLIC, DH_PUBLIC]),
+        case("DH private key", private, &hidden(CKK_DH, &with_number(&[1; 40])), &[KEY, PRIVATE, DH_PRIVATE]),
         case("ML-KEM public key", public, &key(CKK_ML_KEM, &with_value(&ml_kem, 800)), &[KEY, PUBLIC, ML_KEM_PUBLIC]),
         case(
             "ML-KEM private key",

@@ -131,6 +131,19 @@ pub(crate) const EC_PUBLIC: &[Row] = &[(CKA_EC_PARAMS, "1 3", Bytes(P384)), (CKA
 pub(crate) const ML_DSA_PUBLIC: &[Row] =
     &[(CKA_PARAMETER_SET, "1 3", Number(CKP_ML_DSA_65)), (CKA_VALUE, "1 4", Bytes(&[2; 1312]))];
 
+pub(crate) const SLH_DSA_PUBLIC: &[Row] =
+    &[(CKA_PARAMETER_SET, "1 3", Number(CKP_SLH_DSA_SHA2_192F)), (CKA_VALUE, "1 4", Bytes(&[2; 32]))];
+
+pub(crate) const DH_PUBLIC: &[Row] =
+    &[(CKA_PRIME, "1 3", Bytes(&[23])), (CKA_BASE, "1 3", Bytes(&[3])), (CKA_VALUE, "1 4", Bytes(&[4]))];
+
+pub(crate) const DH_PRIVATE: &[Row] = &[
+    (CKA_PRIME, "1 6", Bytes(&[23])),
+    (CKA_BASE, "1 6", Bytes(&[3])),
+    (CKA_VALUE, "1 4 6 7", Bytes(&[2; 40])),
+    (CKA_VALUE_BITS, "2 6", Number(1000)),
+];
+
 pub(crate) const ML_KEM_PUBLIC: &[Row] =
     &[(CKA_PARAMETER_SET, "1 3", Number(CKP_ML_KEM_768)), (CKA_VALUE, "1 4", Bytes(&[2; 800]))];
 
@@ -168,6 +181,17 @@ pub(crate) const RSA_PRIVATE: &[Row] = &[
 ];
 
 pub(crate) const EC_PRIVATE: &[Row] = &[(CKA_EC_PARAMS, "1 6", Bytes(P384)), (CKA_VALUE, "1 4 6 7", Bytes(&[2; 32]))];
+
+pub(crate) const SLH_DSA_PRIVATE: &[Row] =
+    &[(CKA_PARAMETER_SET, "1 6", Number(CKP_SLH_DSA_SHA2_192F)), (CKA_VALUE, "1 4 6 7", Bytes(SLH_DSA_KEY))];
+
+/// A key of SLH-DSA-SHA2-128f: its seeds are the bytes 0 to 47, and the root follows from them.
+pub(crate) const SLH_DSA_KEY: &[u8] = &[
+    0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e, 0x0f, 0x10, 0x11, 0x12,
+    0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x1b, 0x1c, 0x1d, 0x1e, 0x1f, 0x20, 0x21, 0x22, 0x23, 0x24, 0x25,
+    0x26, 0x27, 0x28, 0x29, 0x2a, 0x2b, 0x2c, 0x2d, 0x2e, 0x2f, 0x3b, 0x56, 0xe8, 0x16, 0x84, 0x7f, 0x00, 0x03, 0x86,
+    0xae, 0xec, 0x2e, 0x2b, 0xb9, 0xe1, 0xb5,
+];
 
 pub(crate) const ML_DSA_PRIVATE: &[Row] = &[
     (CKA_PARAMETER_SET, "1 6", Number(CKP_ML_DSA_65)),

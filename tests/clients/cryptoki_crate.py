@@ -4,7 +4,6 @@ import packages
 from harness import Differs, Skip
 from tokens import Token
 
-NO_ED448 = Differs("Ed448 is not among the module's curves", "This curve is not supported by this token")
 READ_ONLY = Differs(
     "the module answers CKR_ATTRIBUTE_READ_ONLY as section 4.1.1 says; the test wants CKR_ATTRIBUTE_TYPE_INVALID",
     r"assertion failed: matches!\(res,",
@@ -35,12 +34,8 @@ DIFFERS = {
     "import_export": Differs(
         "the crate cannot read a CKA_ALLOWED_MECHANISMS that has mechanisms it does not know", "Error - Feature not supported"
     ),
-    "sign_verify_eddsa_with_ed448_schemes": NO_ED448,
     "unique_id": READ_ONLY,
     "validation": READ_ONLY,
-    "ml_dsa": Differs(
-        "it wants a deterministic signature; those of AWS-LC are hedged", "Function::SignInit: .*Invalid parameters were supplied"
-    ),
     "ml_dsa_hash": Differs(
         "it wants CKM_HASH_ML_DSA to refuse a digest that comes in several parts; the module takes it", r"result\.is_err\(\)"
     ),

@@ -5,7 +5,6 @@ from python_suite import own_tests, walk
 from tokens import ready_token
 
 SMALL_RSA = Differs("it generates an RSA key of 1024 bits; AWS KMS makes 2048 and more", "CKR_KEY_SIZE_RANGE")
-NO_ED448 = Differs("it goes on to Ed448, which is not among the module's curves", "CKR_CURVE_NOT_SUPPORTED")
 SAYS_SOFTHSM = Differs("it wants SoftHSM's name where the module says its own", "SoftHSM")
 
 RSA = (
@@ -15,8 +14,6 @@ RSA = (
 # Tests that the module must fail, and why; a plain text is the reason why a test cannot be run.
 DIFFERS = {
     **{f"test_asymetric.TestUtil.test_{name}": SMALL_RSA for name in RSA},
-    "test_asymetric_ECC.TestEDDSA.test_sign_test_vectors": NO_ED448,
-    "test_asymetric_ECC.TestEDDSA.test_sign_text": NO_ED448,
     "test_LowLevel.TestUtil.test_LowLevel": SAYS_SOFTHSM,
     "test_info.TestUtil.test_getInfo": SAYS_SOFTHSM,
     "test_info.TestUtil.test_getSlotInfo": SAYS_SOFTHSM,

@@ -26,7 +26,6 @@ DIFFERS = {
     "tests.test_x509.X509Tests.test_sign_csr": SMALL_RSA,
     "tests.test_x509.X509Tests.test_verify_certificate_rsa": Differs("its RSA key has 512 bits", "AttributeValueInvalid"),
     "tests.test_ecc.ECCTests.test_derive_key": NO_CURVE,
-    "tests.test_ecc.ECCTests.test_sign_ed448": NO_CURVE,
     "tests.test_sessions.SessionTests.test_seed_random": Differs("the random generator takes no seed", "RandomSeedNotSupported"),
 }
 # What the package runs only on a library called libsofthsm2.so; the module passes all but the ones with a reason.

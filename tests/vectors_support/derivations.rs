@@ -137,8 +137,9 @@ pub(crate) fn ecdh(bench: &Bench, group: &Value, case: &Value) -> Outcome {
     }
 }
 
-pub(crate) fn x25519(bench: &Bench, _: &Value, case: &Value) -> Outcome {
-    match private_key(bench, CKK_EC_MONTGOMERY, &[6, 3, 0x2b, 0x65, 0x6e], &bytes(&case["private"])) {
+pub(crate) fn montgomery(bench: &Bench, group: &Value, case: &Value) -> Outcome {
+    let last = if group["curve"] == "curve448" { 0x6f } else { 0x6e };
+    match private_key(bench, CKK_EC_MONTGOMERY, &[6, 3, 0x2b, 0x65, last], &bytes(&case["private"])) {
         Ok(key) => agree(bench, key, &bytes(&case["public"]), case),
         Err(rv) => judge(case, rv, &[CKR_ATTRIBUTE_VALUE_INVALID]),
     }

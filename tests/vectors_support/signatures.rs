@@ -127,10 +127,8 @@ pub(crate) fn ecdsa(bench: &Bench, group: &Value, case: &Value) -> Outcome {
 
 pub(crate) fn eddsa(bench: &Bench, group: &Value, case: &Value) -> Outcome {
     let public = &group["publicKey"];
-    if public["curve"] != "edwards25519" {
-        return Outcome::Cannot;
-    }
-    let (oid, point) = ([6, 3, 0x2b, 0x65, 0x70], octets(&bytes(&public["pk"])));
+    let last = if public["curve"] == "edwards448" { 0x71 } else { 0x70 };
+    let (oid, point) = ([6, 3, 0x2b, 0x65, last], octets(&bytes(&public["pk"])));
     let key = bench.shared("", || public_key(bench, CKK_EC_EDWARDS, &[(CKA_EC_PARAMS, &oid), (CKA_EC_POINT, &point)]));
     let signature = bytes(&case["sig"]);
     match key {

@@ -3,7 +3,7 @@
 use super::super::object::Key;
 use super::super::output::Failure;
 use super::super::pin::UserPin;
-use crate::crypto::{Curve, KeyKind, MlDsaSet, PublicKey};
+use crate::crypto::{Curve, KeyKind, MlDsaSet, PublicKey, SlhDsaSet};
 use crate::mechanism::Given;
 use crate::object::Look;
 use crate::session::{Outcome, Room, Session, Who};
@@ -37,9 +37,26 @@ const ECDSA_SHA256: Scheme = ecdsa(CKM_ECDSA_SHA256, "1.2.840.10045.4.3.2");
 const ECDSA_SHA384: Scheme = ecdsa(CKM_ECDSA_SHA384, "1.2.840.10045.4.3.3");
 const ECDSA_SHA512: Scheme = ecdsa(CKM_ECDSA_SHA512, "1.2.840.10045.4.3.4");
 const ED25519: Scheme = scheme(CKM_EDDSA, "1.3.101.112");
+const ED448: Scheme = scheme(CKM_EDDSA, "1.3.101.113");
 const ML_DSA_44: Scheme = scheme(CKM_ML_DSA, "2.16.840.1.101.3.4.3.17");
 const ML_DSA_65: Scheme = scheme(CKM_ML_DSA, "2.16.840.1.101.3.4.3.18");
 const ML_DSA_87: Scheme = scheme(CKM_ML_DSA, "2.16.840.1.101.3.4.3.19");
+
+/// Each in the order of the object identifiers.
+const SLH_DSA: &[(SlhDsaSet, Scheme)] = &[
+    (SlhDsaSet::Sha2_128s, scheme(CKM_SLH_DSA, "2.16.840.1.101.3.4.3.20")),
+    (SlhDsaSet::Sha2_128f, scheme(CKM_SLH_DSA, "2.16.840.1.101.3.4.3.21")),
+    (SlhDsaSet::Sha2_192s, scheme(CKM_SLH_DSA, "2.16.840.1.101.3.4.3.22")),
+    (SlhDsaSet::Sha2_192f, scheme(CKM_SLH_DSA, "2.16.840.1.101.3.4.3.23")),
+    (SlhDsaSet::Sha2_256s, scheme(CKM_SLH_DSA, "2.16.840.1.101.3.4.3.24")),
+    (SlhDsaSet::Sha2_256f, scheme(CKM_SLH_DSA, "2.16.840.1.101.3.4.3.25")),
+    (SlhDsaSet::Shake_128s, scheme(CKM_SLH_DSA, "2.16.840.1.101.3.4.3.26")),
+    (SlhDsaSet::Shake_128f, scheme(CKM_SLH_DSA, "2.16.840.1.101.3.4.3.27")),
+    (SlhDsaSet::Shake_192s, scheme(CKM_SLH_DSA, "2.16.840.1.101.3.4.3.28")),
+    (SlhDsaSet::Shake_192f, scheme(CKM_SLH_DSA, "2.16.840.1.101.3.4.3.29")),
+    (SlhDsaSet::Shake_256s, scheme(CKM_SLH_DSA, "2.16.840.1.101.3.4.3.30")),
+    (SlhDsaSet::Shake_256f, scheme(CKM_SLH_DSA, "2.16.840.1.101.3.4.3.31")),
+];
 
 /// How keys of this kind sign; `None` if they do not.
 fn scheme_of(kind: KeyKind) -> Option<&'static Scheme> {
@@ -52,7 +69,9 @@ fn scheme_of(kind: KeyKind) -> Option<&'static Scheme> {
         KeyKind::MlDsa(MlDsaSet::MlDsa44) => &ML_DSA_44,
         KeyKind::MlDsa(MlDsaSet::MlDsa65) => &ML_DSA_65,
         KeyKind::MlDsa(MlDsaSet::MlDsa87) => &ML_DSA_87,
-        KeyKind::X25519 | KeyKind::MlKem(_) => return None,
+        KeyKind::Ed448 => &ED448,
+        KeyKind::SlhDsa(set) => &SLH_DSA.iter().find(|row| row.0 == set)?.1,
+        KeyKind::X25519 | KeyKind::X448 | KeyKind::MlKem(_) | KeyKind::Dh(_) => return None,
     })
 }
 

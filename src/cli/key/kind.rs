@@ -67,6 +67,10 @@ const fn ml_dsa(name: &'static str, set: CK_ULONG) -> Kind {
     kind(name, CKM_ML_DSA_KEY_PAIR_GEN, CKK_ML_DSA, Parameter::Set(set))
 }
 
+const fn slh_dsa(name: &'static str, set: CK_ULONG) -> Kind {
+    kind(name, CKM_SLH_DSA_KEY_PAIR_GEN, CKK_SLH_DSA, Parameter::Set(set))
+}
+
 const fn aes(name: &'static str, len: CK_ULONG) -> Kind {
     kind(name, CKM_AES_KEY_GEN, CKK_AES, Parameter::Bytes(len))
 }
@@ -82,12 +86,26 @@ pub(in super::super) static KINDS: &[Kind] = &[
     ec("secp256k1", Curve::Secp256k1),
     kind("ed25519", CKM_EC_EDWARDS_KEY_PAIR_GEN, CKK_EC_EDWARDS, Parameter::Params(ec_params::ED25519_OID)),
     kind("x25519", CKM_EC_MONTGOMERY_KEY_PAIR_GEN, CKK_EC_MONTGOMERY, Parameter::Params(ec_params::X25519_OID)),
+    kind("ed448", CKM_EC_EDWARDS_KEY_PAIR_GEN, CKK_EC_EDWARDS, Parameter::Params(ec_params::ED448_OID)),
+    kind("x448", CKM_EC_MONTGOMERY_KEY_PAIR_GEN, CKK_EC_MONTGOMERY, Parameter::Params(ec_params::X448_OID)),
     ml_kem("ml-kem-512", CKP_ML_KEM_512),
     ml_kem("ml-kem-768", CKP_ML_KEM_768),
     ml_kem("ml-kem-1024", CKP_ML_KEM_1024),
     ml_dsa("ml-dsa-44", CKP_ML_DSA_44),
     ml_dsa("ml-dsa-65", CKP_ML_DSA_65),
     ml_dsa("ml-dsa-87", CKP_ML_DSA_87),
+    slh_dsa("slh-dsa-sha2-128s", CKP_SLH_DSA_SHA2_128S),
+    slh_dsa("slh-dsa-sha2-128f", CKP_SLH_DSA_SHA2_128F),
+    slh_dsa("slh-dsa-sha2-192s", CKP_SLH_DSA_SHA2_192S),
+    slh_dsa("slh-dsa-sha2-192f", CKP_SLH_DSA_SHA2_192F),
+    slh_dsa("slh-dsa-sha2-256s", CKP_SLH_DSA_SHA2_256S),
+    slh_dsa("slh-dsa-sha2-256f", CKP_SLH_DSA_SHA2_256F),
+    slh_dsa("slh-dsa-shake-128s", CKP_SLH_DSA_SHAKE_128S),
+    slh_dsa("slh-dsa-shake-128f", CKP_SLH_DSA_SHAKE_128F),
+    slh_dsa("slh-dsa-shake-192s", CKP_SLH_DSA_SHAKE_192S),
+    slh_dsa("slh-dsa-shake-192f", CKP_SLH_DSA_SHAKE_192F),
+    slh_dsa("slh-dsa-shake-256s", CKP_SLH_DSA_SHAKE_256S),
+    slh_dsa("slh-dsa-shake-256f", CKP_SLH_DSA_SHAKE_256F),
     aes("aes-128", 16),
     aes("aes-192", 24),
     aes("aes-256", 32),

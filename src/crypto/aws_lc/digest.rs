@@ -21,6 +21,8 @@ pub(super) fn md(hash: Hash) -> *const EVP_MD {
             Hash::Sha3_256 => EVP_sha3_256(),
             Hash::Sha3_384 => EVP_sha3_384(),
             Hash::Sha3_512 => EVP_sha3_512(),
+            Hash::Shake128 => EVP_shake128(),
+            Hash::Shake256 => EVP_shake256(),
         }
     }
 }
@@ -36,7 +38,7 @@ pub(in crate::crypto) fn of(hash: Hash, data: &[u8]) -> Digest {
         Hash::Sha512 => SHA512,
         Hash::Sha512_224 => SHA512_224,
         Hash::Sha512_256 => SHA512_256,
-        Hash::Sha3_224 | Hash::Sha3_256 | Hash::Sha3_384 | Hash::Sha3_512 => {
+        Hash::Sha3_224 | Hash::Sha3_256 | Hash::Sha3_384 | Hash::Sha3_512 | Hash::Shake128 | Hash::Shake256 => {
             let mut digester = Digester::new(hash);
             digester.update(data);
             return digester.finish();
@@ -86,6 +88,13 @@ impl Digester {
 
     /// The digest of all that was added.
     pub fn finish(self) -> Digest {
+        if matches!(self.hash, Hash::Shake128 | Hash::Shake256) {
+            return Digest::made_by(self.hash.len(), |out| {
+                // SAFETY: as below; `out` holds as many bytes as are asked for.
+                let done = unsafe { EVP_DigestFinalXOF(self.context.as_ptr(), out.as_mut_ptr(), self.hash.len()) };
+                or_out_of_memory(done);
+            });
+        }
         Digest::made_by(self.hash.len(), |out| {
             let mut len = 0;
             // SAFETY: the context is initialised, and `out` holds the longest digest.

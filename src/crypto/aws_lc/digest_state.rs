@@ -54,7 +54,9 @@ impl Digester {
                 Hash::Sha384 | Hash::Sha512 | Hash::Sha512_224 | Hash::Sha512_256 => {
                     save_sha512(state.cast::<SHA512_CTX>().as_ref()?)
                 }
-                Hash::Sha3_224 | Hash::Sha3_256 | Hash::Sha3_384 | Hash::Sha3_512 => None,
+                Hash::Sha3_224 | Hash::Sha3_256 | Hash::Sha3_384 | Hash::Sha3_512 | Hash::Shake128 | Hash::Shake256 => {
+                    None
+                }
             }
         }
     }
@@ -71,7 +73,9 @@ impl Digester {
                 Hash::Sha384 | Hash::Sha512 | Hash::Sha512_224 | Hash::Sha512_256 => {
                     load_sha512(state.cast::<SHA512_CTX>().as_mut()?, saved)?;
                 }
-                Hash::Sha3_224 | Hash::Sha3_256 | Hash::Sha3_384 | Hash::Sha3_512 => return None,
+                Hash::Sha3_224 | Hash::Sha3_256 | Hash::Sha3_384 | Hash::Sha3_512 | Hash::Shake128 | Hash::Shake256 => {
+                    return None;
+                }
             }
         }
         Some(digester)

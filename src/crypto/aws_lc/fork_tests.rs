@@ -1,7 +1,7 @@
 //! What a forked child gets: random numbers of its own, and no key.
 
-use crate::crypto::{Aes, AesMode, ChaCha20, ChaCha20Mode, ChaCha20Nonce, Direction, Hash, Mac, MacAlgorithm};
-use crate::crypto::{PrivateKey, SecretKey, Symmetric, SymmetricStream, random};
+use crate::crypto::{Aes, AesMode, ChaCha20, ChaCha20Mode, ChaCha20Nonce, DhGroup, Direction, Hash, Mac, MacAlgorithm};
+use crate::crypto::{PrivateKey, SecretKey, SeededKind, SlhDsaMessage, SlhDsaSet, Symmetric, SymmetricStream, random};
 use crate::error::Cause;
 use ed25519_dalek::pkcs8::EncodePrivateKey;
 
@@ -51,15 +51,37 @@ fn a_child_can_neither_use_nor_harm_its_parents_keys() {
     let x25519 = [&b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x6e\x04\x22\x04\x20"[..], &[7; 32]].concat();
     let ml_kem = ml_kem::ml_kem_512::DecapsulationKey::from_seed([7; 64].into()).to_pkcs8_der().unwrap();
     let ml_dsa = ml_dsa::SigningKey::<ml_dsa::MlDsa44>::from_seed(&[7; 32].into()).to_pkcs8_der().unwrap();
-    for der in [ml_kem.as_bytes(), ml_dsa.as_bytes(), ed25519.as_bytes(), rsa.as_bytes(), ec.as_bytes(), &x25519] {
+    const DH: SeededKind = SeededKind::Dh { group: DhGroup::Ffdhe2048, bits: None };
+    let [slh_dsa, ed448, x448, dh] =
+        [SeededKind::SlhDsa(SlhDsaSet::Sha2_128f), SeededKind::Ed448, SeededKind::X448, DH].map(|kind| {
+            let key = PrivateKey::generate(kind).unwrap();
+            key.to_pkcs8().unwrap()
+        });
+    for der in [
+        ml_kem.as_bytes(),
+        ml_dsa.as_bytes(),
+        ed25519.as_bytes(),
+        rsa.as_bytes(),
+        ec.as_bytes(),
+        &x25519,
+        slh_dsa.expose(),
+        ed448.expose(),
+        x448.expose(),
+        dh.expose(),
+    ] {
         let key = PrivateKey::from_pkcs8(der).unwrap();
         let digest = Hash::Sha256.digest(b"message");
         let sign = |key: &PrivateKey| match key.kind() {
             crate::crypto::KeyKind::Rsa { .. } => key.sign_pkcs1(Some(Hash::Sha256), &digest),
             crate::crypto::KeyKind::Ec(_) => key.ecdsa_sign(&digest),
-            crate::crypto::KeyKind::Ed25519 => key.ed25519_sign(crate::crypto::EdVariant::Pure, &digest),
+            crate::crypto::KeyKind::Ed25519 | crate::crypto::KeyKind::Ed448 => {
+                key.eddsa_sign(crate::crypto::EdVariant::Pure, &digest)
+            }
             crate::crypto::KeyKind::MlKem(_) => key.decapsulate(&[7; 768]).map(|secret| secret.expose().to_vec()),
-            crate::crypto::KeyKind::MlDsa(_) => key.ml_dsa_sign(&[7; 64]),
+            crate::crypto::KeyKind::MlDsa(_) => key.ml_dsa_sign(&[7; 64], true),
+            crate::crypto::KeyKind::SlhDsa(_) => key.slh_dsa_sign(SlhDsaMessage::Pure(&digest), b"", true),
+            crate::crypto::KeyKind::Dh(_) => key.dh(&[9]).map(|secret| secret.expose().to_vec()),
+            crate::crypto::KeyKind::X448 => key.ecdh(&[9; 56]).map(|secret| secret.expose().to_vec()),
             crate::crypto::KeyKind::X25519 => key.ecdh(&[9; 32]).map(|secret| secret.expose().to_vec()),
         };
         let status = in_child(|| {

@@ -1,4 +1,4 @@
-//! HKDF and PBKDF2.
+//! HKDF, PBKDF2 and the pseudo-random function of TLS.
 
 use super::{check, digest::md};
 use crate::crypto::Hash;
@@ -50,6 +50,27 @@ pub(in crate::crypto) fn pbkdf2(
             md(hash),
             len,
             at,
+        )
+    })
+}
+
+/// The pseudo-random function of TLS 1.2 (RFC 5246, section 5).
+pub(in crate::crypto) fn tls_prf(hash: Hash, secret: &[u8], label: &[u8], seed: &[u8], out: &mut [u8]) -> Result<()> {
+    let _wiped = WipedAfter::<SIGN>;
+    // SAFETY: the slices are valid for their lengths; of the second seed there is none.
+    check(unsafe {
+        CRYPTO_tls1_prf(
+            md(hash),
+            out.as_mut_ptr(),
+            out.len(),
+            secret.as_ptr(),
+            secret.len(),
+            label.as_ptr().cast(),
+            label.len(),
+            seed.as_ptr(),
+            seed.len(),
+            std::ptr::null(),
+            0,
         )
     })
 }

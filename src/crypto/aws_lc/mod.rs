@@ -9,6 +9,7 @@ pub(super) mod ccm;
 pub(super) mod chacha20;
 pub(super) mod cipher;
 pub(super) mod cmac;
+pub(super) mod dh;
 pub(super) mod digest;
 mod digest_state;
 pub(super) mod ec;

@@ -6,6 +6,7 @@ use super::ml_kem::MlKem;
 use super::rsa::Rsa;
 use super::{Envelope, check, failure, reader};
 use crate::crypto::Curve;
+use crate::crypto::foreign::Foreign;
 use crate::error::{Cause, Result};
 use aws_lc_sys::*;
 use std::mem::MaybeUninit;
@@ -20,6 +21,8 @@ pub(in crate::crypto) enum Parsed {
     X25519([u8; 32]),
     MlKem(MlKem),
     MlDsa(MlDsa),
+    /// What is read and written elsewhere, because AWS-LC does not know it.
+    Foreign(Foreign),
 }
 
 /// Parses, and refuses other kinds of keys and anything that follows. Points are on their curves, except
@@ -74,6 +77,7 @@ pub(in crate::crypto) fn write(key: &Parsed) -> Result<Vec<u8>> {
             Parsed::X25519(key) => marshal(of_raw(EVP_PKEY_X25519, key)?.as_ptr()),
             Parsed::MlKem(key) => marshal(key.envelope()),
             Parsed::MlDsa(key) => marshal(key.envelope()),
+            Parsed::Foreign(key) => key.to_spki(),
         }
     }
 }

@@ -20,9 +20,9 @@ fn pure_signatures_are_theirs() {
     assert_eq!(public.parts().unwrap(), PublicParts::Ed25519 { point: theirs.verifying_key().to_bytes() });
     for len in [0, 1, 63, 64, 1000] {
         let message = random_bytes(len);
-        let signature = ours.ed25519_sign(EdVariant::Pure, &message).unwrap();
+        let signature = ours.eddsa_sign(EdVariant::Pure, &message).unwrap();
         assert_eq!(signature, theirs.sign(&message).to_bytes());
-        public.verify_ed25519(EdVariant::Pure, &message, &signature).unwrap();
+        public.verify_eddsa(EdVariant::Pure, &message, &signature).unwrap();
         let parsed = ed25519_dalek::Signature::from_slice(&signature).unwrap();
         theirs.verifying_key().verify(&message, &parsed).unwrap();
     }
@@ -35,12 +35,12 @@ fn prehashed_signatures_are_theirs_and_can_be_streamed() {
     let message = random_bytes(500);
     let prehash: [u8; 64] = Hash::Sha512.digest(&message).as_ref().try_into().unwrap();
     for context in [&b""[..], b"context", &[7; 255]] {
-        let signature = ours.ed25519_sign(EdVariant::Ph(context), &message).unwrap();
+        let signature = ours.eddsa_sign(EdVariant::Ph(context), &message).unwrap();
         let expected = theirs.sign_prehashed(sha2::Sha512::new().chain_update(&message), Some(context)).unwrap();
         assert_eq!(signature, expected.to_bytes());
-        assert_eq!(signature, ours.ed25519_sign_prehash(context, &prehash).unwrap());
-        ours.public_key().verify_ed25519(EdVariant::Ph(context), &message, &signature).unwrap();
-        ours.public_key().verify_ed25519_prehash(context, &prehash, &signature).unwrap();
+        assert_eq!(signature, ours.eddsa_sign_prehash(context, &prehash).unwrap());
+        ours.public_key().verify_eddsa(EdVariant::Ph(context), &message, &signature).unwrap();
+        ours.public_key().verify_eddsa_prehash(context, &prehash, &signature).unwrap();
     }
 }
 
@@ -51,7 +51,7 @@ fn signatures_with_context_are_those_of_the_standard() {
     let theirs = SigningKey::from_bytes(seed.as_slice().try_into().unwrap());
     let ours = PrivateKey::from_pkcs8(theirs.to_pkcs8_der().unwrap().as_bytes()).unwrap();
     let message = unhex("f726936d19c800494e3fdaff20b276a8");
-    let signature = ours.ed25519_sign(EdVariant::Ctx(b"foo"), &message).unwrap();
+    let signature = ours.eddsa_sign(EdVariant::Ctx(b"foo"), &message).unwrap();
     assert_eq!(
         signature,
         unhex(
@@ -59,30 +59,27 @@ fn signatures_with_context_are_those_of_the_standard() {
              8b36950b95130022907a7fb7c4e9b2d5f6cca685a587b4b21f4b888e4e7edb0d"
         )
     );
-    ours.public_key().verify_ed25519(EdVariant::Ctx(b"foo"), &message, &signature).unwrap();
-    assert_fails(
-        ours.public_key().verify_ed25519(EdVariant::Ctx(b"bar"), &message, &signature),
-        Cause::SignatureInvalid,
-    );
+    ours.public_key().verify_eddsa(EdVariant::Ctx(b"foo"), &message, &signature).unwrap();
+    assert_fails(ours.public_key().verify_eddsa(EdVariant::Ctx(b"bar"), &message, &signature), Cause::SignatureInvalid);
 }
 
 #[test]
 fn wrong_signatures_lengths_and_contexts_have_their_own_errors() {
     let (_, ours) = pair();
     let public = ours.public_key();
-    let mut signature = ours.ed25519_sign(EdVariant::Pure, b"message").unwrap();
-    assert_fails(public.verify_ed25519(EdVariant::Pure, b"massage", &signature), Cause::SignatureInvalid);
-    assert_fails(public.verify_ed25519(EdVariant::Ph(b""), b"message", &signature), Cause::SignatureInvalid);
-    assert_fails(public.verify_ed25519(EdVariant::Pure, b"message", &signature[..63]), Cause::SignatureLenRange);
-    assert_fails(public.verify_ed25519(EdVariant::Pure, b"message", &[]), Cause::SignatureLenRange);
+    let mut signature = ours.eddsa_sign(EdVariant::Pure, b"message").unwrap();
+    assert_fails(public.verify_eddsa(EdVariant::Pure, b"massage", &signature), Cause::SignatureInvalid);
+    assert_fails(public.verify_eddsa(EdVariant::Ph(b""), b"message", &signature), Cause::SignatureInvalid);
+    assert_fails(public.verify_eddsa(EdVariant::Pure, b"message", &signature[..63]), Cause::SignatureLenRange);
+    assert_fails(public.verify_eddsa(EdVariant::Pure, b"message", &[]), Cause::SignatureLenRange);
     for at in 0..64 {
         signature[at] ^= 1;
-        assert_fails(public.verify_ed25519(EdVariant::Pure, b"message", &signature), Cause::SignatureInvalid);
+        assert_fails(public.verify_eddsa(EdVariant::Pure, b"message", &signature), Cause::SignatureInvalid);
         signature[at] ^= 1;
     }
     for variant in [EdVariant::Ctx(b""), EdVariant::Ctx(&[0; 256]), EdVariant::Ph(&[0; 256])] {
-        assert_fails(ours.ed25519_sign(variant, b"message"), Cause::MechanismParamInvalid);
-        assert_fails(public.verify_ed25519(variant, b"message", &signature), Cause::MechanismParamInvalid);
+        assert_fails(ours.eddsa_sign(variant, b"message"), Cause::MechanismParamInvalid);
+        assert_fails(public.verify_eddsa(variant, b"message", &signature), Cause::MechanismParamInvalid);
     }
     assert_fails(ours.ecdsa_sign(b"digest"), Cause::KeyTypeInconsistent);
     assert_fails(ours.sign_pkcs1(None, b"data"), Cause::KeyTypeInconsistent);

@@ -232,3 +232,20 @@ fn fields_that_a_mode_does_not_have_are_refused() {
     let gmac = MacAlgorithm::AesGmac { iv: vec![0; 12] };
     assert_fails(one(&gmac, &[0; 16], Mode::Counter, &[counter], 16), Cause::MechanismParamInvalid);
 }
+
+/// A well-known vector of the function with SHA-256, from the mailing list of the working group.
+#[test]
+fn tls_derives_as_others_do() {
+    let secret = unhex("9bbe436ba940f017b17652849a71db35");
+    let seed = unhex("a0ba9f936cda311827a6f796ffd5198c");
+    let expected = "e3f229ba727be17b8d122620557cd453c2aab21d07c3d495329b52d4e61edb5a6b301791e90d35c9c9a46b4e14baf9af\
+                    0fa022f7077def17abfd3797c0564bab4fbc91666e9def9b97fce34f796789baa48082d122ee42c5a72e5a5110fff701\
+                    87347b66";
+    let made = kdf::tls_prf(Hash::Sha256, &secret, b"test label", &seed, 100).unwrap();
+    assert_eq!(hex(made.expose()), expected);
+    assert_fails(kdf::tls_prf(Hash::Sha256, &secret, b"", &seed, (1 << 16) + 1), Cause::KeySizeRange);
+    assert_eq!(
+        kdf::hmac(Hash::Sha384, &secret, &[&seed, b"x"]).unwrap().expose(),
+        hmac(Hash::Sha384, &secret, &[&seed, b"x"])
+    );
+}

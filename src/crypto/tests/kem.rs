@@ -102,7 +102,7 @@ fn every_secret_is_new_and_no_other_operation_takes_these_keys() {
     assert_fails(ours.ecdh(&[9; 32]), Cause::KeyTypeInconsistent);
     assert_fails(ours.ecdsa_sign(b"digest"), Cause::KeyTypeInconsistent);
     assert_fails(ours.sign_pkcs1(None, b"data"), Cause::KeyTypeInconsistent);
-    assert_fails(ours.ed25519_sign(EdVariant::Pure, b"data"), Cause::KeyTypeInconsistent);
+    assert_fails(ours.eddsa_sign(EdVariant::Pure, b"data"), Cause::KeyTypeInconsistent);
     assert_fails(public.ecdh_ephemeral(), Cause::KeyTypeInconsistent);
     let edwards = PublicKey::from_ed25519(&[1; 32]).unwrap();
     assert_fails(edwards.encapsulate(), Cause::KeyTypeInconsistent);

@@ -64,13 +64,14 @@ fn keys_come_in_every_form_and_sign_as_theirs_do() {
 
             for (context, message) in [(&b""[..], &b""[..]), (b"context", b"some message"), (&[7; 255], b"m")] {
                 let mu = mu(public, context, message);
-                let signature = ours.ml_dsa_sign(&mu).unwrap();
+                let signature = ours.ml_dsa_sign(&mu, true).unwrap();
                 assert_eq!(signature.len(), set.signature_len());
                 let decoded = Signature::<Theirs>::try_from(signature.as_slice()).unwrap();
                 assert!(their_public.verify_with_context(message, context, &decoded));
                 let made = theirs.expanded_key().sign_deterministic(message, context).unwrap().encode();
                 public.verify_ml_dsa(&mu, &made).unwrap();
-                assert_ne!(ours.ml_dsa_sign(&mu).unwrap(), signature, "it is hedged");
+                assert_ne!(ours.ml_dsa_sign(&mu, true).unwrap(), signature, "it is hedged");
+                assert_eq!(ours.ml_dsa_sign(&mu, false).unwrap(), made.to_vec(), "it is not");
             }
         }
     });
@@ -88,7 +89,7 @@ fn digests_are_signed_with_their_hash() {
             let made = theirs.expanded_key().sign_internal(&[&[1, 3], b"ctx", &oid, &digest], &[0; 32].into()).encode();
             let mu = ours.public_key().ml_dsa_mu_of_digest(b"ctx", hash, &digest).unwrap();
             ours.public_key().verify_ml_dsa(&mu, &made).unwrap();
-            let signature = ours.ml_dsa_sign(&mu).unwrap();
+            let signature = ours.ml_dsa_sign(&mu, true).unwrap();
             ours.public_key().verify_ml_dsa(&mu, &signature).unwrap();
             let other = ours.public_key().ml_dsa_mu_of_digest(b"", hash, &digest).unwrap();
             assert_fails(ours.public_key().verify_ml_dsa(&other, &signature), Cause::SignatureInvalid);
@@ -106,7 +107,7 @@ fn bad_signatures_and_keys_are_refused() {
         let theirs = SigningKey::<Theirs>::from_seed(&[7; 32].into());
         let ours = PrivateKey::generate(SeededKind::MlDsa(set)).unwrap();
         let (public, mu) = (ours.public_key(), [9; 64]);
-        let signature = ours.ml_dsa_sign(&mu).unwrap();
+        let signature = ours.ml_dsa_sign(&mu, true).unwrap();
         for at in [0, 100, signature.len() - 1] {
             let mut bad = signature.clone();
             bad[at] ^= 1;
@@ -138,7 +139,7 @@ fn bad_signatures_and_keys_are_refused() {
 fn other_kinds_of_keys_have_no_part_in_it() {
     let ours = PrivateKey::generate(SeededKind::X25519).unwrap();
     assert_eq!(ours.kind(), KeyKind::X25519);
-    assert_fails(ours.ml_dsa_sign(&[0; 64]), Cause::KeyTypeInconsistent);
+    assert_fails(ours.ml_dsa_sign(&[0; 64], true), Cause::KeyTypeInconsistent);
     assert_fails(ours.public_key().ml_dsa_mu(b""), Cause::KeyTypeInconsistent);
     assert_fails(ours.public_key().verify_ml_dsa(&[0; 64], b""), Cause::KeyTypeInconsistent);
     let ml_dsa = PrivateKey::generate(SeededKind::MlDsa(MlDsaSet::MlDsa44)).unwrap();

@@ -6,6 +6,7 @@ mod aes_streams;
 mod agree;
 mod chacha20;
 mod components;
+mod curve448;
 mod digest_state;
 mod ec;
 mod ed25519;
@@ -17,6 +18,7 @@ mod parse;
 mod process;
 mod rsa_oracle;
 mod rsa_padding;
+mod slh_dsa;
 mod symmetric;
 
 use super::PrivateKey;
@@ -115,6 +117,7 @@ macro_rules! with_theirs {
                 type $type = sha3::Sha3_512;
                 $body
             }
+            Hash::Shake128 | Hash::Shake256 => unreachable!("of no fixed length"),
         }
     };
 }

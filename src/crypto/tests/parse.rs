@@ -1,6 +1,6 @@
 //! Malformed, tampered and unusual keys: refused or understood, never a panic.
 
-use super::super::{Curve, KeyKind, MlDsaSet, MlKemSet, PrivateKey, PublicKey, SeededKind};
+use super::super::{Curve, DhGroup, KeyKind, MlDsaSet, MlKemSet, PrivateKey, PublicKey, SeededKind, SlhDsaSet};
 use super::{assert_fails, random_bytes, rsa_pair, unhex};
 use crate::error::Cause;
 use getrandom::SysRng;
@@ -197,7 +197,11 @@ fn malformed_spki_is_refused_and_never_panics() {
     let seed = pkcs8(0, &[&tlv(6, &[MlKemSet::MlKem512.oid()])], &tlv(0x80, &[&[7; 64]]), &[]);
     let ml_kem = PrivateKey::from_pkcs8(&seed).unwrap();
     let ml_dsa = PrivateKey::generate(SeededKind::MlDsa(MlDsaSet::MlDsa44)).unwrap();
-    let others = [ed25519, ml_kem, ml_dsa].map(|key| key.public_key().spki_der().to_vec());
+    let dh = SeededKind::Dh { group: DhGroup::Ffdhe2048, bits: None };
+    let [slh_dsa, ed448, x448, dh] =
+        [SeededKind::SlhDsa(SlhDsaSet::Sha2_128f), SeededKind::Ed448, SeededKind::X448, dh]
+            .map(|kind| PrivateKey::generate(kind).unwrap());
+    let others = [ed25519, ml_kem, ml_dsa, slh_dsa, ed448, x448, dh].map(|key| key.public_key().spki_der().to_vec());
     for der in [rsa, ec].into_iter().chain(others) {
         let original = PublicKey::from_spki(&der).unwrap();
         assert_eq!(original.spki_der(), der);
@@ -221,8 +225,8 @@ fn malformed_spki_is_refused_and_never_panics() {
                      bd376388b5f723fb4c22dfe6cd4375a05a07476444d5819985007e34";
     let spki = tlv(SEQUENCE, &[&p224, &tlv(BITS, &[&[0], &unhex(generator)])]);
     assert_fails(PublicKey::from_spki(&spki), Cause::CurveNotSupported);
-    let x448 = tlv(SEQUENCE, &[&tlv(SEQUENCE, &[&[6, 3, 0x2b, 0x65, 0x6f]]), &tlv(BITS, &[&[0; 57]])]);
-    assert_fails(PublicKey::from_spki(&x448), Cause::AttributeValueInvalid);
+    let unknown = tlv(SEQUENCE, &[&tlv(SEQUENCE, &[&[6, 3, 0x2b, 0x65, 0x72]]), &tlv(BITS, &[&[0; 57]])]);
+    assert_fails(PublicKey::from_spki(&unknown), Cause::AttributeValueInvalid);
 }
 
 #[test]

@@ -5,8 +5,8 @@
 
 use super::super::sp800_108::{self, Field, NumberFormat};
 use super::super::{
-    Aes, AesMode, ChaCha20, ChaCha20Mode, ChaCha20Nonce, Direction, EdVariant, Hash, KeyKind, Mac, MacAlgorithm,
-    PrivateComponents, PrivateKey, RsaComponents, SecretKey, kdf,
+    Aes, AesMode, ChaCha20, ChaCha20Mode, ChaCha20Nonce, DhGroup, Direction, EdVariant, Hash, KeyKind, Mac,
+    MacAlgorithm, PrivateComponents, PrivateKey, RsaComponents, SecretKey, SeededKind, SlhDsaMessage, SlhDsaSet, kdf,
 };
 use super::{random_bytes, unhex};
 use crate::host::protected::live_blocks;
@@ -220,7 +220,7 @@ fn use_private_key(key: &PrivateKey) {
                 let (point, shared) = public.ecdh_ephemeral().unwrap();
                 assert_eq!(key.ecdh(&point).unwrap().expose(), shared.expose());
             }
-            KeyKind::X25519 => {
+            KeyKind::X25519 | KeyKind::X448 => {
                 let (point, shared) = public.ecdh_ephemeral().unwrap();
                 assert_eq!(key.ecdh(&point).unwrap().expose(), shared.expose());
             }
@@ -233,17 +233,34 @@ fn use_private_key(key: &PrivateKey) {
             KeyKind::MlDsa(_) => {
                 let mut mu = public.ml_dsa_mu(b"context").unwrap();
                 mu.update(b"message");
-                key.ml_dsa_sign(&mu.finish()).unwrap();
+                key.ml_dsa_sign(&mu.finish(), true).unwrap();
                 let mu = public.ml_dsa_mu_of_digest(b"", Hash::Sha256, &digest).unwrap();
-                key.ml_dsa_sign(&mu).unwrap();
+                key.ml_dsa_sign(&mu, true).unwrap();
+                key.ml_dsa_sign(&mu, false).unwrap();
             }
-            KeyKind::Ed25519 => {
+            KeyKind::SlhDsa(_) => {
+                for hedged in [true, false] {
+                    let signature = key.slh_dsa_sign(SlhDsaMessage::Pure(b"message"), b"context", hedged).unwrap();
+                    public.verify_slh_dsa(SlhDsaMessage::Pure(b"message"), b"context", &signature).unwrap();
+                }
+            }
+            KeyKind::Dh(_) => {
+                key.dh(&[9; 200]).unwrap();
+            }
+            KeyKind::Ed25519 | KeyKind::Ed448 => {
                 for variant in [EdVariant::Pure, EdVariant::Ctx(b"context"), EdVariant::Ph(b"")] {
-                    key.ed25519_sign(variant, b"message").unwrap();
+                    key.eddsa_sign(variant, b"message").unwrap();
                 }
             }
         }
     }
+}
+
+/// What the seed of an Ed448 key expands to.
+fn shake256(seed: &[u8]) -> [u8; 114] {
+    let mut shake = crate::crypto::aws_lc::digest::Shake256::new();
+    shake.update(seed);
+    shake.finish()
 }
 
 #[test]
@@ -302,6 +319,26 @@ fn keys_leave_nothing_in_memory() {
     ml_dsa!(MlDsa44 MlDsa65 MlDsa87);
     let scalar = random_bytes(32);
     cases.push(Case::new(&[&unhex("302e020100300506032b656e04220420"), &scalar[..]].concat(), &[scalar]));
+
+    // Of an Edwards key what its seed expands to as well, of SLH-DSA both secret seeds.
+    let seed = random_bytes(57);
+    let expanded = shake256(&seed);
+    let header = unhex("3047020100300506032b6571043b0439");
+    cases.push(Case::new(&[&header, &seed[..]].concat(), &[seed, expanded[..56].to_vec(), expanded[57..].to_vec()]));
+    let scalar = random_bytes(56);
+    cases.push(Case::new(&[&unhex("3046020100300506032b656f043a0438"), &scalar[..]].concat(), &[scalar]));
+    for group in [DhGroup::Ffdhe2048, DhGroup::Modp4096] {
+        let key = PrivateKey::generate(SeededKind::Dh { group, bits: Some(512) }).unwrap();
+        let PrivateComponents::Dh { value, .. } = key.components().unwrap() else { unreachable!() };
+        cases.push(Case::new(key.to_pkcs8().unwrap().expose(), &[value.expose().to_vec()]));
+    }
+    for set in [SlhDsaSet::Sha2_128f, SlhDsaSet::Shake_128f, SlhDsaSet::Sha2_192f, SlhDsaSet::Sha2_256f] {
+        let key = PrivateKey::generate(SeededKind::SlhDsa(set)).unwrap().to_pkcs8().unwrap();
+        let n = set.public_key_len() / 2;
+        let secrets: Vec<_> =
+            key.expose()[key.len() - 4 * n..key.len() - 2 * n].chunks(n).map(<[u8]>::to_vec).collect();
+        cases.push(Case::new(key.expose(), &secrets));
+    }
 
     for len in [32, 64] {
         let mut key = random_bytes(len);

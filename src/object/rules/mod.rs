@@ -77,8 +77,10 @@ const NOTHING: Good = Good { signs: false, encrypts: false, derives: false, enca
 const RSA: Good = Good { signs: true, encrypts: true, ..NOTHING };
 const EC: Good = Good { signs: true, derives: true, ..NOTHING };
 const EDWARDS: Good = Good { signs: true, ..NOTHING };
+/// And finite-field Diffie-Hellman.
 const MONTGOMERY: Good = Good { derives: true, ..NOTHING };
 const ML_KEM: Good = Good { encapsulates: true, ..NOTHING };
+/// And SLH-DSA.
 const ML_DSA: Good = Good { signs: true, ..NOTHING };
 
 /// The usages of a public key, each true for the key types that allow it.
@@ -149,7 +151,7 @@ const EC_PUBLIC: &[Rule] =
 const EC_PRIVATE: &[Rule] =
     &[rule(CKA_EC_PARAMS, Must, May, Computed, Fixed).arriving(Never), Rule::secret(CKA_VALUE, Must)];
 
-/// Public keys of ML-DSA (section 6.67.2) and ML-KEM (section 6.68.2).
+/// Public keys of ML-DSA (section 6.67.2), ML-KEM (section 6.68.2) and SLH-DSA (section 6.69.2).
 const LATTICE_PUBLIC: &[Rule] =
     &[rule(CKA_PARAMETER_SET, Must, Must, Computed, Fixed), rule(CKA_VALUE, Must, Never, Computed, Fixed)];
 
@@ -158,6 +160,25 @@ const LATTICE_PRIVATE: &[Rule] = &[
     rule(CKA_PARAMETER_SET, Must, May, Computed, Fixed).arriving(Never),
     Rule::secret(CKA_SEED, May),
     Rule::secret(CKA_VALUE, May),
+];
+
+/// Private keys of SLH-DSA (section 6.69.3).
+const SLH_DSA_PRIVATE: &[Rule] =
+    &[rule(CKA_PARAMETER_SET, Must, May, Computed, Fixed).arriving(Never), Rule::secret(CKA_VALUE, Must)];
+
+/// Public keys of finite-field Diffie-Hellman (section 6.4.1).
+const DH_PUBLIC: &[Rule] = &[
+    rule(CKA_PRIME, Must, Must, Computed, Fixed),
+    rule(CKA_BASE, Must, Must, Computed, Fixed),
+    rule(CKA_VALUE, Must, Never, Computed, Fixed),
+];
+
+/// Private keys of finite-field Diffie-Hellman (section 6.4.2).
+const DH_PRIVATE: &[Rule] = &[
+    rule(CKA_PRIME, Must, May, Computed, Fixed).arriving(Never),
+    rule(CKA_BASE, Must, May, Computed, Fixed).arriving(Never),
+    Rule::secret(CKA_VALUE, Must),
+    rule(CKA_VALUE_BITS, Never, May, Absent, Fixed),
 ];
 
 /// Every secret key (section 4.10).
@@ -272,6 +293,16 @@ pub static CLASSES: &[Class] = &[
         groups: &[STORAGE, OPEN, KEY, PUBLIC, LATTICE_PUBLIC, &ML_DSA_PUBLIC_USAGES],
     },
     Class {
+        class: CKO_PUBLIC_KEY,
+        kind: Some(CKK_SLH_DSA),
+        groups: &[STORAGE, OPEN, KEY, PUBLIC, LATTICE_PUBLIC, &ML_DSA_PUBLIC_USAGES],
+    },
+    Class {
+        class: CKO_PUBLIC_KEY,
+        kind: Some(CKK_DH),
+        groups: &[STORAGE, OPEN, KEY, PUBLIC, DH_PUBLIC, &MONTGOMERY_PUBLIC_USAGES],
+    },
+    Class {
         class: CKO_PRIVATE_KEY,
         kind: Some(CKK_RSA),
         groups: &[STORAGE, HIDDEN, KEY, SEALED, PRIVATE, RSA_PRIVATE, &RSA_PRIVATE_USAGES],
@@ -300,6 +331,16 @@ pub static CLASSES: &[Class] = &[
         class: CKO_PRIVATE_KEY,
         kind: Some(CKK_ML_DSA),
         groups: &[STORAGE, HIDDEN, KEY, SEALED, PRIVATE, LATTICE_PRIVATE, &ML_DSA_PRIVATE_USAGES],
+    },
+    Class {
+        class: CKO_PRIVATE_KEY,
+        kind: Some(CKK_SLH_DSA),
+        groups: &[STORAGE, HIDDEN, KEY, SEALED, PRIVATE, SLH_DSA_PRIVATE, &ML_DSA_PRIVATE_USAGES],
+    },
+    Class {
+        class: CKO_PRIVATE_KEY,
+        kind: Some(CKK_DH),
+        groups: &[STORAGE, HIDDEN, KEY, SEALED, PRIVATE, DH_PRIVATE, &MONTGOMERY_PRIVATE_USAGES],
     },
     secret_class(CKK_AES, AES_SECRET),
     secret_class(CKK_CHACHA20, CHACHA20_SECRET),
@@ -368,6 +409,9 @@ mod tests {
             CKA_PUBLIC_EXPONENT,
             CKA_EC_PARAMS,
             CKA_PARAMETER_SET,
+            CKA_PRIME,
+            CKA_BASE,
+            CKA_VALUE_BITS,
             CKA_PUBLIC_KEY_INFO,
             CKA_VALUE_LEN,
             CKA_CHECK_VALUE,

@@ -16,9 +16,11 @@ fn openssl(folder: &Path, arguments: &[&str]) {
 /// What OpenSSL encrypted for a key of its own, and the owner of that.
 struct Made {
     recipient: Recipient,
-    /// Of indefinite lengths, and strict.
-    answers: Vec<(Vec<u8>, Vec<u8>)>,
+    /// By each length of the content: of indefinite lengths, strict, and strict with the recipient named otherwise.
+    answers: Vec<[Vec<u8>; 3]>,
 }
+
+const LENGTHS: [usize; 6] = [1, 15, 16, 1217, 2376, 4096];
 
 fn content(len: usize) -> Vec<u8> {
     (0..len).map(|at| at as u8).collect()
@@ -32,16 +34,16 @@ fn made() -> &'static Made {
         let new = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "certificate.pem"];
         openssl(folder, &[&new[..], &["-subj", "/CN=enclave", "-days", "2"]].concat());
         openssl(folder, &["pkcs8", "-topk8", "-nocrypt", "-in", "key.pem", "-outform", "DER", "-out", "key.der"]);
-        let answers = [1, 15, 16, 1217, 2376, 4096].map(|len| {
+        let answers = LENGTHS.map(|len| {
             std::fs::write(folder.join("content"), content(len)).unwrap();
             let encrypt = |more: &[&str]| {
-                let how = ["cms", "-encrypt", "-binary", "-keyid", "-aes256", "-in", "content", "-outform", "DER"];
+                let how = ["cms", "-encrypt", "-binary", "-aes256", "-in", "content", "-outform", "DER"];
                 let oaep = ["-keyopt", "rsa_padding_mode:oaep", "-keyopt", "rsa_oaep_md:sha256"];
                 let whom = ["-out", "answer", "-recip", "certificate.pem"];
                 openssl(folder, &[&how[..], more, &whom, &oaep].concat());
                 std::fs::read(folder.join("answer")).unwrap()
             };
-            (encrypt(&["-stream"]), encrypt(&[]))
+            [encrypt(&["-keyid", "-stream"]), encrypt(&["-keyid"]), encrypt(&[])]
         });
         let key = PrivateKey::from_pkcs8(&std::fs::read(folder.join("key.der")).unwrap()).unwrap();
         Made { recipient: Recipient::of(Arc::new(key), Vec::new()), answers: answers.into() }
@@ -49,10 +51,10 @@ fn made() -> &'static Made {
 }
 
 #[test]
-fn what_is_encrypted_elsewhere_opens_in_both_forms() {
-    for ((streamed, strict), len) in made().answers.iter().zip([1, 15, 16, 1217, 2376, 4096]) {
-        assert_eq!((streamed[1], strict[1]), (0x80, 0x82), "indefinite and definite");
-        for answer in [streamed, strict] {
+fn what_is_encrypted_elsewhere_opens_in_each_form() {
+    for (answers, len) in made().answers.iter().zip(LENGTHS) {
+        assert_eq!((answers[0][1], answers[1][1]), (0x80, 0x82), "indefinite and definite");
+        for answer in answers {
             assert_eq!(made().recipient.open(answer).unwrap().expose(), content(len));
         }
     }
@@ -60,8 +62,8 @@ fn what_is_encrypted_elsewhere_opens_in_both_forms() {
 
 #[test]
 fn what_was_altered_is_one_error_or_something_else() {
-    let (streamed, strict) = &made().answers[3];
-    for answer in [streamed, strict] {
+    let answers = &made().answers[3];
+    for answer in answers {
         for at in 0..answer.len() {
             assert!(cms::parse(&answer[..at]).is_none(), "cut at {at}");
             for bit in 0..8 {
@@ -85,7 +87,7 @@ fn what_was_altered_is_one_error_or_something_else() {
         assert_eq!(made().recipient.open(&bad).err().unwrap().cause(), Cause::AttestationAnswer);
     }
     let another = Recipient::of(Arc::new(PrivateKey::generate_rsa_2048().unwrap()), Vec::new());
-    let error = another.open(streamed).err().unwrap();
+    let error = another.open(&answers[0]).err().unwrap();
     assert_eq!((error.cause(), error.detail()), (Cause::AttestationAnswer, ""));
 }
 
@@ -103,8 +105,8 @@ fn numbers() -> impl FnMut(usize) -> usize {
 #[test]
 fn no_answer_is_too_strange() {
     let mut number = numbers();
-    for (streamed, strict) in &made().answers[..3] {
-        for answer in [streamed, strict] {
+    for answers in &made().answers[..3] {
+        for answer in answers {
             for _ in 0..20_000 {
                 let mut strange = answer.clone();
                 for _ in 0..=number(4) {

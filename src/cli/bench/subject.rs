@@ -24,12 +24,13 @@ const NO: &[u8] = &[CK_FALSE];
 
 /// Whether keys of this kind sign as certificates are signed.
 pub(super) fn signs(kind: &Kind) -> bool {
-    matches!(kind.key_type, CKK_RSA | CKK_EC | CKK_EC_EDWARDS | CKK_ML_DSA)
+    matches!(kind.key_type, CKK_RSA | CKK_EC | CKK_EC_EDWARDS | CKK_ML_DSA | CKK_SLH_DSA)
 }
 
 /// Whether KMS makes key pairs of this kind.
 pub(super) fn is_made_by_kms(kind: &Kind) -> bool {
-    kind.key_type != CKK_ML_DSA
+    // Of the Edwards curves it has one.
+    matches!(kind.key_type, CKK_RSA | CKK_EC) || kind.name == "ed25519"
 }
 
 /// How keys of one kind sign.
@@ -39,9 +40,10 @@ fn mechanism(kind: KeyKind) -> Option<CK_MECHANISM_TYPE> {
         KeyKind::Ec(Curve::P256 | Curve::Secp256k1) => CKM_ECDSA_SHA256,
         KeyKind::Ec(Curve::P384) => CKM_ECDSA_SHA384,
         KeyKind::Ec(Curve::P521) => CKM_ECDSA_SHA512,
-        KeyKind::Ed25519 => CKM_EDDSA,
+        KeyKind::Ed25519 | KeyKind::Ed448 => CKM_EDDSA,
         KeyKind::MlDsa(_) => CKM_ML_DSA,
-        KeyKind::X25519 | KeyKind::MlKem(_) => return None,
+        KeyKind::SlhDsa(_) => CKM_SLH_DSA,
+        KeyKind::X25519 | KeyKind::X448 | KeyKind::MlKem(_) | KeyKind::Dh(_) => return None,
     })
 }
 

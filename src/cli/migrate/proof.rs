@@ -1,6 +1,6 @@
 //! Whether a key that was moved is the key that it was.
 
-use crate::crypto::{EdVariant, Hash, Key, KeyKind, PublicKey};
+use crate::crypto::{EdVariant, Hash, Key, KeyKind, PublicKey, SlhDsaMessage};
 use crate::error::{Cause, Error, Result};
 use crate::object::policy;
 use crate::store::ObjectRecord;
@@ -52,15 +52,19 @@ fn works_with(key: &Key, public: &PublicKey) -> Result<()> {
             let digest = Hash::Sha256.digest(MESSAGE);
             public.verify_ecdsa(digest.as_ref(), &private.ecdsa_sign(digest.as_ref())?)
         }
-        KeyKind::Ed25519 => {
-            let signature = private.ed25519_sign(EdVariant::Pure, MESSAGE)?;
-            public.verify_ed25519(EdVariant::Pure, MESSAGE, &signature)
+        KeyKind::Ed25519 | KeyKind::Ed448 => {
+            let signature = private.eddsa_sign(EdVariant::Pure, MESSAGE)?;
+            public.verify_eddsa(EdVariant::Pure, MESSAGE, &signature)
         }
         KeyKind::MlDsa(_) => {
             let mut mu = public.ml_dsa_mu(&[])?;
             mu.update(MESSAGE);
             let mu = mu.finish();
-            public.verify_ml_dsa(&mu, &private.ml_dsa_sign(&mu)?)
+            public.verify_ml_dsa(&mu, &private.ml_dsa_sign(&mu, true)?)
+        }
+        KeyKind::SlhDsa(_) => {
+            let signature = private.slh_dsa_sign(SlhDsaMessage::Pure(MESSAGE), &[], true)?;
+            public.verify_slh_dsa(SlhDsaMessage::Pure(MESSAGE), &[], &signature)
         }
         KeyKind::MlKem(_) => {
             let (ciphertext, secret) = public.encapsulate()?;
@@ -70,8 +74,8 @@ fn works_with(key: &Key, public: &PublicKey) -> Result<()> {
             }
         }
         // It signs nothing; its public key follows from it.
-        KeyKind::X25519 if private.public_key() == public => Ok(()),
-        KeyKind::X25519 => Err(Cause::SignatureInvalid.into()),
+        KeyKind::X25519 | KeyKind::X448 | KeyKind::Dh(_) if private.public_key() == public => Ok(()),
+        KeyKind::X25519 | KeyKind::X448 | KeyKind::Dh(_) => Err(Cause::SignatureInvalid.into()),
     }
 }
 

@@ -11,6 +11,7 @@
 mod answer;
 mod breaker;
 mod call;
+mod chain;
 mod client;
 mod context;
 mod credentials;

@@ -11,6 +11,7 @@ use aws_config::imds::client::error::ImdsError;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
+use aws_smithy_runtime_api::client::result::ConnectorError;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -143,30 +144,51 @@ impl ProvideCredentials for Cached {
 }
 
 fn missing(error: &CredentialsError) -> Error {
-    let cause = match error {
-        CredentialsError::InvalidConfiguration(_) => Cause::KmsSetup,
-        _ if nothing_there(error) => Cause::CredentialsMissing,
+    let text = chain(error);
+    // The chain of sources tells what became of each in words alone.
+    let silent = text.contains("could not communicate with IMDS");
+    let (cause, hint) = match (error, source_of(error)) {
+        (CredentialsError::InvalidConfiguration(_), _) => (Cause::KmsSetup, ""),
+        (_, Source::None) if !silent => (Cause::CredentialsMissing, ""),
+        (_, Source::Silent | Source::None) => (
+            Cause::CredentialsMissing,
+            "; in a container the instance's metadata service may be out of reach, because its hop limit is 1",
+        ),
         // A provider that was there and said no: the role cannot be assumed, the token is refused.
-        _ => Cause::CredentialsRejected,
+        (_, Source::Refusing) => (Cause::CredentialsRejected, ""),
     };
-    cause.with(chain(error))
+    cause.with(text + hint)
 }
 
-/// Whether at the bottom of it nobody had credentials to give: also for a role that is to be assumed with
-/// others, and where the instance's metadata service refuses to talk to this process.
-fn nothing_there(error: &CredentialsError) -> bool {
+/// What is at the bottom of an error: also for a role that is to be assumed with the credentials of another source.
+enum Source {
+    /// Nobody had credentials to give.
+    None,
+    /// The instance's metadata service gave no token to ask with.
+    Silent,
+    /// Somebody had, and did not give them.
+    Refusing,
+}
+
+fn source_of(error: &CredentialsError) -> Source {
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    let mut found = Source::Refusing;
     while let Some(error) = next {
+        if error.is::<ImdsError>() {
+            return Source::Silent;
+        }
         let empty_handed = matches!(
             error.downcast_ref(),
             Some(CredentialsError::CredentialsNotLoaded(_) | CredentialsError::ProviderTimedOut(_))
         );
-        if empty_handed || error.is::<ImdsError>() {
-            return true;
+        // Nobody answered there, whoever it is.
+        let unanswered = error.downcast_ref().is_some_and(|error: &ConnectorError| !error.is_user());
+        if empty_handed || unanswered {
+            found = Source::None;
         }
         next = error.source();
     }
-    false
+    found
 }
 
 #[cfg(test)]

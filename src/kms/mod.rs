@@ -12,6 +12,7 @@ mod answer;
 mod attested;
 mod breaker;
 mod call;
+mod chain;
 mod client;
 mod context;
 mod credentials;

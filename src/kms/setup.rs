@@ -5,13 +5,13 @@
 //! environment nor the caller's files: there the configuration and the instance's metadata are all.
 
 use super::HostRules;
+use super::chain::Chain;
 use super::credentials::Cached;
 use super::dns::Resolver;
 use super::embedded::{Embedded, InProcess};
 use super::transport::{Roots, Transport};
 use crate::config::KmsConfig;
 use crate::error::{Cause, Result};
-use aws_config::default_provider::credentials::DefaultCredentialsChain;
 use aws_config::environment::region::EnvironmentVariableRegionProvider;
 use aws_config::imds::credentials::ImdsCredentialsProvider;
 use aws_config::imds::region::ImdsRegionProvider;
@@ -151,12 +151,7 @@ fn behaviour() -> BehaviorVersion {
 
 /// The whole chain.
 async fn ordinary(config: &KmsConfig, transport: Transport) -> Result<SdkConfig> {
-    let provider = ProviderConfig::without_region()
-        .with_behavior_version(Some(behaviour()))
-        .with_http_client(transport.clone())
-        .with_sleep_impl(TokioSleep::new())
-        .with_retry_config(retries());
-    let metadata = metadata(&provider).build();
+    let provider = provider(transport.clone());
     let region = match &config.region {
         Some(region) => Region::new(region.clone()),
         None => {
@@ -164,7 +159,8 @@ async fn ordinary(config: &KmsConfig, transport: Transport) -> Result<SdkConfig>
             if let Some(name) = &config.profile {
                 profile = profile.profile_name(name);
             }
-            let instance = ImdsRegionProvider::builder().configure(&provider).imds_client(metadata.clone()).build();
+            let instance =
+                ImdsRegionProvider::builder().configure(&provider).imds_client(metadata(&provider).build()).build();
             // A profile that the configuration names is nearer than the environment.
             let chain =
                 match &config.profile {
@@ -179,10 +175,7 @@ async fn ordinary(config: &KmsConfig, transport: Transport) -> Result<SdkConfig>
             }
         }
     };
-    let mut chain = DefaultCredentialsChain::builder()
-        .configure(provider.with_region(Some(region.clone())))
-        .region(region.clone())
-        .imds_client(metadata);
+    let chain = Chain::new(transport.clone(), region.clone(), config.profile.clone());
     let mut loader = aws_config::defaults(behaviour())
         .region(region)
         .http_client(transport)
@@ -190,7 +183,6 @@ async fn ordinary(config: &KmsConfig, transport: Transport) -> Result<SdkConfig>
         .timeout_config(patience())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
     if let Some(profile) = &config.profile {
-        chain = chain.profile_name(profile);
         loader = loader.profile_name(profile);
     }
     if config.fips {
@@ -199,7 +191,6 @@ async fn ordinary(config: &KmsConfig, transport: Transport) -> Result<SdkConfig>
     if config.dual_stack {
         loader = loader.use_dual_stack(true);
     }
-    let chain = Box::pin(chain.build()).await;
     Ok(Box::pin(loader.credentials_provider(chain).load()).await)
 }
 
@@ -246,8 +237,17 @@ async fn privileged(config: &KmsConfig, transport: Transport) -> Result<SdkConfi
         .build())
 }
 
+/// What sources of credentials and the Region are made with.
+pub(super) fn provider(transport: Transport) -> ProviderConfig {
+    ProviderConfig::without_region()
+        .with_behavior_version(Some(behaviour()))
+        .with_http_client(transport)
+        .with_sleep_impl(TokioSleep::new())
+        .with_retry_config(retries())
+}
+
 /// A client of the instance's metadata that does not wait for what is not there.
-fn metadata(provider: &ProviderConfig) -> aws_config::imds::client::Builder {
+pub(super) fn metadata(provider: &ProviderConfig) -> aws_config::imds::client::Builder {
     aws_config::imds::Client::builder()
         .configure(provider)
         .connect_timeout(METADATA_PATIENCE)

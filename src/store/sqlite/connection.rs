@@ -18,7 +18,8 @@ use std::path::{Path, PathBuf};
 const STATEMENTS: usize = 40;
 
 /// Durable commits, no wait inside the gate (a wait is ours, outside), deleted bytes overwritten, no
-/// temporary files, nothing believed that a doctored schema says. The limit has the log shortened
+/// temporary files, nothing believed that a doctored schema says. The cache has room for the inner pages of a store of a
+/// million objects. The limit has the log shortened
 /// whenever it starts anew; the file stays, see [`open`].
 const SETTINGS: &str = "
     PRAGMA busy_timeout = 0;
@@ -28,7 +29,7 @@ const SETTINGS: &str = "
     PRAGMA trusted_schema = OFF;
     PRAGMA cell_size_check = ON;
     PRAGMA foreign_keys = OFF;
-    PRAGMA cache_size = -4096;
+    PRAGMA cache_size = -16384;
     PRAGMA journal_size_limit = 4194304;
 ";
 

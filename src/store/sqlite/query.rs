@@ -11,6 +11,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 const EFFORT: usize = 4096;
 /// How many rows are asked for at once where there is nothing to skip.
 const BATCH: usize = 256;
+/// A list that is no longer than this is looked through, whatever else is asked for: to look into a long list as well
+/// costs as much as to read a record.
+const SHORT: usize = 4;
 
 /// How a query is answered.
 pub(super) struct Plan<'q> {
@@ -76,9 +79,9 @@ enum Step {
 
 /// The objects that are in the index under all of some terms, by ascending `seq`.
 ///
-/// One term, or none, is a scan. Several are intersected by leaping: each list in turn is asked for its
-/// first entry not below the best so far, so that the work is bounded by the shortest list and nothing
-/// needs to be known beforehand about which one that is.
+/// One term, or none, is a scan, and so are several if the first one's list is short: such as an id and a class. Else they
+/// are intersected by leaping: each list in turn is asked for its first entry not below the best so far, so that the work
+/// is bounded by the shortest list and nothing needs to be known beforehand about which one that is.
 struct Candidates<'a> {
     connection: &'a Connection,
     terms: &'a [Term],
@@ -89,18 +92,35 @@ struct Candidates<'a> {
     ahead: Vec<(i64, Option<ObjectId>)>,
     /// Whether nothing follows what was read ahead.
     at_end: bool,
+    /// Whether the lists are looked through one by one; `None` before the first step.
+    scans: Option<bool>,
 }
 
 impl<'a> Candidates<'a> {
     fn new(connection: &'a Connection, terms: &'a [Term], after: i64) -> Self {
-        Self { connection, terms, last: after, effort: EFFORT, ahead: Vec::new(), at_end: false }
+        Self { connection, terms, last: after, effort: EFFORT, ahead: Vec::new(), at_end: false, scans: None }
     }
 
     fn next(&mut self) -> Outcome<Step> {
-        match self.terms {
-            [] | [_] => self.scan(),
-            terms => self.leap(terms),
+        let scans = match (self.scans, self.terms) {
+            (Some(scans), _) => scans,
+            (None, [] | [_]) => true,
+            (None, [first, ..]) => self.begin_short(first)?,
+        };
+        self.scans = Some(scans);
+        if scans { self.scan() } else { self.leap(self.terms) }
+    }
+
+    /// Reads a list ahead if it is short. Whether it is.
+    fn begin_short(&mut self, term: &Term) -> Outcome<bool> {
+        let all = self.list(term, SHORT + 1)?;
+        let is_short = all.len() <= SHORT;
+        if is_short {
+            self.ahead = all;
+            self.ahead.reverse();
+            self.at_end = true;
         }
+        Ok(is_short)
     }
 
     fn scan(&mut self) -> Outcome<Step> {
@@ -119,23 +139,29 @@ impl<'a> Candidates<'a> {
     }
 
     fn read_ahead(&self) -> Outcome<Vec<(i64, Option<ObjectId>)>> {
+        if let [term] = self.terms {
+            return self.list(term, BATCH);
+        }
         let mut ahead = Vec::new();
-        if let [(kind, value)] = self.terms {
-            let sql = "SELECT seq FROM lookup WHERE type = ?1 AND value = ?2 AND seq > ?3 ORDER BY seq LIMIT ?4";
-            let mut select = self.connection.prepare_cached(sql)?;
-            let mut rows = select.query(params![kind, value, self.last, BATCH as i64])?;
-            while let Some(row) = rows.next()? {
-                ahead.push((row.get(0)?, None));
-            }
-        } else {
-            let sql = "SELECT seq, id FROM object WHERE seq > ?1 ORDER BY seq LIMIT ?2";
-            let mut select = self.connection.prepare_cached(sql)?;
-            let mut rows = select.query(params![self.last, BATCH as i64])?;
-            while let Some(row) = rows.next()? {
-                ahead.push((row.get(0)?, Some(ObjectId::from_bytes(row.get(1)?))));
-            }
+        let sql = "SELECT seq, id FROM object WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+        let mut select = self.connection.prepare_cached(sql)?;
+        let mut rows = select.query(params![self.last, BATCH as i64])?;
+        while let Some(row) = rows.next()? {
+            ahead.push((row.get(0)?, Some(ObjectId::from_bytes(row.get(1)?))));
         }
         Ok(ahead)
+    }
+
+    /// The next entries under a term.
+    fn list(&self, (kind, value): &Term, most: usize) -> Outcome<Vec<(i64, Option<ObjectId>)>> {
+        let sql = "SELECT seq FROM lookup WHERE type = ?1 AND value = ?2 AND seq > ?3 ORDER BY seq LIMIT ?4";
+        let mut select = self.connection.prepare_cached(sql)?;
+        let mut rows = select.query(params![kind, value, self.last, most as i64])?;
+        let mut entries = Vec::new();
+        while let Some(row) = rows.next()? {
+            entries.push((row.get(0)?, None));
+        }
+        Ok(entries)
     }
 
     fn leap(&mut self, terms: &[Term]) -> Outcome<Step> {

@@ -26,9 +26,12 @@ const SIGNING: &[(&str, bool)] = &[
     ("p-521", true),
     ("secp256k1", true),
     ("ed25519", true),
+    ("ed448", true),
     ("ml-dsa-44", false),
     ("ml-dsa-65", false),
     ("ml-dsa-87", false),
+    ("slh-dsa-sha2-128f", false),
+    ("slh-dsa-shake-192f", false),
 ];
 
 const SUBJECT: &str = "CN=www.example.com,O=Example\\, Inc.,C=DE";

@@ -1,11 +1,11 @@
-"""python-pkcs11 with the key sizes that AWS KMS makes."""
+"""python-pkcs11 with the key sizes that AWS KMS makes, and with a group for Diffie-Hellman that the module takes."""
 
 import os
 import unittest
 
 import pkcs11
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import dh, padding, rsa
 from pkcs11 import MGF, Attribute, KeyType, Mechanism, ObjectClass
 from pkcs11.util.rsa import decode_rsa_private_key, decode_rsa_public_key, encode_rsa_public_key
 
@@ -64,6 +64,28 @@ class Walk(unittest.TestCase):
         self.assertTrue(public.verify(TEXT, signature, mechanism=Mechanism.SHA256_RSA_PKCS))
         with self.assertRaises(pkcs11.exceptions.UserNotLoggedIn):
             private.sign(TEXT, mechanism=Mechanism.SHA256_RSA_PKCS)
+
+    def test_dh_in_a_group_of_rfc_7919(self):
+        prime = ffdhe2048()
+        domain = {Attribute.PRIME: prime.to_bytes(256, "big"), Attribute.BASE: b"\2"}
+        public, private = self.session.create_domain_parameters(KeyType.DH, domain, local=True).generate_keypair()
+        group = dh.DHParameterNumbers(prime, 2)
+        peer = group.parameters().generate_private_key()
+        number = peer.public_key().public_numbers().y
+        known = dh.DHPublicNumbers(int.from_bytes(public[Attribute.VALUE], "big"), group).public_key()
+        open_key = {Attribute.SENSITIVE: False, Attribute.EXTRACTABLE: True}
+        shared = private.derive_key(
+            KeyType.GENERIC_SECRET, 2048, mechanism_param=number.to_bytes(256, "big"), template=open_key
+        )
+        self.assertEqual(shared[Attribute.VALUE], peer.exchange(known))
+
+
+def ffdhe2048():
+    """The prime of appendix A.1, by its formula."""
+    e, term, n = 0, 1 << 2100, 1
+    while term:
+        e, term, n = e + term, term // n, n + 1
+    return 2**2048 - 2**1984 + ((e >> (2100 - 1918)) + 560316) * 2**64 - 1
 
 
 def spki(public):

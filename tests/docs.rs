@@ -111,7 +111,7 @@ fn has(peer: &str, row: &Mechanism) -> &'static str {
 fn mechanisms() {
     let mut text = String::from(
         "# Mechanisms\n\nThis page is made of the module's own table. Sizes are in the units of the specification: bits \
-         for RSA, elliptic\ncurves and the use of ChaCha20, bytes for other secret keys and for the public keys of ML-KEM, ML-DSA and SLH-DSA.\n\
+         for RSA, Diffie-Hellman, elliptic\ncurves and the use of ChaCha20, bytes for other secret keys and for the public keys of ML-KEM, ML-DSA and SLH-DSA.\n\
          Beside it stand SoftHSM 2.6.1 (S) and kryoptic 1.5.4 with all its features (K).\n\n| mechanism | operations | keys | S | K |\n| --- | --- | --- | --- | --- |\n",
     );
     for row in MECHANISMS {

@@ -6,7 +6,7 @@ use super::aws_lc::ml_dsa::MlDsa;
 use super::aws_lc::spki::Parsed;
 use super::private::Inner;
 use super::public::check_digest_len;
-use super::stack::{ML_DSA_44, ML_DSA_65, ML_DSA_87, ML_DSA_ALIKE, WipedAfter};
+use super::stack::{ML_DSA_44, ML_DSA_44_ALIKE, ML_DSA_65, ML_DSA_65_ALIKE, ML_DSA_87, ML_DSA_87_ALIKE, WipedAfter};
 use super::{Hash, PrivateKey, PublicKey, Secret};
 use crate::error::{Cause, Result};
 use ml_dsa::ExpandedSigningKey;
@@ -142,12 +142,19 @@ pub(super) fn sign(key: &MlDsa, mu: &[u8; MU_LEN]) -> Result<Vec<u8>> {
 fn sign_alike(key: &MlDsa, mu: &[u8; MU_LEN]) -> Result<Vec<u8>> {
     let expanded = key.expanded()?;
     let signature = match key.set() {
-        MlDsaSet::MlDsa44 => alike::<ml_dsa::MlDsa44>(&expanded, mu),
-        MlDsaSet::MlDsa65 => alike::<ml_dsa::MlDsa65>(&expanded, mu),
-        MlDsaSet::MlDsa87 => alike::<ml_dsa::MlDsa87>(&expanded, mu),
+        MlDsaSet::MlDsa44 => {
+            let _wiped = WipedAfter::<ML_DSA_44_ALIKE>;
+            alike::<ml_dsa::MlDsa44>(&expanded, mu)?
+        }
+        MlDsaSet::MlDsa65 => {
+            let _wiped = WipedAfter::<ML_DSA_65_ALIKE>;
+            alike::<ml_dsa::MlDsa65>(&expanded, mu)?
+        }
+        MlDsaSet::MlDsa87 => {
+            let _wiped = WipedAfter::<ML_DSA_87_ALIKE>;
+            alike::<ml_dsa::MlDsa87>(&expanded, mu)?
+        }
     };
-    drop(WipedAfter::<ML_DSA_ALIKE>);
-    let signature = signature?;
     // By the other library. A faulty signature beside a right one of the same µ would give the key away.
     key.verify(mu, &signature).map_err(|_| Cause::FaultDetected)?;
     Ok(signature)

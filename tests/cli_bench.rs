@@ -103,6 +103,17 @@ fn many_calls_are_not_made_unasked() {
     assert_eq!(server.control().total_calls(), 0);
     let told = bench(&setup, &["--type", "p-256", "--decrypts", "19", "--yes"]);
     assert_eq!(told["kms_calls"], 21);
+
+    // An audit log gets a line for each signature: that is not done unasked either.
+    let log = setup.path("audit.jsonl");
+    let text = std::fs::read_to_string(setup.configuration()).unwrap();
+    std::fs::write(setup.configuration(), format!("{text}\n[log]\naudit = \"{}\"\n", log.display())).unwrap();
+    let one = ["bench", "--type", "p-256", "--decrypts", "1", "--generates", "1"];
+    let message = setup.fails(&one);
+    assert!(message.contains("a line for each signature to") && message.contains("audit.jsonl"), "{message}");
+    assert!(std::fs::read(&log).unwrap_or_default().is_empty());
+    setup.ok(&[&one[..], &["--yes"]].concat());
+    assert!(!std::fs::read(&log).unwrap().is_empty());
 }
 
 /// Stopped by Ctrl-C at any time, and by KMS: nothing is in the store.

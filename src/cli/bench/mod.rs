@@ -9,7 +9,9 @@ use super::key::{Access, KINDS, Kind};
 use super::object::{Key, Name};
 use super::output::{Answer, Failure, counted};
 use super::progress::Progress;
+use crate::config::{self, Environment};
 use crate::counters::Count;
+use crate::host;
 use crate::session::Session;
 use clap::builder::PossibleValuesParser;
 use figures::{Figures, Operation};
@@ -51,7 +53,7 @@ pub(super) struct Arguments {
     /// How many key pairs of each kind KMS makes: GenerateDataKeyPair
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=1000))]
     generates: u16,
-    /// Do not ask, however many calls of KMS it takes
+    /// Do not ask: neither if it takes many calls of KMS, nor if the audit log gets a line for each signature
     #[arg(long)]
     yes: bool,
 }
@@ -145,20 +147,23 @@ impl Plan {
     }
 }
 
-/// Says how many calls of KMS there will be, and asks if they are many.
+/// Says how many calls of KMS there will be, and asks if they are many, or if every signature is written down.
 fn agree(arguments: &Arguments, calls: u64) -> Result<(), Failure> {
+    let audit = config::load(&Environment::of_process(host::secure_mode()))?.log.audit;
     let many = calls > UNASKED;
-    let calls = counted(calls, "call");
-    if !many || arguments.yes {
-        eprintln!("this makes {calls} of KMS");
+    let audited = audit.as_ref().map(|log| format!("writes a line for each signature to {}", log.display()));
+    let charged =
+        format!("makes {} of KMS{}", counted(calls, "call"), if many { ", which charges for them" } else { "" });
+    let what = [Some(charged), audited].into_iter().flatten().collect::<Vec<_>>().join(", and ");
+    if arguments.yes || !(many || audit.is_some()) {
+        eprintln!("this {what}");
         return Ok(());
     }
-    let question = format!("This makes {calls} of KMS, which charges for them. Go on? [y/N]");
-    match input::ask(&question)?.as_deref() {
+    match input::ask(&format!("This {what}. Go on? [y/N]"))?.as_deref() {
         Some("y" | "Y" | "yes") => Ok(()),
         Some(_) => Err(Failure::new("nothing was measured")),
         None => Err(Failure::new(format!(
-            "this makes {calls} of KMS, which charges for them; give --yes, or fewer with --type, --decrypts, --generates"
+            "this {what}; give --yes, or make fewer calls with --type, --decrypts, --generates"
         ))),
     }
 }

@@ -31,7 +31,7 @@ pub(super) enum Command {
     Destroy(Destroy),
     /// Print a public key, or what KMS sealed
     Export(transfer::Export),
-    /// Import a private key from a PEM file, or a data key pair that another client of KMS had made
+    /// Import one private key from a file, or a data key pair that another client of KMS had made
     Import(transfer::Import),
 }
 

@@ -140,6 +140,20 @@
 /* The store belongs to another user, or everybody can write to it; see chown and chmod. */
 #define DATAKEY_ERR_STORE_UNSAFE 0x308UL
 
+/* The store's server cannot be reached or did not answer in time; check that it runs, its name, the network, proxy
+   and TLS. */
+#define DATAKEY_ERR_STORE_UNREACHABLE 0x309UL
+
+/* The store's server denied access; check user, password or credentials, and what they are allowed. */
+#define DATAKEY_ERR_STORE_DENIED 0x30AUL
+
+/* The store's server throttled the call and all its retries; raise its capacity, or call again later.
+   (CKR_FUNCTION_FAILED) */
+#define DATAKEY_ERR_STORE_THROTTLED 0x30BUL
+
+/* The client of the store cannot be set up; check the store's settings and its root certificates. */
+#define DATAKEY_ERR_STORE_SETUP 0x30CUL
+
 /* 0x4xx: the configuration. */
 
 /* The configuration is not valid. (CKR_FUNCTION_FAILED) */

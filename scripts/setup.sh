@@ -20,6 +20,7 @@ openssl           command -v openssl
 test='
 softhsm2          command -v softhsm2-util
 p11-kit           command -v p11-kit
+postgresql        ls /usr/lib/postgresql/*/bin/postgres
 libp11-kit-dev    test -e /usr/include/p11-kit-1/p11-kit/pkcs11.h
 gnutls-bin        command -v p11tool
 openssh-client    command -v ssh-keygen

@@ -159,6 +159,10 @@ causes! {
     StoreNewer            CKR_DEVICE_ERROR    0x306 "the store was written by a newer version of this module; upgrade the module";
     StoreConflict         CKR_FUNCTION_FAILED 0x307 "another process changed the record at the same time; call again";
     StoreUnsafe           CKR_DEVICE_ERROR    0x308 "the store belongs to another user, or everybody can write to it; see chown and chmod";
+    StoreUnreachable      CKR_DEVICE_ERROR    0x309 "the store's server cannot be reached or did not answer in time; check that it runs, its name, the network, proxy and TLS";
+    StoreDenied           CKR_DEVICE_ERROR    0x30A "the store's server denied access; check user, password or credentials, and what they are allowed";
+    StoreThrottled        CKR_FUNCTION_FAILED 0x30B "the store's server throttled the call and all its retries; raise its capacity, or call again later";
+    StoreSetup            CKR_DEVICE_ERROR    0x30C "the client of the store cannot be set up; check the store's settings and its root certificates";
 
     // 0x4xx: configuration.
     ConfigInvalid         CKR_FUNCTION_FAILED 0x401 "the configuration is not valid";

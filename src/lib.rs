@@ -16,6 +16,7 @@
 //! | [`kms`] | the AWS KMS client and the embedded KMS |
 //! | [`attestation`] | proof to KMS of the enclave that asks, and what KMS encrypts for it |
 //! | [`store`] | where a token's records are kept |
+//! | [`net`] | the network: a runtime without threads, name lookup, the way to AWS |
 //! | [`crypto`] | the maths: the only floor that names a crypto library |
 //! | [`host`] | the process we live in: signals, fork, privilege, memory, log |
 //! | [`counters`] | what a token has done, in numbers |
@@ -33,6 +34,7 @@ pub mod host;
 pub mod kms;
 pub mod mechanism;
 pub mod module;
+pub mod net;
 pub mod object;
 pub mod session;
 pub mod store;

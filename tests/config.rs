@@ -1,6 +1,6 @@
 //! The configuration as files: search order, permissions, and the files that are shipped.
 
-use datakey::config::{Config, Environment, KmsBackend, SYSTEM_FILE, StoreLocation, keys, load};
+use datakey::config::{Config, Environment, KmsBackend, SYSTEM_FILE, keys, load};
 use datakey::error::{Cause, Error};
 use std::ffi::OsString;
 use std::fs::{self, Permissions};
@@ -233,10 +233,7 @@ fn a_worker_that_gave_up_its_rights_passes_over_the_home_it_cannot_reach() {
 fn a_store_without_a_place_goes_where_all_readers_of_the_file_find_it() {
     let mut place = Place::new();
     place.write_all();
-    let store = |place: &Place| {
-        let StoreLocation::Sqlite(path) = place.load().tokens.remove(0).store;
-        path
-    };
+    let store = |place: &Place| place.load().tokens.remove(0).store.file().unwrap().clone();
     place.environment.euid = 0;
     place.environment.conf_path = Some(place.path("named.toml").into());
     assert_eq!(store(&place), Path::new("/var/lib/datakey-pkcs11/named.db"));

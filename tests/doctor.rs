@@ -3,6 +3,9 @@
 #[path = "doctor/cases.rs"]
 mod cases;
 mod host;
+#[cfg(all(feature = "dynamodb", feature = "postgres"))]
+#[path = "doctor/stores.rs"]
+mod stores;
 mod tool;
 
 use cases::{CASES, Case, faulty, serve};
@@ -25,7 +28,11 @@ fn matching<'a>(findings: &'a Value, case: &Case) -> Option<&'a Value> {
 fn every_broken_set_up_is_found_and_named_with_what_to_do() {
     assert!(CASES.len() >= 20);
     let mut missed = Vec::new();
-    for case in CASES {
+    #[cfg(all(feature = "dynamodb", feature = "postgres"))]
+    let more = stores::CASES;
+    #[cfg(not(all(feature = "dynamodb", feature = "postgres")))]
+    let more: &[Case] = &[];
+    for case in CASES.iter().chain(more) {
         let broken = (case.make)();
         let arguments: Vec<&str> = broken.arguments.iter().map(String::as_str).collect();
         let run = broken.setup.run(&[&["--json", "doctor"], arguments.as_slice()].concat());

@@ -1,5 +1,14 @@
 //! What every store must do, asked of each store through the trait alone.
 
+#[cfg(feature = "dynamodb")]
+#[path = "store_support/dynamodb.rs"]
+mod dynamodb;
+#[cfg(feature = "postgres")]
+#[path = "store_support/postgres.rs"]
+mod postgres;
+#[cfg(feature = "dynamodb")]
+mod support;
+
 use datakey::config::{LoginMode, StoreLocation};
 use datakey::error::Cause;
 use datakey::store::{
@@ -21,9 +30,61 @@ const SIGN: u64 = 0x108;
 
 /// Runs `test` on a fresh store of every kind. New kinds of store are added here.
 fn each_store(test: fn(&dyn Store)) {
+    #[cfg(feature = "dynamodb")]
+    if dynamodb::in_child() {
+        return in_dynamodb(test);
+    }
     let directory = tempfile::tempdir().unwrap();
     let location = StoreLocation::Sqlite(directory.path().join("made/here/token.db"));
     test(&*open(&location).unwrap());
+    #[cfg(feature = "postgres")]
+    in_postgres(test);
+}
+
+/// In a table of each emulator that is not there yet, and in one where another token is.
+#[cfg(feature = "dynamodb")]
+fn in_dynamodb(test: fn(&dyn Store)) {
+    for url in dynamodb::urls() {
+        let table = dynamodb::new_name();
+        let store = |token: &str| open(&dynamodb::location(&url, &table, token)).unwrap();
+        test(&*store("first"));
+        store("first").check().unwrap();
+        // Not again where it takes long.
+        if url == dynamodb::urls()[0] {
+            test(&*store("second"));
+            store("first").check().unwrap();
+            store("second").check().unwrap();
+        }
+    }
+}
+
+/// How much is asked of a store: one over HTTP, of a few objects at once, is not asked for thousands.
+fn size(store: &dyn Store, many: u64, few: u64) -> u64 {
+    if store.most_at_once() == usize::MAX { many } else { few }
+}
+
+fn insert_all(store: &dyn Store, objects: &[ObjectRecord]) {
+    objects.chunks(store.most_at_once()).for_each(|some| store.insert(some).unwrap());
+}
+
+#[cfg(feature = "postgres")]
+fn in_postgres(test: fn(&dyn Store)) {
+    // In a database without our tables, and in one where another token is, which must not notice.
+    let server = postgres::server();
+    let database = server.database();
+    let store = |token: &str| open(&postgres::location(server.place(&database, token))).unwrap();
+    test(&*store("first"));
+    let before = listed(&*store("first"));
+    test(&*store("second"));
+    assert_eq!(listed(&*store("first")), before);
+    store("first").check().unwrap();
+    store("second").check().unwrap();
+}
+
+/// All that a store shows.
+fn listed(store: &dyn Store) -> (Option<TokenRecord>, u64, Vec<Option<ObjectRecord>>) {
+    let objects = all(store, &query(&[]), 1000).iter().map(|id| store.get(id).unwrap()).collect();
+    (store.token().unwrap(), store.change_counter().unwrap(), objects)
 }
 
 fn ulong(value: u64) -> Vec<u8> {
@@ -226,8 +287,8 @@ fn every_committed_change_moves_the_counter_and_nothing_else_does() {
 }
 
 /// Objects of mixed kinds, every seventh private.
-fn crowd() -> Vec<ObjectRecord> {
-    (0..700)
+fn crowd(count: u64) -> Vec<ObjectRecord> {
+    (0..count)
         .map(|n| {
             let class = ulong(n % 4);
             let long = [n as u8; 100];
@@ -254,14 +315,12 @@ fn crowd() -> Vec<ObjectRecord> {
 fn a_search_finds_what_a_look_at_every_object_finds() {
     each_store(|store| {
         initialised(store);
-        let objects = crowd();
-        for some in objects.chunks(70) {
-            store.insert(some).unwrap();
-        }
+        let objects = crowd(size(store, 700, 140));
+        objects.chunks(70).for_each(|some| insert_all(store, some));
         let (class_1, class_2, key_type, long) = (ulong(1), ulong(2), ulong(1), [9_u8; 100]);
         let mut other_long = long;
         other_long[99] = 8;
-        let number = 123_u64.to_be_bytes();
+        let number = 111_u64.to_be_bytes();
         let parts: [(u64, &[u8]); 14] = [
             (CLASS, &class_1),
             (CLASS, &class_2),
@@ -279,7 +338,7 @@ fn a_search_finds_what_a_look_at_every_object_finds() {
             (0x8000_1234, b"unknown"),
         ];
         for first in 0..parts.len() {
-            for second in first..parts.len() {
+            for second in (first..parts.len()).step_by(size(store, 1, 4) as usize) {
                 for private in [Visibility::All, Visibility::PublicOnly] {
                     let mut asked = query(&[parts[first], parts[second]]);
                     asked.private = private;
@@ -290,13 +349,14 @@ fn a_search_finds_what_a_look_at_every_object_finds() {
                         .map(|o| o.id)
                         .collect();
                     assert_eq!(all(store, &asked, 1000), wanted, "{asked:?}");
-                    assert_eq!(all(store, &asked, 3), wanted, "{asked:?} in pages");
+                    let page = size(store, 3, 30) as usize;
+                    assert_eq!(all(store, &asked, page), wanted, "{asked:?} in pages");
                 }
             }
         }
         let public = Query { equal: vec![], private: Visibility::PublicOnly };
-        assert_eq!(all(store, &public, 97).len(), 600);
-        assert_eq!(all(store, &query(&[]), 97).len(), 700);
+        assert_eq!(all(store, &public, 97).len(), objects.len() * 6 / 7);
+        assert_eq!(all(store, &query(&[]), 97).len(), objects.len());
         assert!(store.find(&query(&[]), None, 0).unwrap().ids.is_empty());
     });
 }
@@ -306,7 +366,7 @@ fn a_cursor_stays_good_while_objects_come_and_go() {
     each_store(|store| {
         initialised(store);
         let labelled = |n| object(n, &[(LABEL, b"same"), (CLASS, &ulong(3))]);
-        store.insert(&(0..10).map(labelled).collect::<Vec<_>>()).unwrap();
+        insert_all(store, &(0..10).map(labelled).collect::<Vec<_>>());
         for asked in [query(&[]), query(&[(LABEL, b"same")]), query(&[(LABEL, b"same"), (CLASS, &ulong(3))])] {
             let Page { ids, next } = store.find(&asked, None, 4).unwrap();
             assert_eq!(ids, [0, 1, 2, 3].map(id));
@@ -325,7 +385,7 @@ fn a_cursor_stays_good_while_objects_come_and_go() {
             for n in (0..10).chain([100]) {
                 let _ = store.delete(&id(n), None);
             }
-            store.insert(&(0..10).map(labelled).collect::<Vec<_>>()).unwrap();
+            insert_all(store, &(0..10).map(labelled).collect::<Vec<_>>());
         }
     });
 }
@@ -335,18 +395,19 @@ fn a_search_through_many_candidates_ends() {
     each_store(|store| {
         initialised(store);
         // Two long lists that interleave and hardly ever meet, and one attribute that no index has.
-        let objects: Vec<_> = (0..12_000_u64)
+        let count = size(store, 12_000, 210);
+        let objects: Vec<_> = (0..count)
             .map(|n| {
-                let class = ulong(if n == 11_999 { 2 } else { 2 + n % 2 });
+                let class = ulong(if n == count - 1 { 2 } else { 2 + n % 2 });
                 let label: &[u8] = if n % 2 == 1 { b"odd" } else { b"even" };
-                let sign = [u8::from(n == 11_998)];
+                let sign = [u8::from(n == count - 2)];
                 object(n, &[(CLASS, &class), (LABEL, label), (SIGN, &sign)])
             })
             .collect();
-        store.insert(&objects).unwrap();
-        assert_eq!(all(store, &query(&[(CLASS, &ulong(2)), (LABEL, b"odd")]), 100), [id(11_999)]);
-        assert_eq!(all(store, &query(&[(SIGN, &[1])]), 100), [id(11_998)]);
-        assert_eq!(all(store, &query(&[(LABEL, b"even"), (SIGN, &[1])]), 100), [id(11_998)]);
+        insert_all(store, &objects);
+        assert_eq!(all(store, &query(&[(CLASS, &ulong(2)), (LABEL, b"odd")]), 100), [id(count - 1)]);
+        assert_eq!(all(store, &query(&[(SIGN, &[1])]), 100), [id(count - 2)]);
+        assert_eq!(all(store, &query(&[(LABEL, b"even"), (SIGN, &[1])]), 100), [id(count - 2)]);
     });
 }
 
@@ -384,8 +445,14 @@ fn a_record_that_no_store_could_hold_is_refused() {
         initialised(store);
         refused(store.insert(&[object(1, &[(VALUE, &vec![0; 17 << 20])])]), Cause::StoreFull);
         assert!(all(store, &query(&[]), 10).is_empty());
-        store.insert(&[object(1, &[(VALUE, &vec![7; 1 << 20])])]).unwrap();
-        assert_eq!(store.get(&id(1)).unwrap().unwrap().attributes[&VALUE], vec![7; 1 << 20]);
+        // DynamoDB takes items of 400 KB.
+        let longest = size(store, 1 << 20, 395 << 10) as usize;
+        store.insert(&[object(1, &[(VALUE, &vec![7; longest])])]).unwrap();
+        assert_eq!(store.get(&id(1)).unwrap().unwrap().attributes[&VALUE], vec![7; longest]);
+        if longest < 1 << 20 {
+            refused(store.insert(&[object(2, &[(VALUE, &vec![7; 401 << 10])])]), Cause::StoreFull);
+            refused(store.update(&object(1, &[(VALUE, &vec![7; 401 << 10])])), Cause::StoreFull);
+        }
     });
 }
 

@@ -28,6 +28,7 @@ mod policy;
 mod progress;
 mod restore;
 mod rewrap;
+mod store;
 mod token;
 mod verify;
 
@@ -66,6 +67,8 @@ enum Command {
     Restore(restore::Arguments),
     Rewrap(rewrap::Arguments),
     #[command(subcommand)]
+    Store(store::Command),
+    #[command(subcommand)]
     Token(token::Command),
     Verify(verify::Arguments),
     #[command(hide = true)]
@@ -99,6 +102,7 @@ fn run(command: &Command) -> Result<Answer, Failure> {
         Command::Policy(arguments) => policy::run(arguments),
         Command::Restore(arguments) => restore::run(arguments),
         Command::Rewrap(arguments) => rewrap::run(arguments),
+        Command::Store(command) => store::run(command),
         Command::Token(command) => token::run(command),
         Command::Verify(arguments) => verify::run(arguments),
         Command::ProbeModule(arguments) => doctor::probe::run(arguments),

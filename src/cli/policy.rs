@@ -3,7 +3,7 @@
 use super::desk::{Desk, Which};
 use super::output::{Answer, Failure};
 use super::permission::{self, Extra, Need, Needed};
-use crate::config::TokenConfig;
+use crate::config::{StoreLocation, TokenConfig};
 use crate::kms::EncryptionContext;
 use crate::token::Token;
 use serde_json::{Map, Value, json};
@@ -87,8 +87,29 @@ fn policy(arguments: &Arguments, config: &TokenConfig, serial: Option<&str>, res
         let sid = format!("SealByAdditionalKmsKey{}", at + 1);
         statement(sid, &mut permission::needed_of_additional(config, kms), &kms.key_id)
     });
-    let statements: Vec<Value> = std::iter::once(wrapping).chain(additional).collect();
+    let statements: Vec<Value> = std::iter::once(wrapping).chain(additional).chain(store(config)).collect();
     json!({ "Version": "2012-10-17", "Statement": statements })
+}
+
+/// What a token in a table takes besides: its own items, whose keys all end with its name.
+fn store(config: &TokenConfig) -> Option<Value> {
+    const ACTIONS: &[&str] = &[
+        "dynamodb:BatchGetItem",
+        "dynamodb:BatchWriteItem",
+        "dynamodb:DeleteItem",
+        "dynamodb:GetItem",
+        "dynamodb:PutItem",
+        "dynamodb:Query",
+    ];
+    let StoreLocation::DynamoDb(place) = &config.store else { return None };
+    let region = place.access.region.as_deref().unwrap_or("REGION");
+    Some(json!({
+        "Sid": "UseOneTokenOfATable",
+        "Effect": "Allow",
+        "Action": ACTIONS,
+        "Resource": format!("arn:aws:dynamodb:{region}:ACCOUNT:table/{}", place.table),
+        "Condition": {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": format!("*#{}", place.token)}},
+    }))
 }
 
 /// What is demanded of the encryption context of every call.

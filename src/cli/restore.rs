@@ -34,9 +34,10 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<Answer, Failure> {
     let desk = Desk::open(&arguments.which)?;
     let location = &desk.slot.token.config().store;
-    let StoreLocation::Sqlite(path) = location;
     let progress = Progress::of_steps("copying the file");
-    let draft = Draft::new(&absolute(&arguments.file)?, path)?;
+    let from = absolute(&arguments.file)?;
+    // Beside the store, or beside the copy where the store is no file.
+    let draft = Draft::new(&from, location.file().unwrap_or(&from))?;
     progress.say("reading it through");
     let Copied { token, objects } = look_through(&draft.file)?;
     let store = store::open(location)?;
@@ -48,7 +49,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Answer, Failure> {
     let what = format!("restored the token {:?}, serial {}, {}", token.label, token.serial, counted(objects, "object"));
     let kept_line = kept.as_ref().map_or_else(String::new, |kept| format!("what was there is {}\n", plain(kept)));
     let json = json!({
-        "store": path.display().to_string(),
+        "store": location.to_string(),
         "label": token.label,
         "serial": token.serial,
         "objects": objects,

@@ -3,7 +3,7 @@
 use super::desk::{Desk, Which, open_module};
 use super::output::{Answer, Failure, plain, table};
 use super::pin::{OfficerPin, UserPin};
-use crate::config::{KmsBackend, LoginMode, StoreLocation, TokenConfig};
+use crate::config::{KmsBackend, LoginMode, TokenConfig};
 use crate::session::{Slot, Who};
 use crate::token::User;
 use aws_smithy_types::DateTime;
@@ -73,11 +73,10 @@ const ORDER: &[&str] = &[
 fn describe(slot: &Slot) -> Result<Value, Failure> {
     let token = &slot.token;
     let config = token.config();
-    let StoreLocation::Sqlite(store) = &config.store;
     let mut told = json!({
         "slot": slot.id,
         "configured_label": config.label,
-        "store": store.display().to_string(),
+        "store": config.store.to_string(),
         "kms": match &config.kms.backend {
             KmsBackend::Aws => json!("aws"),
             KmsBackend::Embedded(file) => json!(format!("embedded:{}", file.display())),

@@ -1,7 +1,6 @@
 //! What two parts of a configuration must not share.
 
 use super::reader::invalid;
-use super::token::store_path;
 use super::{Config, KmsBackend, LogTarget};
 use crate::error::Result;
 use std::collections::HashMap;
@@ -14,6 +13,7 @@ use std::path::{Path, PathBuf};
 pub(super) fn nothing_twice(config: &Config, lines: &[usize]) -> Result<()> {
     let mut labels = HashMap::new();
     let mut files = HashMap::new();
+    let mut elsewhere = HashMap::new();
     for (token, line) in config.tokens.iter().zip(lines) {
         if let Some(first) = labels.insert(token.label.as_str(), *line) {
             return Err(invalid(
@@ -21,7 +21,16 @@ pub(super) fn nothing_twice(config: &Config, lines: &[usize]) -> Result<()> {
                 format!("the label \"{}\" is already taken by the token of line {first}", token.label),
             ));
         }
-        claim(&mut files, store_path(token), *line, format!("the store of the token \"{}\"", token.label))?;
+        let owner = format!("the store of the token \"{}\"", token.label);
+        match token.store.file() {
+            Some(path) => claim(&mut files, path, *line, owner)?,
+            None => {
+                let place = token.store.to_string();
+                if let Some(other) = elsewhere.insert(place.clone(), owner) {
+                    return Err(invalid(*line, format!("{place} is already {other}")));
+                }
+            }
+        }
     }
     for (token, line) in config.tokens.iter().zip(lines) {
         // Several tokens may share the keys of one embedded KMS.

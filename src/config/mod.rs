@@ -4,8 +4,10 @@
 //! the whole configuration, so that a reader of it knows what the module does.
 
 mod check;
+mod dynamodb;
 mod file;
 mod parse;
+mod postgres;
 mod reader;
 mod schema;
 mod search;
@@ -15,6 +17,7 @@ mod values;
 pub use reader::keys;
 pub use schema::*;
 pub use search::{Environment, SYSTEM_FILE, check_text, load};
+pub use token::store_location;
 
 #[cfg(test)]
 mod tests;

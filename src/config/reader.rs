@@ -90,6 +90,11 @@ impl<'d> Section<'d> {
         Self { text, table: table.get_ref(), line: 1 }.known(TOP)
     }
 
+    /// A table that stands by itself.
+    pub(super) fn of_table(text: &'d str, table: &'d DeTable<'d>) -> Self {
+        Self { text, table, line: 1 }
+    }
+
     /// The line it begins at, counted from 1.
     pub(super) fn line(&self) -> usize {
         self.line
@@ -178,6 +183,8 @@ impl<'d> Field<'d> {
         match self.value.get_ref() {
             DeValue::String(text) if text.is_empty() => "empty".into(),
             DeValue::String(_) if hidden => "a string (not shown here)".into(),
+            // A URL may hold a password.
+            DeValue::String(text) if text.contains('@') && text.contains(':') => "a string (not shown here)".into(),
             DeValue::String(text) => {
                 let cut: String = text.chars().take(60).collect();
                 let more = if cut.len() < text.len() { "…" } else { "" };

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// A whole configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -122,6 +123,131 @@ impl Default for CacheConfig {
 pub enum StoreLocation {
     /// `sqlite:PATH`, an absolute path.
     Sqlite(PathBuf),
+    /// `postgres://USER@HOST/DATABASE`.
+    Postgres(Box<PostgresConfig>),
+    /// `dynamodb:TABLE`.
+    DynamoDb(Box<DynamoDbConfig>),
+}
+
+impl StoreLocation {
+    /// The file that it is in, if it is in one.
+    pub fn file(&self) -> Option<&PathBuf> {
+        match self {
+            Self::Sqlite(path) => Some(path),
+            Self::Postgres(_) | Self::DynamoDb(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for StoreLocation {
+    /// As people know it; without a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => path.display().fmt(f),
+            Self::Postgres(config) => config.fmt(f),
+            Self::DynamoDb(config) => config.fmt(f),
+        }
+    }
+}
+
+/// A table of DynamoDB, and the token in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DynamoDbConfig {
+    /// The table.
+    pub table: String,
+    /// The token's name in the table.
+    pub token: String,
+    /// An endpoint instead of the Region's own.
+    pub endpoint_url: Option<String>,
+    /// Region, credentials, proxy, root certificates and deadlines: those of the token's KMS, but for the Region if the
+    /// table is in another.
+    pub access: KmsConfig,
+}
+
+impl fmt::Display for DynamoDbConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "dynamodb:{}/{}", self.table, self.token)?;
+        let at = self.endpoint_url.as_ref().or(self.access.region.as_ref());
+        at.map_or(Ok(()), |at| write!(f, " ({at})"))
+    }
+}
+
+/// A database of PostgreSQL, and the token in it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PostgresConfig {
+    /// Tried one after the other; each with its port.
+    pub hosts: Vec<(PostgresHost, u16)>,
+    /// Who asks.
+    pub user: String,
+    /// By what he is known, if the URL says it.
+    pub password: Option<Zeroizing<String>>,
+    /// The database.
+    pub database: String,
+    /// The token's name in the database.
+    pub token: String,
+    /// How the server is known; `None` is no TLS.
+    pub tls: Option<PostgresTls>,
+    /// Whether only a server will do that can be written to.
+    pub needs_writable: bool,
+    /// A file of passwords, as `pg_hba.conf`'s neighbour `.pgpass` has them.
+    pub pass_file: Option<PathBuf>,
+    /// How long one attempt to connect may take.
+    pub connect_timeout: Option<Duration>,
+    /// What the server calls this client.
+    pub application_name: String,
+    /// Settings for the server, such as `-c search_path=datakey`.
+    pub options: Option<String>,
+}
+
+/// Where a server of PostgreSQL listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PostgresHost {
+    /// At a name or an address.
+    Name(String),
+    /// On a socket in this directory.
+    Directory(PathBuf),
+}
+
+/// How the two sides of a TLS connection know each other: the server by certificate and name, always.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PostgresTls {
+    /// A PEM file of root certificates instead of the system's.
+    pub roots: Option<PathBuf>,
+    /// PEM files of this client's own certificate and key.
+    pub identity: Option<(PathBuf, PathBuf)>,
+}
+
+impl fmt::Display for PostgresConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "postgres://{}@", self.user)?;
+        for (number, (host, port)) in self.hosts.iter().enumerate() {
+            let comma = if number == 0 { "" } else { "," };
+            match host {
+                PostgresHost::Name(name) if name.contains(':') => write!(f, "{comma}[{name}]:{port}")?,
+                PostgresHost::Name(name) => write!(f, "{comma}{name}:{port}")?,
+                PostgresHost::Directory(path) => write!(f, "{comma}{}:{port}", path.display())?,
+            }
+        }
+        write!(f, "/{} (token {:?})", self.database, self.token)
+    }
+}
+
+impl fmt::Debug for PostgresConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresConfig")
+            .field("hosts", &self.hosts)
+            .field("user", &self.user)
+            .field("password", &self.password.is_some())
+            .field("database", &self.database)
+            .field("token", &self.token)
+            .field("tls", &self.tls)
+            .field("needs_writable", &self.needs_writable)
+            .field("pass_file", &self.pass_file)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("application_name", &self.application_name)
+            .field("options", &self.options)
+            .finish()
+    }
 }
 
 /// How to reach KMS for one token.

@@ -1,14 +1,18 @@
 //! One `[[token]]`.
 
+use super::dynamodb::{dynamodb, reach};
+use super::postgres::postgres;
 use super::reader::{ADDITIONAL, CACHE, Field, PIN_HASH, Section, TIMEOUTS, invalid};
 use super::values::{
-    absolute_path, duration, file_name, is_clear_text, is_region, kib, kms_arn_region, path, positive_duration, url,
+    absolute_path, duration, file_name, is_clear_text, is_loopback, is_region, kib, kms_arn_region, path,
+    positive_duration, url,
 };
 use super::*;
 use crate::error::Result;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use toml::de::DeTable;
 
 /// CK_TOKEN_INFO has room for so many bytes.
 const MAX_LABEL: usize = 32;
@@ -24,12 +28,14 @@ const EMBEDDED_KEYS: &str = "embedded-kms.json";
 /// Reads a token; `directory` is where its store goes if it says nothing.
 pub(super) fn token(section: &Section<'_>, directory: Option<&Path>, notes: &mut Vec<String>) -> Result<TokenConfig> {
     let label = section.read("label", label)?.ok_or_else(|| missing(section, "label", "\"web\""))?;
-    let store = match section.read("store", store)? {
+    let mut store = match section.read("store", |f| store(f, &label, notes))? {
         Some(store) => store,
         None => default_store(section, &label, directory)?,
     };
-    let StoreLocation::Sqlite(store_path) = &store;
-    let kms = kms(section, store_path, notes)?;
+    let kms = kms(section, store.file().map(PathBuf::as_path), notes)?;
+    if let StoreLocation::DynamoDb(table) = &mut store {
+        reach(table, &kms);
+    }
     let generate = section.read("generate", |f| generate(f, &kms))?.unwrap_or_default();
     Ok(TokenConfig {
         kms,
@@ -79,17 +85,56 @@ fn generate(field: &Field<'_>, kms: &KmsConfig) -> Result<GenerateMode> {
     }
 }
 
-fn store(field: &Field<'_>) -> Result<StoreLocation> {
-    const STORE: &str = "\"sqlite:PATH\" with an absolute path";
+fn store(field: &Field<'_>, label: &str, notes: &mut Vec<String>) -> Result<StoreLocation> {
+    const STORE: &str =
+        "\"sqlite:PATH\" with an absolute path, \"postgres://USER@HOST/DATABASE\", or \"dynamodb:TABLE\"";
     let text = field.string(STORE)?;
-    for later in ["dynamodb:", "postgres:", "postgresql:"] {
-        if text.starts_with(later) {
-            let kind = later.trim_end_matches(':');
-            return Err(field.bad(&format!("{kind} stores are not in this version; accepted: {STORE}")));
+    if let Some(rest) = text.strip_prefix("postgres://").or_else(|| text.strip_prefix("postgresql://")) {
+        let database = postgres(field, rest, label)?;
+        if database.password.is_some() {
+            notes.push(format!(
+                "line {}: the store's URL holds a password; a passfile that only the host's user can read is safer",
+                field.line
+            ));
         }
+        if database.tls.is_none() && database.hosts.iter().any(|(host, _)| is_elsewhere(host)) {
+            notes.push(format!(
+                "line {}: the store is on another machine, and without TLS everybody on the way can read and change it",
+                field.line
+            ));
+        }
+        return Ok(StoreLocation::Postgres(Box::new(database)));
+    }
+    if let Some(rest) = text.strip_prefix("dynamodb:") {
+        return Ok(StoreLocation::DynamoDb(Box::new(dynamodb(field, rest, label, notes)?)));
     }
     let path = text.strip_prefix("sqlite:").ok_or_else(|| field.wrong(STORE))?;
     absolute_path(field, path).map(StoreLocation::Sqlite)
+}
+
+/// Whether what is sent there crosses a network.
+fn is_elsewhere(host: &PostgresHost) -> bool {
+    match host {
+        PostgresHost::Directory(_) => false,
+        PostgresHost::Name(name) => !is_loopback(name),
+    }
+}
+
+/// A store as `store` of a token's table names it, for that token.
+///
+/// # Errors
+/// `ConfigInvalid`; the text is not repeated where it may hold a password.
+pub fn store_location(text: &str, token: &TokenConfig) -> Result<StoreLocation> {
+    // A string of JSON is one of TOML.
+    let document = format!("store = {}", serde_json::Value::from(text));
+    let table = DeTable::parse(&document).map_err(|error| invalid(1, error.message()))?;
+    let section = Section::of_table(&document, table.get_ref());
+    let found = section.read("store", |field| store(field, &token.label, &mut Vec::new()))?;
+    let mut found = found.ok_or_else(|| invalid(1, "there is no store"))?;
+    if let StoreLocation::DynamoDb(table) = &mut found {
+        reach(table, &token.kms);
+    }
+    Ok(found)
 }
 
 fn default_store(section: &Section<'_>, label: &str, directory: Option<&Path>) -> Result<StoreLocation> {
@@ -98,7 +143,7 @@ fn default_store(section: &Section<'_>, label: &str, directory: Option<&Path>) -
     Ok(StoreLocation::Sqlite(directory.join(format!("{}.db", file_name(label)))))
 }
 
-fn kms(section: &Section<'_>, store: &Path, notes: &mut Vec<String>) -> Result<KmsConfig> {
+fn kms(section: &Section<'_>, store: Option<&Path>, notes: &mut Vec<String>) -> Result<KmsConfig> {
     let mut kms = surroundings(section, &KmsConfig::default(), store, notes)?;
     kms.key_id = match section.read("kms_key_id", |f| key_id(f, &mut kms.region))? {
         Some(key_id) => key_id,
@@ -120,7 +165,7 @@ fn kms(section: &Section<'_>, store: &Path, notes: &mut Vec<String>) -> Result<K
 fn surroundings(
     section: &Section<'_>,
     default: &KmsConfig,
-    store: &Path,
+    store: Option<&Path>,
     notes: &mut Vec<String>,
 ) -> Result<KmsConfig> {
     let backend = section.read("kms", |f| backend(f, store))?.unwrap_or_else(|| default.backend.clone());
@@ -175,7 +220,7 @@ fn surroundings(
 fn additional_keys(
     field: &Field<'_>,
     wrapping: &KmsConfig,
-    store: &Path,
+    store: Option<&Path>,
     notes: &mut Vec<String>,
 ) -> Result<Vec<KmsConfig>> {
     const TABLES: &str = "an array of tables, such as [{ kms_key_id = \"arn:aws:kms:…:key/…\" }]";
@@ -210,11 +255,14 @@ pub(super) fn attestation(field: &Field<'_>, built_in: bool) -> Result<Attestati
     }
 }
 
-fn backend(field: &Field<'_>, store: &Path) -> Result<KmsBackend> {
+fn backend(field: &Field<'_>, store: Option<&Path>) -> Result<KmsBackend> {
     const KMS: &str = "\"aws\", \"embedded\" or \"embedded:FILE\" with an absolute path";
     match field.string(KMS)? {
         "aws" => Ok(KmsBackend::Aws),
-        "embedded" => Ok(KmsBackend::Embedded(store.with_file_name(EMBEDDED_KEYS))),
+        "embedded" => match store {
+            Some(store) => Ok(KmsBackend::Embedded(store.with_file_name(EMBEDDED_KEYS))),
+            None => Err(field.bad("the store is no file to put the keys beside; write \"embedded:FILE\"")),
+        },
         other => {
             let file = other.strip_prefix("embedded:").ok_or_else(|| field.wrong(KMS))?;
             absolute_path(field, file).map(KmsBackend::Embedded)
@@ -359,10 +407,4 @@ fn cache(field: &Field<'_>) -> Result<CacheConfig> {
             .read("max_keys", |f| f.integer(1, 10_000_000))?
             .map_or(default.max_keys, |n| usize::try_from(n).unwrap_or(usize::MAX)),
     })
-}
-
-/// The file that a store is in.
-pub(super) fn store_path(token: &TokenConfig) -> &PathBuf {
-    let StoreLocation::Sqlite(path) = &token.store;
-    path
 }

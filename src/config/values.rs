@@ -90,6 +90,17 @@ pub(super) fn url(field: &Field<'_>, credentials: bool) -> Result<String> {
     Ok(text.to_owned())
 }
 
+/// The same in a string that holds more than it; without credentials.
+pub(super) fn endpoint(field: &Field<'_>, text: &str) -> Result<String> {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    match rest.map(|rest| rest.split(['/', '?', '#']).next().unwrap_or("")) {
+        Some(authority) if !authority.is_empty() && !text.contains(|c: char| c.is_whitespace() || c == '@') => {
+            Ok(text.to_owned())
+        }
+        _ => Err(field.bad("endpoint_url is not a URL that begins with http:// or https://, without a user")),
+    }
+}
+
 /// Whether a URL without credentials would carry plaintext keys over a network in the clear.
 pub(super) fn is_clear_text(url: &str) -> bool {
     let Some(rest) = url.strip_prefix("http://") else { return false };
@@ -98,8 +109,13 @@ pub(super) fn is_clear_text(url: &str) -> bool {
         Some(v6) => v6.split(']').next().unwrap_or(""),
         None => authority.split(':').next().unwrap_or(""),
     };
+    !is_loopback(host)
+}
+
+/// Whether it is this machine.
+pub(super) fn is_loopback(host: &str) -> bool {
     let loopback = host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-    !loopback && !host.eq_ignore_ascii_case("localhost")
+    loopback || host.eq_ignore_ascii_case("localhost")
 }
 
 /// The Region of a KMS ARN: `arn:PARTITION:kms:REGION:ACCOUNT:key/…` or `…:alias/…`. `None` if it is none.

@@ -5,7 +5,6 @@ use super::answer::{self, bare_id};
 use super::breaker::Breaker;
 use super::call::{self, Limits, Name};
 use super::context::EncryptionContext;
-use super::driver::Driver;
 use super::embedded::{self, Embedded};
 use super::setup::{self, Session};
 use super::warm;
@@ -14,6 +13,7 @@ use crate::config::{KmsBackend, KmsConfig};
 use crate::counters::{Count, Counters};
 use crate::error::Result;
 use crate::host::lock::lock;
+use crate::net::{self, Driver};
 use aws_sdk_kms::Client;
 use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -162,7 +162,7 @@ impl Kms {
     /// Runs `work` from start to end on the calling thread, unless and until the client is cancelled.
     pub(super) fn run<T: Send>(&self, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
         let tls = self.uses_tls();
-        warm::once(tls, tls && setup::wants_native_roots(&self.config, self.rules))?;
+        warm::once(tls, tls && net::wants_native_roots(&self.config, self.rules))?;
         let driver = self.driver()?;
         driver.block_on(call::unless(self.cancelled.subscribe(), work), self.rules.threads_allowed)?
     }

@@ -1,6 +1,7 @@
 //! What KMS and the way to it answer, as causes, and what of it may succeed when tried again.
 
 use crate::error::{Cause, Error};
+pub(super) use crate::net::{chain, plain};
 use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kms::operation::RequestId;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -184,34 +185,6 @@ fn named(code: &str, message: Option<&str>) -> String {
     }
 }
 
-/// An error and its sources by their `Display`, which none of the SDK's errors fills with a body.
-pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = String::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let part = error.to_string();
-        if !part.is_empty() && !text.contains(&part) {
-            if !text.is_empty() {
-                text.push_str(": ");
-            }
-            text.push_str(&part);
-        }
-        next = error.source();
-    }
-    plain(&text, 1000)
-}
-
-/// A foreign text for a log line: one line, no control characters, not long.
-pub(super) fn plain(text: &str, limit: usize) -> String {
-    let mut out: String =
-        text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(limit.saturating_add(1)).collect();
-    if out.chars().count() > limit {
-        out.pop();
-        out.push('…');
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -226,12 +199,6 @@ mod tests {
             assert_eq!(row(code), Some((*cause, *retry)));
         }
         assert_eq!(row("NobodyKnowsThis"), None);
-    }
-
-    #[test]
-    fn a_foreign_text_stays_one_short_line() {
-        assert_eq!(plain("a\nb\u{1b}[31m ", 100), "a b [31m");
-        assert_eq!(plain("abcdef", 3), "abc…");
     }
 
     #[test]

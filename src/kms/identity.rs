@@ -37,7 +37,7 @@ impl Kms {
             call::within(deadline, name, session.credentials.ready()).await?;
             let held = session.credentials.provide_credentials().await;
             let held = held.map_err(|error| Cause::CredentialsMissing.with(chain(&error)))?;
-            let sdk = session.sdk.as_ref().filter(|_| self.config.endpoint_url.is_none());
+            let sdk = session.sdk().filter(|_| self.config.endpoint_url.is_none());
             let arn = match sdk {
                 None => None,
                 Some(sdk) => {

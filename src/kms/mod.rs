@@ -12,12 +12,8 @@ mod answer;
 mod attested;
 mod breaker;
 mod call;
-mod chain;
 mod client;
 mod context;
-mod credentials;
-mod dns;
-mod driver;
 mod dry_run;
 pub mod embedded;
 mod errors;
@@ -26,12 +22,12 @@ mod operations;
 mod ring;
 mod setup;
 mod spec;
-mod transport;
 mod warm;
 
 #[cfg(test)]
 mod tests;
 
+pub use crate::net::HostRules;
 pub use answer::{DataKey, DataKeyPair, KeyDescription, MAX_PLAINTEXT, Opened, Sealed};
 pub use client::Kms;
 pub use context::EncryptionContext;
@@ -39,14 +35,3 @@ pub use dry_run::{Trial, Tried};
 pub use identity::Identity;
 pub use ring::{Ring, Seal};
 pub use spec::{DataKeySize, KeyPairSpec};
-
-/// What the host lets this floor do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HostRules {
-    /// Whether a short-lived thread may be started for name resolution, so that a slow resolver cannot
-    /// outlast the deadline. `false` with `CKF_LIBRARY_CANT_CREATE_OS_THREADS`.
-    pub threads_allowed: bool,
-    /// Whether the environment and the user's files are to be ignored, because the process has more
-    /// privilege than its caller.
-    pub secure_mode: bool,
-}

@@ -7,15 +7,25 @@
 //! nothing is kept in memory that another process could have changed.
 #![deny(unsafe_code)]
 
+pub mod copy;
+#[cfg(feature = "dynamodb")]
+mod dynamodb;
+#[cfg(feature = "postgres")]
+mod postgres;
 pub mod record;
+#[cfg(any(feature = "dynamodb", feature = "postgres"))]
+mod remote;
 mod sqlite;
+mod terms;
 mod types;
 mod wire;
 
 pub use types::*;
 
 use crate::config::StoreLocation;
-use crate::error::Result;
+use crate::error::{Cause, Result};
+use crate::host;
+use crate::net::HostRules;
 use std::path::{Path, PathBuf};
 
 /// One token's records, shared by all the processes that use the token.
@@ -80,18 +90,58 @@ pub trait Store: Send + Sync {
     /// `StoreCorrupt`, or `TokenNotRecognized` if it cannot be used.
     fn restore(&self, from: &Path) -> Result<Option<PathBuf>>;
 
+    /// Makes what must be there before a token can be initialised, and brings it to the present format. `initialise`
+    /// does so too; this is for who may do more than those who use tokens.
+    fn create(&self) -> Result<()>;
+
+    /// Shows the whole store to `sink` as it is at one moment, and as it is kept: the token, then all objects in the
+    /// order in which they were inserted. `TokenNotRecognized` where there is no token.
+    fn export(&self, sink: &mut dyn Sink) -> Result<()>;
+
+    /// Writes the token's record as it is, where there is none, or one with the same serial.
+    fn import_token(&self, token: &Raw) -> Result<()>;
+
+    /// Inserts objects as they are, with their versions: all or none. An id that is in use is a `StoreConflict`.
+    fn import(&self, objects: &[(ObjectId, Raw)]) -> Result<()>;
+
+    /// How many objects one `insert` or `import` can take.
+    fn most_at_once(&self) -> usize;
+
     /// Whether writing is known to be impossible.
     fn read_only(&self) -> bool;
 }
 
-/// The store at `location`.
+/// Where [`Store::export`] leads.
+pub trait Sink: Send {
+    /// The token's record, first and once.
+    fn token(&mut self, token: &Raw) -> Result<()>;
+
+    /// Some of the objects.
+    fn objects(&mut self, objects: Vec<(ObjectId, Raw)>) -> Result<()>;
+}
+
+/// The store at `location`, for a program that may start threads.
 ///
-/// Touches no file: the first call does, and only `initialise` makes a file (0600, in a directory of
-/// 0700 if that had to be made too). A missing file reads as a token that was never initialised; a
-/// file that cannot be used makes every call fail until it can. Fails with `ForkedWhileBusy` in a
+/// Touches neither file nor network: the first call does. Of a file only `initialise` makes one (0600, in a directory
+/// of 0700 if that had to be made too). What is missing reads as a token that was never initialised; what
+/// cannot be used makes every call fail until it can. Fails with `ForkedWhileBusy` in a
 /// child that was forked while another thread was inside the store's library.
 pub fn open(location: &StoreLocation) -> Result<Box<dyn Store>> {
+    open_in(location, HostRules { threads_allowed: true, secure_mode: host::secure_mode() })
+}
+
+/// The same in a host that has its rules.
+pub fn open_in(location: &StoreLocation, rules: HostRules) -> Result<Box<dyn Store>> {
     match location {
         StoreLocation::Sqlite(path) => Ok(Box::new(sqlite::SqliteStore::new(path)?)),
+        #[cfg(feature = "postgres")]
+        StoreLocation::Postgres(config) => Ok(Box::new(postgres::PostgresStore::new(config, rules))),
+        #[cfg(feature = "dynamodb")]
+        StoreLocation::DynamoDb(config) => Ok(Box::new(dynamodb::DynamoDbStore::new(config, rules))),
+        #[allow(unreachable_patterns, reason = "what is left out depends on the features")]
+        other => {
+            let _ = rules;
+            Err(Cause::StoreSetup.with(format!("{other}: this module was built without such stores")))
+        }
     }
 }

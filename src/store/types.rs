@@ -131,6 +131,15 @@ pub struct TokenRecord {
     pub changed: u64,
 }
 
+/// A record as a store keeps it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Raw {
+    /// How often it was written.
+    pub version: u64,
+    /// The encoded record ([`record`](super::record)).
+    pub record: Vec<u8>,
+}
+
 /// One PIN: how to make a key of it, and what that key opens.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PinRecord {

@@ -30,6 +30,7 @@ use std::time::{Duration, Instant};
 /// One token. Making it touches neither store nor network.
 pub struct Token {
     config: TokenConfig,
+    rules: HostRules,
     store: OnceCell<Box<dyn Store>>,
     kms: Ring,
     cache: Cache,
@@ -54,6 +55,7 @@ impl Token {
         let cache = Cache::new(config.cache, rules.threads_allowed, Arc::clone(kms.counters()));
         Self {
             config,
+            rules,
             store: OnceCell::new(),
             kms,
             cache,
@@ -80,7 +82,7 @@ impl Token {
     }
 
     fn store(&self) -> Result<&dyn Store> {
-        self.store.get_or_try_init(|| store::open(&self.config.store)).map(Box::as_ref)
+        self.store.get_or_try_init(|| store::open_in(&self.config.store, self.rules)).map(Box::as_ref)
     }
 
     /// Whether nothing can be written to it.

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the KMS emulators that the contract tests run against, in target/emulators.
+# Installs the emulators of KMS and DynamoDB that the contract tests run against, in target/emulators.
 #
 # Pinned: a test that passes today must run against the same emulator tomorrow. Does nothing where they are
 # installed already. Needs Python 3.10 or newer with venv (Debian: apt install python3-venv).
@@ -7,7 +7,7 @@ set -eu
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 root=${CARGO_TARGET_DIR:-$here/../../target}/emulators
-packages='moto[server,kms]==5.2.5 ministack==1.5.33 cryptography==50.0.2'
+packages='moto[server,kms,dynamodb]==5.2.5 ministack==1.5.33 cryptography==50.0.2'
 stamp=$root/installed
 
 if [ "$(cat "$stamp" 2>/dev/null)" = "$packages" ] && "$root/bin/python" -c 'import moto, ministack, cryptography' 2>/dev/null; then

@@ -1,4 +1,4 @@
-//! KMS emulators that others wrote, started on a free port and stopped with the test.
+//! Emulators of KMS and DynamoDB that others wrote, started on a free port and stopped with the test.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -20,7 +20,7 @@ impl Emulator {
         })
     }
 
-    /// ministack, KMS only.
+    /// ministack, KMS and DynamoDB.
     pub(crate) fn ministack() -> Self {
         Self::start(Some("/_localstack/health"), Self::ministack_on)
     }
@@ -45,7 +45,7 @@ impl Emulator {
             .env("GATEWAY_PORT", port.to_string())
             .env("SFTP_ENABLED", "0")
             .env("IOT_MTLS_ENABLED", "0")
-            .env("SERVICES", "kms")
+            .env("SERVICES", "kms,dynamodb")
             .env("STATE_DIR", std::env::temp_dir().join(format!("ministack-{port}")));
     }
 

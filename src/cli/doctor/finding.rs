@@ -99,6 +99,11 @@ const ADVICE: &[(Cause, &str)] = &[
     (Cause::ConfigUnsafe, "run chmod go-w on it"),
     (Cause::SealBroken, "find out who changed the store or the configuration; restore the one that was changed"),
     (Cause::StoreReadOnly, "give this user write permission, if keys are to be made here"),
+    (
+        Cause::StoreDenied,
+        "check user and password, or credentials and role; docs/stores.md says what they must be allowed",
+    ),
+    (Cause::StoreSetup, "correct the store's settings, or what they name; docs/stores.md describes them"),
     (Cause::RecordCorrupt, "restore the store from a backup: datakey-pkcs11 restore"),
     (Cause::KmsBadResponse, "check endpoint_url, proxy and the network between: something else than KMS answers"),
     (

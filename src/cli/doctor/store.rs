@@ -2,7 +2,7 @@
 
 use super::super::output::counted;
 use super::finding::Findings;
-use crate::config::{LoginMode, StoreLocation};
+use crate::config::LoginMode;
 use crate::error::Cause;
 use crate::store::TokenRecord;
 use crate::token::{Token, User};
@@ -15,7 +15,7 @@ const OTHERS: u32 = 0o007;
 
 /// The token's record, if the token is initialised.
 pub(super) fn check(findings: &mut Findings, token: &Token) -> Option<Arc<TokenRecord>> {
-    let StoreLocation::Sqlite(path) = &token.config().store;
+    let location = &token.config().store;
     let record = match token.record() {
         Ok(record) => record,
         Err(error) => {
@@ -26,13 +26,13 @@ pub(super) fn check(findings: &mut Findings, token: &Token) -> Option<Arc<TokenR
     let Some(record) = record else {
         findings.warning(
             "store",
-            format!("{}: the token is not initialised", path.display()),
+            format!("{}: the token is not initialised", location),
             "initialise it: datakey-pkcs11 token init",
         );
         return None;
     };
     match token.check_store() {
-        Ok(objects) => findings.ok("store", format!("{}: sound, {}", path.display(), counted(objects, "object"))),
+        Ok(objects) => findings.ok("store", format!("{}: sound, {}", location, counted(objects, "object"))),
         Err(error) if error.cause() == Cause::StoreCorrupt => {
             findings.error(
                 "store",
@@ -42,11 +42,13 @@ pub(super) fn check(findings: &mut Findings, token: &Token) -> Option<Arc<TokenR
         }
         Err(error) => findings.failed("store", &error),
     }
-    check_file(findings, path);
+    if let Some(path) = location.file() {
+        check_file(findings, path);
+    }
     if token.is_read_only() {
         findings.warning(
             "store",
-            format!("{}: this user cannot write to it; keys can be used, not made", path.display()),
+            format!("{}: this user cannot write to it; keys can be used, not made", location),
             "run doctor as the user that is to make keys, or give it write permission",
         );
     }

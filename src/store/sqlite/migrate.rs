@@ -9,6 +9,7 @@ use super::connection::{self, Link};
 use super::fault::Outcome;
 use super::schema::{self, Format};
 use crate::error::{Cause, Result};
+use crate::store::terms;
 use rusqlite::Connection;
 use std::fs;
 use std::io;
@@ -76,7 +77,7 @@ fn add_index(connection: &Connection) -> Outcome<()> {
     while let Some(row) = rows.next()? {
         let bytes = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
         // A damaged record is carried over as it is: to lose it is not for an upgrade to decide.
-        if let Some(terms) = schema::terms_of(bytes) {
+        if let Some(terms) = terms::terms_of(bytes) {
             schema::index(connection, row.get(0)?, &terms)?;
         }
     }

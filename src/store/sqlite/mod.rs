@@ -20,7 +20,7 @@ use self::pool::{PATIENCE, Pool};
 use self::queue::{Change, Queue};
 use self::schema::Format;
 use crate::error::{Cause, Result};
-use crate::store::{Cursor, ObjectId, ObjectRecord, Page, Query, Store, TokenRecord, record};
+use crate::store::{Cursor, ObjectId, ObjectRecord, Page, Query, Raw, Sink, Store, TokenRecord, record};
 use rusqlite::{Connection, OptionalExtension};
 use std::path::{Path, PathBuf};
 
@@ -206,6 +206,40 @@ impl Store for SqliteStore {
             (Err(error), None) => Err(error),
             (Err(error), Some(damaged)) => Err(error.context(format_args!("what was there is {}", damaged.display()))),
         }
+    }
+
+    fn create(&self) -> Result<()> {
+        // The file is made with the token, for who may then read it: whoever initialises it.
+        self.read(|_| Ok(())).map(|_| ())
+    }
+
+    fn export(&self, sink: &mut dyn Sink) -> Result<()> {
+        self.read(|connection| write::export(connection, sink))?.ok_or(Cause::TokenNotRecognized.into())
+    }
+
+    fn import_token(&self, token: &Raw) -> Result<()> {
+        self.pool.check_process()?;
+        connection::create(&self.pool.path)?;
+        let path = &self.pool.path;
+        let done = self.pool.write(|link| {
+            ready_to_write(link, path)?;
+            link.run(path, connection::use_log)?;
+            link.run(path, |connection| {
+                connection::begin_to_fill(connection)?;
+                write::import_token(connection, token)?;
+                connection::commit(connection)
+            })
+        })?;
+        done.ok_or_else(|| Cause::StoreConflict.with("the store was removed meanwhile"))
+    }
+
+    fn import(&self, objects: &[(ObjectId, Raw)]) -> Result<()> {
+        let objects: Vec<_> = objects.iter().map(write::New::raw).collect();
+        self.write(|connection| write::insert(connection, &objects))?.ok_or(Cause::TokenNotRecognized.into())
+    }
+
+    fn most_at_once(&self) -> usize {
+        usize::MAX
     }
 
     fn read_only(&self) -> bool {

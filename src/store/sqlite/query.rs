@@ -1,10 +1,8 @@
 //! Searching: through the index, in the order of insertion, in short transactions.
 
 use super::fault::Outcome;
-use super::schema::{self, Term};
-use crate::store::record::ObjectView;
-use crate::store::{Cursor, ObjectId, Page, Query, Visibility};
-use cryptoki_sys::CKA_PRIVATE;
+use crate::store::terms::{self, Term};
+use crate::store::{Cursor, ObjectId, Page, Query};
 use rusqlite::{Connection, OptionalExtension, params};
 
 /// How many candidates, or leaps between them, one transaction looks at, so that it stays within milliseconds.
@@ -24,13 +22,7 @@ pub(super) struct Plan<'q> {
 
 impl<'q> Plan<'q> {
     pub(super) fn new(query: &'q Query) -> Self {
-        let get = |kind| query.equal.iter().find(|(k, _)| *k == kind).map(|(_, value)| value.as_slice());
-        let mut terms: Vec<Term> =
-            schema::indexed(get).filter_map(|kind| Some(schema::term(kind, get(kind)?))).collect();
-        if query.private == Visibility::PublicOnly {
-            terms.push(schema::public());
-        }
-        Self { query, terms }
+        Self { query, terms: terms::of_query(query) }
     }
 
     /// The next matches after `after`.
@@ -58,10 +50,7 @@ impl<'q> Plan<'q> {
         let Some(row) = rows.next()? else { return Ok(None) };
         let id = ObjectId::from_bytes(row.get(0)?);
         let bytes = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
-        let Ok(view) = ObjectView::parse(bytes) else { return Ok(Some(id)) };
-        let hidden = self.query.private == Visibility::PublicOnly && schema::is_private(view.get(CKA_PRIVATE));
-        let says_all = self.query.equal.iter().all(|(kind, value)| view.get(*kind) == Some(value));
-        Ok((!hidden && says_all).then_some(id))
+        Ok(terms::confirms(self.query, bytes).then_some(id))
     }
 }
 

@@ -1,13 +1,12 @@
-//! The tables, and which attributes are indexed.
+//! The tables.
 //!
 //! `object` is small, so that listing reads few pages; `record` holds the bulk. `lookup` has a row for
-//! each indexed attribute of each object. `seq` numbers objects in the order of insertion and is never
+//! each indexed attribute of each object (`../terms.rs`). `seq` numbers objects in the order of insertion and is never
 //! used twice: it is drawn from `state.counter`, which every change moves.
 
 use super::fault::Outcome;
 use crate::error::{Cause, Error};
-use crate::store::record::ObjectView;
-use cryptoki_sys::*;
+use crate::store::terms::Term;
 use rusqlite::{Connection, params};
 
 /// `PRAGMA application_id` of our files: "DKP1".
@@ -27,63 +26,6 @@ pub(super) const TABLES: &str = "
     INSERT INTO state VALUES (1, 0);
 ";
 
-/// What `seek` and `scan` look for: an attribute's type and its value as the index has it.
-pub(super) type Term = (i64, Vec<u8>);
-
-/// The attributes that are indexed wherever they occur, those first that few objects share: an
-/// intersection is quickest if it starts with a short list.
-const INDEXED: [u64; 10] = [
-    CKA_UNIQUE_ID,
-    CKA_PUBLIC_KEY_INFO,
-    CKA_ID,
-    CKA_MODULUS,
-    CKA_EC_POINT,
-    CKA_SERIAL_NUMBER,
-    CKA_LABEL,
-    CKA_SUBJECT,
-    CKA_KEY_TYPE,
-    CKA_CLASS,
-];
-/// The class whose `CKA_VALUE` is indexed too: of certificates only, because it is public.
-const CERTIFICATE: [u8; 8] = CKO_CERTIFICATE.to_be_bytes();
-
-/// The term that all objects have which can be seen without logging in.
-pub(super) fn public() -> Term {
-    term(CKA_PRIVATE, &[0])
-}
-
-/// Whether an object with this `CKA_PRIVATE` is hidden without logging in.
-pub(super) fn is_private(value: Option<&[u8]>) -> bool {
-    value == Some(&[1])
-}
-
-/// The terms under which the index holds an object with these attributes.
-pub(super) fn terms<'a>(get: impl Fn(u64) -> Option<&'a [u8]>) -> Vec<Term> {
-    let mut terms: Vec<Term> = indexed(&get).filter_map(|kind| Some(term(kind, get(kind)?))).collect();
-    terms.push(term(CKA_PRIVATE, &[u8::from(is_private(get(CKA_PRIVATE)))]));
-    terms
-}
-
-/// The types among a record's or a template's attributes that the index can answer.
-pub(super) fn indexed<'a>(get: impl Fn(u64) -> Option<&'a [u8]>) -> impl Iterator<Item = u64> {
-    let value = (get(CKA_CLASS) == Some(&CERTIFICATE)).then_some(CKA_VALUE);
-    value.into_iter().chain(INDEXED)
-}
-
-pub(super) fn term(kind: u64, value: &[u8]) -> Term {
-    // SQLite's integers are signed; the bits are what counts.
-    let kind = kind as i64;
-    if value.len() <= 32 { (kind, value.to_vec()) } else { (kind, fnv128(value).to_be_bytes().to_vec()) }
-}
-
-/// FNV-1a with 128 bits: what the index holds in place of a long value. It need not withstand anybody:
-/// each hit is compared with the record itself, so a collision costs a look and no more.
-fn fnv128(bytes: &[u8]) -> u128 {
-    const OFFSET: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
-    const PRIME: u128 = (1 << 88) + 0x13b;
-    bytes.iter().fold(OFFSET, |hash, byte| (hash ^ u128::from(*byte)).wrapping_mul(PRIME))
-}
-
 /// Puts an object under its terms.
 pub(super) fn index(connection: &Connection, seq: i64, terms: &[Term]) -> Outcome<()> {
     let mut insert =
@@ -101,11 +43,6 @@ pub(super) fn unindex(connection: &Connection, seq: i64, terms: &[Term]) -> Outc
         delete.execute(params![kind, value, seq])?;
     }
     Ok(())
-}
-
-/// The terms of a stored record; `None` if it is damaged.
-pub(super) fn terms_of(record: &[u8]) -> Option<Vec<Term>> {
-    ObjectView::parse(record).ok().map(|view| terms(|kind| view.get(kind)))
 }
 
 /// What a file turned out to be.
@@ -177,15 +114,4 @@ fn refused(cause: Cause, why: String) -> Error {
 /// Says that the file has the present format.
 pub(super) fn stamp(connection: &Connection) -> Outcome<()> {
     Ok(connection.execute_batch(&format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}"))?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_hash_of_long_values_is_fnv_1a() {
-        assert_eq!(fnv128(b"a"), 0xd228_cb69_6f1a_8caf_7891_2b70_4e4a_8964);
-        assert_eq!(fnv128(b"foobar"), 0x343e_1662_793c_64bf_6f0d_3597_ba44_6f18);
-    }
 }

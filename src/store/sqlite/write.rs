@@ -1,22 +1,30 @@
 //! What happens inside write transactions.
 
 use super::fault::Outcome;
-use super::schema::{self, Term};
+use super::schema;
 use crate::error::{Cause, Result};
-use crate::store::{ObjectId, ObjectRecord, TokenRecord, record};
+use crate::store::terms::{self, Term};
+use crate::store::{ObjectId, ObjectRecord, Raw, Sink, TokenRecord, record};
 use rusqlite::{Connection, OptionalExtension, params};
 
 /// An object, encoded before any lock is taken.
 pub(super) struct New {
     id: ObjectId,
+    version: u64,
     bytes: Vec<u8>,
     terms: Vec<Term>,
 }
 
 impl New {
     pub(super) fn encode(object: &ObjectRecord) -> Result<Self> {
-        let terms = schema::terms(|kind| object.attributes.get(&kind).map(Vec::as_slice));
-        Ok(Self { id: object.id, bytes: record::encode_object(object)?, terms })
+        let terms = terms::terms(|kind| object.attributes.get(&kind).map(Vec::as_slice));
+        Ok(Self { id: object.id, version: 1, bytes: record::encode_object(object)?, terms })
+    }
+
+    /// One that comes encoded. Where its record is damaged it is under no term.
+    pub(super) fn raw((id, raw): &(ObjectId, Raw)) -> Self {
+        let terms = terms::terms_of(&raw.record).unwrap_or_default();
+        Self { id: *id, version: raw.version, bytes: raw.record.clone(), terms }
     }
 }
 
@@ -69,15 +77,52 @@ pub(super) fn insert(connection: &Connection, objects: &[New]) -> Outcome<()> {
     }
     let end = advance(connection, objects.len())?;
     for (seq, object) in (end - objects.len() as i64 + 1..).zip(objects) {
-        connection
-            .prepare_cached("INSERT INTO object (seq, id, version) VALUES (?1, ?2, 1)")?
-            .execute(params![seq, object.id.as_bytes()])?;
+        connection.prepare_cached("INSERT INTO object (seq, id, version) VALUES (?1, ?2, ?3)")?.execute(params![
+            seq,
+            object.id.as_bytes(),
+            object.version as i64
+        ])?;
         connection
             .prepare_cached("INSERT INTO record (seq, record) VALUES (?1, ?2)")?
             .execute(params![seq, object.bytes])?;
         schema::index(connection, seq, &object.terms)?;
     }
     Ok(())
+}
+
+/// How many objects a sink is shown at once.
+const EXPORTED: usize = 256;
+
+/// Shows everything to a sink.
+pub(super) fn export(connection: &Connection, sink: &mut dyn Sink) -> Outcome<()> {
+    let mut select = connection.prepare_cached("SELECT version, record FROM token")?;
+    let token = select.query_row([], |row| Ok(Raw { version: row.get::<_, i64>(0)? as u64, record: row.get(1)? }));
+    sink.token(&token.optional()?.ok_or(Cause::TokenNotRecognized)?)?;
+    let sql = "SELECT id, version, record FROM object JOIN record USING (seq) ORDER BY seq";
+    let mut select = connection.prepare_cached(sql)?;
+    let mut rows = select.query([])?;
+    let mut objects = Vec::new();
+    while let Some(row) = rows.next()? {
+        let raw = Raw { version: row.get::<_, i64>(1)? as u64, record: row.get(2)? };
+        objects.push((ObjectId::from_bytes(row.get(0)?), raw));
+        if objects.len() == EXPORTED {
+            sink.objects(std::mem::take(&mut objects))?;
+        }
+    }
+    Ok(sink.objects(objects)?)
+}
+
+/// Writes the token's record as it is.
+pub(super) fn import_token(connection: &Connection, raw: &Raw) -> Outcome<()> {
+    let present = token(connection)?;
+    let wanted = record::decode_token(raw.version, &raw.record)?;
+    if present.is_some_and(|present| present.serial != wanted.serial) {
+        return Err(Cause::StoreConflict.with("another token is there").into());
+    }
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO token (one, version, record) VALUES (1, ?1, ?2)")?
+        .execute(params![raw.version as i64, raw.record])?;
+    advance(connection, 1).map(|_| ())
 }
 
 /// Where an object is, if its version is the expected one.
@@ -99,7 +144,7 @@ fn locate(connection: &Connection, id: &ObjectId, expected: Option<u64>) -> Outc
 fn stored_terms(connection: &Connection, seq: i64) -> Outcome<Option<Vec<Term>>> {
     let mut select = connection.prepare_cached("SELECT record FROM record WHERE seq = ?1")?;
     let bytes: Option<Vec<u8>> = select.query_row([seq], |row| row.get(0)).optional()?;
-    Ok(bytes.and_then(|bytes| schema::terms_of(&bytes)))
+    Ok(bytes.and_then(|bytes| terms::terms_of(&bytes)))
 }
 
 /// Takes the stored object out of the index.

@@ -5,8 +5,9 @@
 //! not loaded for an endpoint without TLS.
 
 use super::dns::Resolver;
-use super::errors::chain;
+use super::text::chain;
 use crate::error::{Cause, Error, Result};
+use crate::host::gate;
 use crate::host::lock::lock;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
@@ -26,12 +27,11 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use std::ffi::OsString;
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::runtime;
 
-/// The longest answer that is read. The longest that KMS sends is some 20 kB.
-const MAX_ANSWER: usize = 256 * 1024;
 /// Idle connections are closed by the other side after some time; younger ones are worth a try.
 const IDLE: Duration = Duration::from_secs(20);
 
@@ -53,7 +53,7 @@ const END: &str = "-----END CERTIFICATE-----";
 
 /// Which certificates are believed.
 #[derive(Clone, Debug)]
-pub(super) enum Roots {
+pub enum Roots {
     /// None: no certificate is believed.
     None,
     /// The system's, as `SSL_CERT_FILE` and `SSL_CERT_DIR` may say.
@@ -66,7 +66,7 @@ impl Roots {
     /// Reads a bundle, so that a mistake shows as an error of the set-up and not later: the SDK panics on a
     /// certificate that rustls cannot use as a root. Such ones are left out, as rustls does with the
     /// system's own; old bundles have them.
-    pub(super) fn bundle(path: &Path) -> Result<Self> {
+    pub fn bundle(path: &Path) -> Result<Self> {
         let pem = std::fs::read(path)
             .map_err(|error| Cause::KmsSetup.with(format!("ca_bundle {} cannot be read: {error}", path.display())))?;
         let text = String::from_utf8_lossy(&pem);
@@ -91,7 +91,7 @@ impl Roots {
 
     /// The system's, where there are any. The SDK looks for them once in a process and goes on without any if
     /// it finds none: not in a root directory that lacks them, or before they are installed.
-    pub(super) fn native() -> Result<Self> {
+    pub fn native() -> Result<Self> {
         let named = |name| std::env::var_os(name).is_some_and(|path: OsString| Path::new(&path).exists());
         let is_there = |path: &&str| Path::new(path).exists();
         let holds_any = |path: &&str| std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
@@ -103,9 +103,8 @@ impl Roots {
     }
 
     /// The system's bundle, whatever the environment says.
-    pub(super) fn system() -> Result<Self> {
-        let found = SYSTEM_ROOTS.iter().find(|path| Path::new(path).exists());
-        found.map_or_else(|| Err(no_roots()), |path| Self::bundle(Path::new(path)))
+    pub fn system() -> Result<Self> {
+        system_roots().map_or_else(|| Err(no_roots()), Self::bundle)
     }
 
     /// What TLS needs to believe these and no others.
@@ -120,13 +119,18 @@ impl Roots {
     }
 }
 
+/// The system's bundle of root certificates, whatever the environment says.
+pub fn system_roots() -> Option<&'static Path> {
+    SYSTEM_ROOTS.iter().map(Path::new).find(|path| path.exists())
+}
+
 fn no_roots() -> Error {
     Cause::KmsSetup.with("no root certificates found; set ca_bundle")
 }
 
 /// An HTTP client for the SDK. Clones share connections.
 #[derive(Clone, Debug)]
-pub(super) struct Transport(Arc<Inner>);
+pub struct Transport(Arc<Inner>);
 
 struct Inner {
     resolver: Resolver,
@@ -134,6 +138,8 @@ struct Inner {
     /// Whether requests without TLS go to the proxy too. Those for credentials must not: they go to a
     /// link-local address that only this machine can reach.
     proxy_plain: bool,
+    /// The longest answer that is read.
+    longest: usize,
     /// Made beforehand: without one the SDK's client takes the system's roots.
     tls: TlsContext,
     /// For connections without TLS, so that no roots are loaded for them.
@@ -163,13 +169,19 @@ impl Transport {
     ///
     /// # Errors
     /// `KmsSetup` if no TLS with these roots can be had.
-    pub(super) fn new(resolver: Resolver, proxy: ProxyConfig, proxy_plain: bool, roots: Roots) -> Result<Self> {
+    pub fn new(
+        resolver: Resolver,
+        proxy: ProxyConfig,
+        proxy_plain: bool,
+        roots: Roots,
+        longest: usize,
+    ) -> Result<Self> {
         let (tls, no_tls) = (roots.context()?, Roots::None.context()?);
-        Ok(Self(Arc::new(Inner { resolver, proxy, proxy_plain, tls, no_tls, pools: Mutex::new(Vec::new()) })))
+        Ok(Self(Arc::new(Inner { resolver, proxy, proxy_plain, longest, tls, no_tls, pools: Mutex::new(Vec::new()) })))
     }
 
     /// Lets go of all connections. Those in use end with their calls.
-    pub(super) fn forget(&self) {
+    pub fn forget(&self) {
         lock(&self.0.pools).clear();
     }
 
@@ -208,9 +220,39 @@ impl Inner {
     }
 }
 
+/// Does [`make_one`] once in a process for each of the two, where no fork can cut it in half.
+///
+/// # Errors
+/// `KmsSetup`; `ForkedWhileBusy` where a fork caught it half made.
+pub fn prepare(tls: bool, native_roots: bool) -> Result<()> {
+    static DONE: AtomicBool = AtomicBool::new(false);
+    static TLS_DONE: AtomicBool = AtomicBool::new(false);
+    static ROOTS_DONE: AtomicBool = AtomicBool::new(false);
+    static ALONE: Mutex<()> = Mutex::new(());
+    let done = |wanted: bool, flag: &AtomicBool| !wanted || flag.load(Ordering::Acquire);
+    let is_done = || done(true, &DONE) && done(tls, &TLS_DONE) && done(native_roots, &ROOTS_DONE);
+    if is_done() {
+        return Ok(());
+    }
+    // Whatever was being made at that fork will never be finished here.
+    if gate::was_dirty() {
+        return Err(Cause::ForkedWhileBusy.into());
+    }
+    gate::inside(|| {
+        let _alone = lock(&ALONE);
+        if !is_done() {
+            make_one(tls, native_roots)?;
+            DONE.store(true, Ordering::Release);
+            TLS_DONE.fetch_or(tls, Ordering::AcqRel);
+            ROOTS_DONE.fetch_or(native_roots, Ordering::AcqRel);
+        }
+        Ok(())
+    })
+}
+
 /// Makes a connector and drops it: with the first of them come things of the whole process. With `tls` what the
 /// first handshake sets up, with `native_roots` the system's root certificates.
-pub(super) fn make_one(tls: bool, native_roots: bool) -> Result<()> {
+fn make_one(tls: bool, native_roots: bool) -> Result<()> {
     let context = if native_roots { Roots::native()? } else { Roots::None }.context()?;
     let builder: ConnectorBuilder = Connector::builder();
     drop(builder.tls_provider(Provider::rustls(CryptoMode::AwsLc)).tls_context(context).build());
@@ -253,10 +295,11 @@ impl HttpConnector for Attempt {
             connect: self.connect,
             read: self.read,
         };
+        let longest = self.transport.0.longest;
         let answer = self.transport.pool(route).call(request);
         HttpConnectorFuture::new(async move {
             let answer = answer.await?;
-            Ok(answer.map(|body| SdkBody::from_body_1_x(Limited::new(body, MAX_ANSWER))))
+            Ok(answer.map(|body| SdkBody::from_body_1_x(Limited::new(body, longest))))
         })
     }
 }

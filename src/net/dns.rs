@@ -10,16 +10,19 @@ use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
 use tokio::sync::oneshot;
 
+/// Asks the system for addresses.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Resolver {
-    pub(super) threads_allowed: bool,
+pub struct Resolver {
+    /// Whether the lookup may have a thread for as long as it takes.
+    pub threads_allowed: bool,
 }
 
-impl ResolveDns for Resolver {
-    fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
+impl Resolver {
+    /// The addresses of a name, at least one.
+    pub async fn addresses(self, name: &str) -> io::Result<Vec<IpAddr>> {
         let name = name.to_owned();
         if !self.threads_allowed {
-            return DnsFuture::ready(lookup(&name).map_err(ResolveDnsError::new));
+            return lookup(&name);
         }
         let (send, receive) = oneshot::channel();
         let spawned = signals::spawn_quiet("datakey-dns", {
@@ -29,19 +32,22 @@ impl ResolveDns for Resolver {
                 let _ = send.send(lookup(&name));
             }
         });
-        match spawned {
-            Ok(thread) => DnsFuture::new(async move {
-                let found = receive.await;
-                // It has nothing more to do: after the call it is gone, not going.
-                let ended = thread.join();
-                match found {
-                    Ok(found) if ended.is_ok() => found.map_err(ResolveDnsError::new),
-                    _ => Err(ResolveDnsError::new(format!("the lookup of {name} was broken off"))),
-                }
-            }),
-            // No thread to be had: better a lookup without a deadline than none.
-            Err(_) => DnsFuture::ready(lookup(&name).map_err(ResolveDnsError::new)),
+        // No thread to be had: better a lookup without a deadline than none.
+        let Ok(thread) = spawned else { return lookup(&name) };
+        let found = receive.await;
+        // It has nothing more to do: after the call it is gone, not going.
+        let ended = thread.join();
+        match found {
+            Ok(found) if ended.is_ok() => found,
+            _ => Err(io::Error::other(format!("the lookup of {name} was broken off"))),
         }
+    }
+}
+
+impl ResolveDns for Resolver {
+    fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
+        let resolver = *self;
+        DnsFuture::new(async move { resolver.addresses(name).await.map_err(ResolveDnsError::new) })
     }
 }
 

@@ -1,6 +1,6 @@
 //! The runtime that calls run on: the calling thread's own time, no thread of ours.
 //!
-//! One current-thread runtime serves all callers of a [`Kms`](super::Kms). Whichever caller is in it
+//! One current-thread runtime serves all callers of one client. Whichever caller is in it
 //! first drives the sockets for all; the others poll their own calls and wait, and one of them takes
 //! over when it leaves. Dropping it drops every connection with its buffers.
 
@@ -10,13 +10,15 @@ use std::future::Future;
 use std::thread;
 use tokio::runtime::{Builder, Handle, Runtime};
 
-pub(super) struct Driver {
+/// A runtime on the threads of its callers.
+pub struct Driver {
     /// `Some` until dropped.
     runtime: Option<Runtime>,
 }
 
 impl Driver {
-    pub(super) fn new() -> Result<Self> {
+    /// A runtime; nothing runs on it yet.
+    pub fn new() -> Result<Self> {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
@@ -28,7 +30,7 @@ impl Driver {
     ///
     /// A caller that is itself inside an async runtime of this same library cannot enter a second one on
     /// its thread; for it the work is done on a thread that lives as long as the call.
-    pub(super) fn block_on<F>(&self, work: F, threads_allowed: bool) -> Result<F::Output>
+    pub fn block_on<F>(&self, work: F, threads_allowed: bool) -> Result<F::Output>
     where
         F: Future + Send,
         F::Output: Send,

@@ -4,7 +4,7 @@
 //! metadata service and a role to assume) and by one caller for all. No thread refreshes them: the call
 //! that finds them nearly expired does, and while they are still good the others do not wait for it.
 
-use super::errors::chain;
+use super::text::chain;
 use crate::error::{Cause, Error, Result};
 use crate::host::lock::lock;
 use aws_config::imds::client::error::ImdsError;
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The credentials of one client; clones share them.
 #[derive(Clone, Debug)]
-pub(super) struct Cached(Arc<Inner>);
+pub struct Cached(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -45,7 +45,7 @@ struct Held {
 
 /// Which of the credentials that one client held, one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Edition(u64);
+pub struct Edition(u64);
 
 impl Held {
     fn usable(&self, now: SystemTime) -> bool {
@@ -54,7 +54,7 @@ impl Held {
 }
 
 impl Cached {
-    pub(super) fn new(source: impl ProvideCredentials + 'static) -> Self {
+    pub fn new(source: impl ProvideCredentials + 'static) -> Self {
         let source = SharedCredentialsProvider::new(source);
         Self(Arc::new(Inner { source, held: Mutex::new(None), fetching: tokio::sync::Mutex::new(()) }))
     }
@@ -64,7 +64,7 @@ impl Cached {
     ///
     /// # Errors
     /// `CredentialsMissing`, `CredentialsRejected` (a role that may not be assumed), `KmsSetup`.
-    pub(super) async fn ready(&self) -> Result<Edition> {
+    pub async fn ready(&self) -> Result<Edition> {
         let guard = match self.state() {
             State::Good(edition) => return Ok(edition),
             State::Ageing(edition) => match self.0.fetching.try_lock() {
@@ -105,7 +105,7 @@ impl Cached {
 
     /// AWS refused a call that was begun with these credentials. Whether they are the latest there are: if
     /// not, others have renewed them since, and the latest are not to be thrown away for it.
-    pub(super) fn refuse(&self, edition: Edition) -> bool {
+    pub fn refuse(&self, edition: Edition) -> bool {
         match lock(&self.0.held).as_mut() {
             Some(held) if held.edition == edition => {
                 held.refused = true;

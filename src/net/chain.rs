@@ -3,7 +3,7 @@
 //! The SDK reads the user's files once in the life of a chain. Keys that stand there have no date, and whoever changes
 //! them means the next call to use the new ones.
 
-use super::setup;
+use super::aws;
 use super::transport::Transport;
 use aws_config::Region;
 use aws_config::default_provider::credentials::DefaultCredentialsChain;
@@ -27,8 +27,8 @@ impl Chain {
     }
 
     async fn make(&self) -> DefaultCredentialsChain {
-        let provider = setup::provider(self.transport.clone());
-        let metadata = setup::metadata(&provider).build();
+        let provider = aws::provider(self.transport.clone());
+        let metadata = aws::metadata(&provider).build();
         let mut chain = DefaultCredentialsChain::builder()
             .configure(provider.with_region(Some(self.region.clone())))
             .region(self.region.clone())

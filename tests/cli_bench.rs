@@ -4,6 +4,7 @@ mod tool;
 
 use datakey::kms::embedded::{self, Fault, FaultKind, Server};
 use serde_json::Value;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use tool::Setup;
@@ -130,6 +131,14 @@ fn however_it_ends_nothing_is_left() {
         let mut tool = Command::new(env!("CARGO_BIN_EXE_datakey-pkcs11"));
         tool.env_clear().envs(setup.environment.iter().map(|(name, value)| (name, value)));
         tool.args(["bench", "--type", "p-256,ed25519", "--seconds", "60"]);
+        // What runs the tests in the background may have it ignored.
+        // SAFETY: signal may be called between fork and exec.
+        unsafe {
+            tool.pre_exec(|| {
+                libc::signal(libc::SIGINT, libc::SIG_DFL);
+                Ok(())
+            })
+        };
         let mut running = tool.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         while control.calls_of(operation) < 3 && running.try_wait().unwrap().is_none() {
             std::thread::sleep(Duration::from_millis(1));

@@ -20,6 +20,11 @@ pub struct IvCount {
 }
 
 impl IvCount {
+    /// Whether no vector was made yet.
+    pub fn is_unused(&self) -> bool {
+        self.made == 0
+    }
+
     /// Makes a vector in place of `iv`, whose first `fixed_bits` bits stay. `CKG_NO_GENERATE` leaves all of it.
     ///
     /// `MechanismParamInvalid` for an unknown `generator`, more fixed bits than there are, too few others, and

@@ -9,7 +9,7 @@ use crate::store::{ObjectId, ObjectRecord};
 use crate::token::Made;
 use cryptoki_sys::*;
 use once_cell::sync::OnceCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
@@ -98,6 +98,10 @@ impl Object {
 /// process's change is noticed after this time; its own are at once.
 pub(super) const FRESH: Duration = Duration::from_secs(1);
 
+/// So many objects of the token are kept as they were read. A process that has seen a million keys does not hold a
+/// million records; those that it let go are read again when they are used.
+const KEPT: usize = 4096;
+
 /// The last object handle: never used again in this process, nor in its children, whatever is
 /// initialised and finalised.
 static LAST: AtomicU64 = AtomicU64::new(0);
@@ -112,6 +116,8 @@ pub(super) struct Handles {
     /// Moves at each logout: handles of private objects from before are invalid for good.
     epoch: AtomicU64,
     maps: RwLock<Maps>,
+    /// Those of the token that were read, the oldest first.
+    kept: Mutex<VecDeque<Arc<Known>>>,
 }
 
 #[derive(Default)]
@@ -124,12 +130,14 @@ struct Maps {
 }
 
 impl Maps {
-    fn insert(&mut self, handle: CK_OBJECT_HANDLE, known: Known) {
+    fn insert(&mut self, handle: CK_OBJECT_HANDLE, known: Known) -> Arc<Known> {
         self.by_id.insert(known.id, handle);
         if known.session.is_some() {
             self.of_sessions.insert(handle);
         }
-        self.by_handle.insert(handle, Arc::new(known));
+        let known = Arc::new(known);
+        self.by_handle.insert(handle, Arc::clone(&known));
+        known
     }
 
     fn remove(&mut self, handle: CK_OBJECT_HANDLE) {
@@ -154,9 +162,16 @@ struct Known {
     session: Option<CK_SESSION_HANDLE>,
     /// The object, once it was read: a search for a million objects reads none of them.
     read: RwLock<Option<(Instant, Arc<Object>)>>,
+    /// Whether it was private, if it was read and let go again.
+    was_private: OnceCell<bool>,
 }
 
 impl Known {
+    fn new(id: ObjectId, epoch: HandleEpoch, session: Option<CK_SESSION_HANDLE>, read: Option<Arc<Object>>) -> Self {
+        let read = RwLock::new(read.map(|object| (Instant::now(), object)));
+        Self { id, epoch, session, read, was_private: OnceCell::new() }
+    }
+
     fn seen(&self) -> Option<(Instant, Arc<Object>)> {
         read(&self.read).clone()
     }
@@ -169,15 +184,30 @@ impl Known {
         }
     }
 
-    fn is_public(&self) -> bool {
-        self.seen().is_some_and(|(_, object)| !object.is_private())
+    /// Whether the object is private; `None` if it was never read. No object of the token becomes the other.
+    fn is_private(&self) -> Option<bool> {
+        match self.seen() {
+            Some((_, object)) => Some(object.is_private()),
+            None => self.was_private.get().copied(),
+        }
+    }
+
+    /// Forgets what was read, but for a key that has counted initialisation vectors.
+    fn let_go(&self) {
+        let mut seen = write(&self.read);
+        if let Some((_, object)) = &*seen
+            && lock(&object.ivs).is_unused()
+        {
+            self.was_private.get_or_init(|| object.is_private());
+            *seen = None;
+        }
     }
 }
 
 impl Handles {
     /// The handle of an object of the token, which was found and not yet read.
     pub(super) fn of_id(&self, id: ObjectId) -> CK_OBJECT_HANDLE {
-        self.handle(Known { id, epoch: self.epoch(), session: None, read: RwLock::new(None) })
+        self.handle(Known::new(id, self.epoch(), None, None))
     }
 
     /// The handle of an object that was just made, in a call that began at `epoch`. `session` owns it
@@ -189,8 +219,7 @@ impl Handles {
         epoch: HandleEpoch,
     ) -> CK_OBJECT_HANDLE {
         let session = (!object.record.attributes.is(CKA_TOKEN)).then_some(session);
-        let (id, read) = (object.record.id, RwLock::new(Some((Instant::now(), object))));
-        self.handle(Known { id, epoch, session, read })
+        self.handle(Known::new(object.record.id, epoch, session, Some(object)))
     }
 
     /// The present login.
@@ -203,7 +232,7 @@ impl Handles {
         let good = |maps: &Maps| {
             let handle = *maps.by_id.get(&new.id)?;
             let known = maps.by_handle.get(&handle)?;
-            (known.epoch == new.epoch || known.is_public()).then_some(handle)
+            (known.epoch == new.epoch || known.is_private() == Some(false)).then_some(handle)
         };
         if let Some(handle) = good(&self.read()) {
             return handle;
@@ -215,13 +244,29 @@ impl Handles {
         // A handle from an earlier login under which nothing was ever read is superseded: kept, it would be
         // one more for each object at each login.
         if let Some(old) = maps.by_id.get(&new.id).copied()
-            && maps.by_handle.get(&old).is_some_and(|known| known.seen().is_none())
+            && maps.by_handle.get(&old).is_some_and(|known| known.is_private().is_none())
         {
             maps.remove(old);
         }
         let handle = LAST.fetch_add(1, Ordering::Relaxed) + 1;
-        maps.insert(handle, new);
+        let known = maps.insert(handle, new);
+        drop(maps);
+        self.note_read(known);
         handle
+    }
+
+    /// Lets the oldest of what was read go, if there is too much of it. Objects of sessions are nowhere else.
+    fn note_read(&self, known: Arc<Known>) {
+        if known.session.is_some() || known.seen().is_none() {
+            return;
+        }
+        let mut kept = lock(&self.kept);
+        kept.push_back(known);
+        let oldest = if kept.len() > KEPT { kept.pop_front() } else { None };
+        drop(kept);
+        if let Some(oldest) = oldest {
+            oldest.let_go();
+        }
     }
 
     /// The object under a handle, as it was at most `oldest` ago; `ObjectHandleInvalid` if there is none
@@ -237,6 +282,7 @@ impl Handles {
         let object = match known.seen() {
             Some((at, object)) if known.session.is_some() || at.elapsed() < oldest => object,
             seen => {
+                let is_first = seen.is_none();
                 let Some(record) = get(&known.id)? else {
                     self.forget(handle);
                     return Err(Cause::ObjectHandleInvalid.into());
@@ -247,6 +293,9 @@ impl Handles {
                     None => Object::new(record),
                 };
                 known.keep(Arc::clone(&object));
+                if is_first {
+                    self.note_read(Arc::clone(&known));
+                }
                 object
             }
         };
@@ -269,7 +318,12 @@ impl Handles {
             Some(object) => object.changed(record),
             None => Object::new(record),
         };
+        let is_first = present.is_none();
         *seen = Some((Instant::now(), changed));
+        drop(seen);
+        if is_first {
+            self.note_read(known);
+        }
         true
     }
 
@@ -286,6 +340,7 @@ impl Handles {
     /// Ends every handle, as after `C_InitToken`.
     pub(super) fn forget_all(&self) {
         *self.write() = Maps::default();
+        lock(&self.kept).clear();
     }
 
     /// Ends the handles of a session's objects, and tells which they were.
@@ -305,7 +360,7 @@ impl Handles {
     pub(super) fn forget_private(&self) {
         self.epoch.fetch_add(1, Ordering::AcqRel);
         let mut maps = self.write();
-        let private = |known: &Known| known.seen().is_some_and(|(_, object)| object.is_private());
+        let private = |known: &Known| known.is_private() == Some(true);
         let ended: Vec<_> =
             maps.by_handle.iter().filter(|(_, known)| private(known)).map(|(handle, _)| *handle).collect();
         for handle in ended {
@@ -388,6 +443,32 @@ mod tests {
         assert_eq!(handles.session_objects(true, |_| true), public[1..]);
         // After another login the object on the token has another handle.
         assert!(handles.of_id(ObjectId::from_bytes([3; 16])) > private[1]);
+    }
+
+    /// What was let go is read again under the same handle, and a logout ends the same handles as ever.
+    #[test]
+    fn of_many_objects_the_last_are_kept() {
+        let numbered = |number: usize| {
+            let mut object = record(0, true, number % 2 == 1);
+            object.id = ObjectId::from_bytes((number as u128).to_be_bytes());
+            object
+        };
+        let handles = Handles::default();
+        let all: Vec<_> = (0..2 * KEPT).map(|number| of_new(&handles, numbered(number), 1)).collect();
+        let kept = |handles: &Handles| handles.read().by_handle.values().filter(|known| known.seen().is_some()).count();
+        assert_eq!(kept(&handles), KEPT);
+        for (number, handle) in all.iter().enumerate() {
+            let object = handles.object(*handle, true, Duration::ZERO, |_| Ok(Some(numbered(number)))).unwrap();
+            assert_eq!(object.record, numbered(number));
+        }
+        assert_eq!(kept(&handles), KEPT);
+        handles.forget_private();
+        for (number, handle) in all.iter().enumerate() {
+            let is_public = number % 2 == 0;
+            let found = handles.object(*handle, true, Duration::ZERO, |_| Ok(Some(numbered(number))));
+            assert_eq!(found.is_ok(), is_public, "{number}");
+            assert_eq!(handles.of_id(numbered(number).id) == *handle, is_public, "{number}");
+        }
     }
 
     #[test]

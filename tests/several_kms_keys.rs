@@ -166,7 +166,7 @@ fn a_second_region_takes_over_when_the_first_is_gone() {
     for id in &ids {
         let begun = Instant::now();
         assert_eq!(open(&token, id), Ok(()));
-        assert!(begun.elapsed() < Duration::from_secs(4), "each deadline has room for both");
+        assert!(begun.elapsed() < Duration::from_secs(4), "the token key and the key each keep their deadline");
     }
     assert_eq!(token.subject().counters.get(Count::KmsSubstitutes), 4);
     assert_eq!(world.calls(1, "Decrypt"), 4);

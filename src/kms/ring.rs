@@ -14,6 +14,7 @@ use crate::counters::{Count, Counters};
 use crate::crypto::Secret;
 use crate::error::{Cause, Error, Result};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// What one KMS key made of a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,10 +136,10 @@ impl Ring {
     /// What the first key that was asked failed with.
     pub fn open(&self, seals: &[Seal], context: &EncryptionContext) -> Result<Opened> {
         let openers = self.openers(seals);
-        let mut failed: Option<Error> = None;
+        let (begun, mut failed) = (Instant::now(), None::<Error>);
         for (at, (kms, key_id, seal)) in openers.iter().enumerate() {
             let last = at + 1 == openers.len();
-            let opened = kms.decrypt_by(key_id, &seal.blob, context, share(kms.use_of_key(), last));
+            let opened = kms.decrypt_by(key_id, &seal.blob, context, share(kms.use_of_key(), begun.elapsed(), last));
             match (opened, &failed) {
                 (Ok(opened), None) => return Ok(opened),
                 (Ok(opened), Some(error)) => {
@@ -289,15 +290,36 @@ fn is_one(key_id: &str, arn: &str) -> bool {
     bare_id(key_id) == bare_id(arn)
 }
 
-/// A key that is not the last one leaves the others half of the time.
-fn share(limits: Limits, last: bool) -> Limits {
-    match last {
-        true => limits,
-        false => Limits { attempt: limits.attempt.min(limits.total / 2), total: limits.total / 2 },
-    }
+/// Of the time that is left after those before, a key that is not the last one leaves the others half: all together keep
+/// the deadline of one call.
+fn share(limits: Limits, gone: Duration, last: bool) -> Limits {
+    let left = limits.total.saturating_sub(gone);
+    let total = if last { left } else { left / 2 };
+    Limits { attempt: limits.attempt.min(total), total }
 }
 
 /// Whether an error says that this KMS key cannot be had, and nothing of what it was to open.
 fn is_absence(error: &Error) -> bool {
     matches!(error.cause().device_error(), 0x101..0x200)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_keys_together_keep_the_deadline_of_one_call() {
+        let second = Duration::from_secs(1);
+        let limits = Limits { attempt: 2 * second, total: 10 * second };
+        for keys in 1..6 {
+            let mut gone = Duration::ZERO;
+            for key in 1..=keys {
+                let share = share(limits, gone, key == keys);
+                assert!(share.attempt <= share.total && share.attempt <= limits.attempt && !share.total.is_zero());
+                // Nobody answers, whatever the time.
+                gone += share.total;
+            }
+            assert_eq!(gone, limits.total, "{keys} keys");
+        }
+    }
 }

@@ -4,7 +4,7 @@ mod host;
 mod objects;
 
 use cryptoki_sys::*;
-use host::{Module, Place, alone, attr, call, check, mechanism, ok};
+use host::{Module, Place, alone, at, attr, call, check, given, len, mechanism, ok};
 use objects::{Attr, bytes, flag, number, with};
 use std::ptr::null_mut;
 
@@ -15,19 +15,6 @@ struct Scene {
 }
 
 type Pair = (CK_OBJECT_HANDLE, CK_OBJECT_HANDLE);
-
-fn at(bytes: &[u8]) -> *mut CK_BYTE {
-    bytes.as_ptr().cast_mut()
-}
-
-fn len(bytes: &[u8]) -> CK_ULONG {
-    bytes.len() as CK_ULONG
-}
-
-fn given<T>(id: CK_MECHANISM_TYPE, parameter: &mut T) -> CK_MECHANISM {
-    let len = size_of::<T>() as CK_ULONG;
-    CK_MECHANISM { mechanism: id, pParameter: std::ptr::from_mut(parameter).cast(), ulParameterLen: len }
-}
 
 fn context(hedge: CK_HEDGE_TYPE, context: &[u8]) -> CK_SIGN_ADDITIONAL_CONTEXT {
     CK_SIGN_ADDITIONAL_CONTEXT { hedgeVariant: hedge, pContext: at(context), ulContextLen: len(context) }

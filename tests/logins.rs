@@ -3,7 +3,7 @@
 mod host;
 
 use cryptoki_sys::*;
-use host::{Module, Place, SO_PIN, USER_PIN, alone, attr, call, mechanism, ok};
+use host::{Module, Place, SO_PIN, USER_PIN, alone, at, attr, call, len, mechanism, ok};
 use std::ptr::null_mut;
 
 fn start(more: &str) -> (Place, Module) {
@@ -17,14 +17,6 @@ fn state(module: Module, session: CK_SESSION_HANDLE) -> CK_STATE {
     let mut info = CK_SESSION_INFO { slotID: 0, state: 99, flags: 0, ulDeviceError: 0 };
     ok!(module, C_GetSessionInfo, session, &mut info);
     info.state
-}
-
-fn at(bytes: &[u8]) -> *mut CK_BYTE {
-    bytes.as_ptr().cast_mut()
-}
-
-fn len(bytes: &[u8]) -> CK_ULONG {
-    bytes.len() as CK_ULONG
 }
 
 /// A session with whoever is logged in, and what functions answer there.

@@ -6,7 +6,7 @@ mod objects;
 use cryptoki_sys::*;
 use datakey::kms::embedded::Server;
 use datakey::object::vendor::CKA_DATAKEY_SPEC;
-use host::{Module, Place, alone, attr, call, mechanism, ok};
+use host::{Module, Place, alone, attr, call, given, mechanism, ok};
 use objects::{Attr, bytes, flag, number, with};
 use std::ptr::null_mut;
 
@@ -84,11 +84,6 @@ impl Scene {
         ok!(module, C_DeriveKey, session, &mut derive, private, template.as_mut_ptr(), 4, &mut secret);
         module.attribute(session, secret, CKA_VALUE)
     }
-}
-
-fn given<T>(id: CK_MECHANISM_TYPE, parameter: &mut T) -> CK_MECHANISM {
-    let len = size_of::<T>() as CK_ULONG;
-    CK_MECHANISM { mechanism: id, pParameter: std::ptr::from_mut(parameter).cast(), ulParameterLen: len }
 }
 
 const SETS: [(CK_ULONG, &str, usize); 3] =

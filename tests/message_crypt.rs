@@ -5,7 +5,7 @@ mod host;
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Key};
 use cryptoki_sys::*;
-use host::{Module, Place, alone, attr, call, check, mechanism, ok};
+use host::{Module, Place, alone, at, attr, call, check, len, mechanism, ok};
 use std::collections::HashSet;
 use std::ffi::c_void;
 use std::ptr::null_mut;
@@ -17,14 +17,6 @@ fn scene() -> (Place, Module, CK_SESSION_HANDLE) {
     module.make_token(true);
     let session = module.enter();
     (place, module, session)
-}
-
-fn at(bytes: &[u8]) -> *mut CK_BYTE {
-    bytes.as_ptr().cast_mut()
-}
-
-fn len(bytes: &[u8]) -> CK_ULONG {
-    bytes.len() as CK_ULONG
 }
 
 fn aes_key(module: Module, session: CK_SESSION_HANDLE, value: &[u8]) -> CK_OBJECT_HANDLE {

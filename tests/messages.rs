@@ -3,7 +3,7 @@
 mod host;
 
 use cryptoki_sys::*;
-use host::{Kind, Module, Place, USER_PIN, alone, attr, call, mechanism, ok};
+use host::{Kind, Module, Place, USER_PIN, alone, at, attr, call, len, mechanism, ok};
 use std::ptr::null_mut;
 
 /// A token on the embedded KMS with a session, the user logged in.
@@ -13,14 +13,6 @@ fn scene() -> (Place, Module, CK_SESSION_HANDLE) {
     module.make_token(true);
     let session = module.enter();
     (place, module, session)
-}
-
-fn at(bytes: &[u8]) -> *mut CK_BYTE {
-    bytes.as_ptr().cast_mut()
-}
-
-fn len(bytes: &[u8]) -> CK_ULONG {
-    bytes.len() as CK_ULONG
 }
 
 /// A signing process and a verifying one.

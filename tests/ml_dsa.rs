@@ -3,7 +3,7 @@
 mod host;
 
 use cryptoki_sys::*;
-use host::{Kind, Module, Place, alone, call, check, mechanism, ok};
+use host::{Kind, Module, Place, alone, at, call, check, given, len, mechanism, ok};
 use std::ptr::null_mut;
 
 /// A token on the embedded KMS, and a key pair on it.
@@ -15,14 +15,6 @@ struct Scene {
     _place: Place,
 }
 
-fn at(bytes: &[u8]) -> *mut CK_BYTE {
-    bytes.as_ptr().cast_mut()
-}
-
-fn len(bytes: &[u8]) -> CK_ULONG {
-    bytes.len() as CK_ULONG
-}
-
 fn context(hedge: CK_HEDGE_TYPE, context: &[u8]) -> CK_SIGN_ADDITIONAL_CONTEXT {
     CK_SIGN_ADDITIONAL_CONTEXT { hedgeVariant: hedge, pContext: at(context), ulContextLen: len(context) }
 }
@@ -30,11 +22,6 @@ fn context(hedge: CK_HEDGE_TYPE, context: &[u8]) -> CK_SIGN_ADDITIONAL_CONTEXT {
 fn hash_context(hash: CK_MECHANISM_TYPE, context: &[u8]) -> CK_HASH_SIGN_ADDITIONAL_CONTEXT {
     let hedge = CKH_HEDGE_REQUIRED;
     CK_HASH_SIGN_ADDITIONAL_CONTEXT { hedgeVariant: hedge, pContext: at(context), ulContextLen: len(context), hash }
-}
-
-fn given<T>(id: CK_MECHANISM_TYPE, parameter: &mut T) -> CK_MECHANISM {
-    let len = size_of::<T>() as CK_ULONG;
-    CK_MECHANISM { mechanism: id, pParameter: std::ptr::from_mut(parameter).cast(), ulParameterLen: len }
 }
 
 impl Scene {

@@ -4,7 +4,7 @@
 mod host;
 
 use cryptoki_sys::*;
-use host::{Kind, Module, Place, alone, call, mechanism, ok};
+use host::{Kind, Module, Place, alone, at, call, len, mechanism, ok};
 use std::ptr::null_mut;
 
 /// A token on the embedded KMS with a session, the user logged in.
@@ -14,14 +14,6 @@ fn scene() -> (Place, Module, CK_SESSION_HANDLE) {
     module.make_token(true);
     let session = module.enter();
     (place, module, session)
-}
-
-fn at(bytes: &[u8]) -> *mut CK_BYTE {
-    bytes.as_ptr().cast_mut()
-}
-
-fn len(bytes: &[u8]) -> CK_ULONG {
-    bytes.len() as CK_ULONG
 }
 
 /// Calls a function that has output, with much room.

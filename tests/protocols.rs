@@ -5,7 +5,7 @@ mod objects;
 
 use cryptoki_sys::*;
 use hmac::{Hmac, KeyInit, Mac};
-use host::{Module, Place, alone, attr, call, check, mechanism};
+use host::{Module, Place, alone, at, attr, call, check, given, len, mechanism};
 use objects::{Attr, flag, number};
 use sha2::{Sha256, Sha384};
 use std::ptr::null_mut;
@@ -14,19 +14,6 @@ struct Scene {
     module: Module,
     session: CK_SESSION_HANDLE,
     _place: Place,
-}
-
-fn at(bytes: &[u8]) -> *mut CK_BYTE {
-    bytes.as_ptr().cast_mut()
-}
-
-fn len(bytes: &[u8]) -> CK_ULONG {
-    bytes.len() as CK_ULONG
-}
-
-fn given<T>(id: CK_MECHANISM_TYPE, parameter: &mut T) -> CK_MECHANISM {
-    let len = size_of::<T>() as CK_ULONG;
-    CK_MECHANISM { mechanism: id, pParameter: std::ptr::from_mut(parameter).cast(), ulParameterLen: len }
 }
 
 fn yes_if(condition: bool) -> CK_BBOOL {

@@ -326,6 +326,22 @@ pub(crate) fn attr(attribute: CK_ATTRIBUTE_TYPE, value: &[u8]) -> CK_ATTRIBUTE {
     }
 }
 
+/// Where bytes are that a function reads.
+pub(crate) fn at(bytes: &[u8]) -> *mut CK_BYTE {
+    bytes.as_ptr().cast_mut()
+}
+
+/// How many they are.
+pub(crate) fn len(bytes: &[u8]) -> CK_ULONG {
+    bytes.len() as CK_ULONG
+}
+
+/// A mechanism with a parameter, which must live until the call is over.
+pub(crate) fn given<T>(id: CK_MECHANISM_TYPE, parameter: &mut T) -> CK_MECHANISM {
+    let len = size_of::<T>() as CK_ULONG;
+    CK_MECHANISM { mechanism: id, pParameter: std::ptr::from_mut(parameter).cast(), ulParameterLen: len }
+}
+
 /// A `CK_RV` as a result.
 pub(crate) fn check(rv: CK_RV) -> Result<(), CK_RV> {
     if rv == CKR_OK { Ok(()) } else { Err(rv) }

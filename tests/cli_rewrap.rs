@@ -2,27 +2,11 @@
 
 mod tool;
 
-use aws_sdk_kms::config::{Credentials, Region};
-use datakey::kms::embedded::{self, Embedded, Fault, FaultKind, InProcess, Server};
+use datakey::kms::embedded::{self, Fault, FaultKind, Server};
 use serde_json::Value;
-use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::time::Duration;
-use tool::Setup;
-
-/// A new KMS key beside the default one; its ARN.
-fn another_kms_key(keys: &Path) -> String {
-    let config = aws_sdk_kms::Config::builder()
-        .behavior_version(aws_config::BehaviorVersion::v2026_01_12())
-        .region(Region::new("us-east-1"))
-        .credentials_provider(Credentials::new("test", "test", None, None, "test"))
-        .http_client(InProcess::new(Arc::new(Embedded::new(keys))));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let client = aws_sdk_kms::Client::from_conf(config.build());
-    let made = runtime.block_on(client.create_key().send()).expect("CreateKey");
-    made.key_metadata.and_then(|key| key.arn).expect("an ARN")
-}
+use tool::{Setup, kms_key};
 
 /// A token on a listener, with `count` AES keys and a key pair, and two KMS keys: the one that sealed all, and another.
 struct Scene {
@@ -46,7 +30,7 @@ impl Scene {
             setup.ok(&["key", "generate", "--type", "aes-256", "--label", &format!("key {number}")]);
         }
         let before = arns(&setup).pop().unwrap();
-        let after = another_kms_key(&keys);
+        let after = kms_key(&keys, false);
         let server = embedded::serve(([127, 0, 0, 1], 0).into(), &keys, true).unwrap();
         Self { setup, server, before, after, login, count }
     }

@@ -2,42 +2,24 @@
 
 mod tool;
 
-use aws_sdk_kms::config::{Credentials, Region};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use cryptoki_sys::*;
 use datakey::counters::Count;
 use datakey::error::Cause;
 use datakey::kms::EncryptionContext;
-use datakey::kms::embedded::{self, Embedded, FaultKind, InProcess, Server};
+use datakey::kms::embedded::{self, FaultKind, Server};
 use datakey::object::{self, Template, policy};
 use datakey::store::{ObjectId, ObjectRecord, Query};
 use datakey::token::Token;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Once};
+use std::sync::Once;
 use std::time::{Duration, Instant};
-use tool::Setup;
+use tool::{Setup, admin, kms_key};
 
 const HERE: &str = "us-east-1";
 const THERE: &str = "eu-west-1";
-
-/// What an administrator does to the KMS keys of one Region.
-fn admin<T>(keys: &Path, work: impl AsyncFnOnce(aws_sdk_kms::Client) -> T) -> T {
-    let config = aws_sdk_kms::Config::builder()
-        .behavior_version(aws_config::BehaviorVersion::v2026_01_12())
-        .region(Region::new(HERE))
-        .credentials_provider(Credentials::new("test", "test", None, None, "test"))
-        .http_client(InProcess::new(Arc::new(Embedded::new(keys))));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(work(aws_sdk_kms::Client::from_conf(config.build())))
-}
-
-/// A new KMS key; its ARN.
-fn kms_key(keys: &Path, multi_region: bool) -> String {
-    let made = admin(keys, async |kms| kms.create_key().multi_region(multi_region).send().await.expect("CreateKey"));
-    made.key_metadata.and_then(|key| key.arn).unwrap()
-}
 
 /// The keys of one Region as a stand-in in another has them: those that are multi-Region keys are replicas then.
 fn in_region(keys: &Path, region: &str) {

@@ -103,23 +103,9 @@ fn eight_processes_lose_nothing() {
     assert_eq!(store.change_counter().unwrap(), 1 + u64::from(WRITERS * PAIRS * 4));
 }
 
-/// Inserts pairs, deletes one half of each and counts in the token's record.
 fn write(folder: &Path, arguments: &[String]) {
     let (store, writer) = (store_of(folder, arguments), arguments[2].parse().unwrap());
-    for number in 0..PAIRS {
-        let pair = pair(writer, number);
-        store.insert(&pair).unwrap();
-        assert_eq!(all(&*store, &by(ID, &pair[0].attributes[&ID])), [pair[0].id, pair[1].id]);
-        store.delete(&pair[1].id, Some(1)).unwrap();
-        loop {
-            let mut token = store.token().unwrap().unwrap();
-            token.changed += 1;
-            match store.update_token(&token) {
-                Ok(_) => break,
-                Err(e) => assert_eq!(e.cause(), Cause::StoreConflict),
-            }
-        }
-    }
+    write_pairs(&*store, writer, PAIRS);
 }
 
 fn one_of_many_creators_wins() {
@@ -137,13 +123,7 @@ fn one_of_many_creators_wins() {
 
 fn create(folder: &Path, arguments: &[String]) {
     let store = store_of(folder, arguments);
-    let code = match store.initialise(&token(), None) {
-        Ok(()) => 10,
-        Err(e) if e.cause() == Cause::StoreConflict => 11,
-        Err(e) => panic!("{e}"),
-    };
-    assert!(store.token().unwrap().is_some());
-    std::process::exit(code);
+    create_and_exit(&*store);
 }
 
 /// What a writer says of the pairs that were acknowledged.

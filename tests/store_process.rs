@@ -58,23 +58,9 @@ fn eight_processes_lose_nothing() {
     assert_sound(&path);
 }
 
-/// Inserts pairs, deletes one half of each and counts in the token's record.
 fn write(path: &Path, arguments: &[String]) {
     let (store, writer) = (store(path), arguments[0].parse().unwrap());
-    for number in 0..PAIRS {
-        let pair = pair(writer, number);
-        store.insert(&pair).unwrap();
-        assert_eq!(all(&*store, &by(ID, &pair[0].attributes[&ID])), [pair[0].id, pair[1].id]);
-        store.delete(&pair[1].id, Some(1)).unwrap();
-        loop {
-            let mut token = store.token().unwrap().unwrap();
-            token.changed += 1;
-            match store.update_token(&token) {
-                Ok(_) => break,
-                Err(e) => assert_eq!(e.cause(), Cause::StoreConflict),
-            }
-        }
-    }
+    write_pairs(&*store, writer, PAIRS);
 }
 
 fn one_of_many_creators_wins() {
@@ -97,13 +83,7 @@ fn one_of_many_creators_wins() {
 
 fn create(path: &Path, _: &[String]) {
     let store = store(path);
-    let code = match store.initialise(&token(), None) {
-        Ok(()) => 10,
-        Err(e) if e.cause() == Cause::StoreConflict => 11,
-        Err(e) => panic!("{e}"),
-    };
-    assert!(store.token().unwrap().is_some());
-    std::process::exit(code);
+    create_and_exit(&*store);
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {

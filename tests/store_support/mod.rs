@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part of it")]
 
 use datakey::config::{LoginMode, StoreLocation};
+use datakey::error::Cause;
 use datakey::store::{ObjectId, ObjectRecord, Query, Store, TokenRecord, open};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -103,6 +104,35 @@ pub(crate) fn command(role: &str, path: &Path, more: &[&str]) -> Command {
 
 pub(crate) fn succeeds(mut child: Child) {
     assert!(child.wait().unwrap().success());
+}
+
+/// Inserts pairs, deletes one half of each and counts in the token's record.
+pub(crate) fn write_pairs(store: &dyn Store, writer: u32, pairs: u32) {
+    for number in 0..pairs {
+        let pair = pair(writer, number);
+        store.insert(&pair).unwrap();
+        assert_eq!(all(store, &by(ID, &pair[0].attributes[&ID])), [pair[0].id, pair[1].id]);
+        store.delete(&pair[1].id, Some(1)).unwrap();
+        loop {
+            let mut token = store.token().unwrap().unwrap();
+            token.changed += 1;
+            match store.update_token(&token) {
+                Ok(_) => break,
+                Err(e) => assert_eq!(e.cause(), Cause::StoreConflict),
+            }
+        }
+    }
+}
+
+/// Initialises the token; the exit status tells whether this process did it (10) or another (11).
+pub(crate) fn create_and_exit(store: &dyn Store) -> ! {
+    let code = match store.initialise(&token(), None) {
+        Ok(()) => 10,
+        Err(e) if e.cause() == Cause::StoreConflict => 11,
+        Err(e) => panic!("{e}"),
+    };
+    assert!(store.token().unwrap().is_some());
+    std::process::exit(code);
 }
 
 pub(crate) type Test = (&'static str, fn());

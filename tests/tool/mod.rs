@@ -1,8 +1,10 @@
 //! The operator's tool as its tests run it: the real binary, in a folder and an environment of its own.
 #![allow(dead_code, reason = "each test program uses its own part of this")]
 
+use aws_sdk_kms::config::{Credentials, Region};
 use datakey::config::{self, Environment};
 use datakey::kms::HostRules;
+use datakey::kms::embedded::{Embedded, InProcess};
 use datakey::token::{Token, User};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};
@@ -10,6 +12,7 @@ use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 pub(crate) const SO_PIN: &str = "so-pin-1";
 pub(crate) const USER_PIN: &str = "user-pin-1";
@@ -191,6 +194,23 @@ fn read_request(request: &mut impl BufRead) {
         }
     }
     drop(request.read_exact(&mut vec![0; len]));
+}
+
+/// What an administrator does to the KMS keys in a file of the embedded KMS.
+pub(crate) fn admin<T>(keys: &Path, work: impl AsyncFnOnce(aws_sdk_kms::Client) -> T) -> T {
+    let config = aws_sdk_kms::Config::builder()
+        .behavior_version(aws_config::BehaviorVersion::v2026_01_12())
+        .region(Region::new("us-east-1"))
+        .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+        .http_client(InProcess::new(Arc::new(Embedded::new(keys))));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(work(aws_sdk_kms::Client::from_conf(config.build())))
+}
+
+/// A new KMS key; its ARN.
+pub(crate) fn kms_key(keys: &Path, multi_region: bool) -> String {
+    let made = admin(keys, async |kms| kms.create_key().multi_region(multi_region).send().await.expect("CreateKey"));
+    made.key_metadata.and_then(|key| key.arn).unwrap()
 }
 
 /// A port that nobody listens on.

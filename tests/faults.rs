@@ -150,7 +150,7 @@ fn answers_that_are_not_kms_s_are_not_believed() {
         (200, "{}", 0x10D),
         (200, "{\"Plaintext\":\"AAAA\"}", 0x10D),
         (503, "<html>the proxy is tired</html>", 0x10C),
-        (403, "<html>the proxy says no</html>", 0x104),
+        (403, "<html>the proxy says no</html>", 0x10D),
         (400, "{\"__type\":\"SomethingNewException\"}", 0x10E),
     ] {
         say(status, text);

@@ -114,7 +114,7 @@ impl Failure {
                     }
                     None if service.raw().status().is_success() => unreadable(status),
                     None => {
-                        let (cause, retry) = by_status(status);
+                        let (cause, retry) = by_bare_status(status);
                         (cause, retry, format!("HTTP status {status} without an AWS error code"))
                     }
                 }
@@ -166,7 +166,16 @@ fn broke_off(error: &(dyn std::error::Error + 'static)) -> bool {
     })
 }
 
-/// What an answer means that carries no code, or none that is known: a proxy's, a load balancer's.
+/// What an answer means that carries no code: a proxy's, a load balancer's, but not KMS's. What they refuse KMS has not
+/// denied, so that it takes no opened key away.
+fn by_bare_status(status: u16) -> (Cause, Retry) {
+    match status {
+        401 | 403 => (Cause::KmsBadResponse, Retry::Never),
+        _ => by_status(status),
+    }
+}
+
+/// What an answer means whose code is not known.
 fn by_status(status: u16) -> (Cause, Retry) {
     match status {
         429 => (Cause::KmsThrottled, Retry::Throttled),

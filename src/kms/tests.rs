@@ -163,7 +163,9 @@ fn tells_what_lasts(bench: &Bench) {
         (body(200, r#"{"KeyId":"x","Plaintext":"AA==","EncryptionAlgorithm":"ROT13"}"#), Cause::KmsBadResponse),
         (body(200, &format!(r#"{{"KeyId":"x","Plaintext":"{}"}}"#, "A".repeat(8192))), Cause::KmsBadResponse),
         (body(302, ""), Cause::KmsBadResponse),
-        (body(403, "no"), Cause::KmsAccessDenied),
+        (body(403, "no"), Cause::KmsBadResponse),
+        (body(401, "no"), Cause::KmsBadResponse),
+        (body(403, r#"{"__type":"SomethingNewException"}"#), Cause::KmsAccessDenied),
     ] {
         let what = format!("{fault:?}");
         let (result, calls) = bench.after([fault]);

@@ -132,7 +132,9 @@ fn a_pair_is_made_here_and_sealed_by_one_call() {
             scene.try_generate(CKM_EC_MONTGOMERY_KEY_PAIR_GEN, &public, &on_token(params)).unwrap()
         });
         for half in [public, private] {
-            assert_eq!(module.attribute(session, half, CKA_EC_PARAMS), params);
+            // The third is pkcs11-tool's slip: what is told can be parsed.
+            let told = if params == X25519[2] { X25519[1] } else { params };
+            assert_eq!(module.attribute(session, half, CKA_EC_PARAMS), told);
             assert_eq!(module.attribute(session, half, CKA_KEY_TYPE), CKK_EC_MONTGOMERY.to_ne_bytes());
         }
         assert!(module.is(session, private, CKA_ALWAYS_SENSITIVE) && module.is(session, private, CKA_DERIVE));

@@ -2,7 +2,8 @@
 
 use crate::crypto::{Curve, KeyKind};
 use crate::error::{Cause, Result};
-use cryptoki_sys::{CK_KEY_TYPE, CKK_EC_EDWARDS, CKK_EC_MONTGOMERY};
+use crate::store::Attributes;
+use cryptoki_sys::{CK_KEY_TYPE, CKA_EC_PARAMS, CKK_EC_EDWARDS, CKK_EC_MONTGOMERY};
 
 /// The curves' names as printable strings, which PKCS#11 3.0 allows beside object identifiers.
 const NAMES: &[(&str, Curve)] = &[
@@ -25,9 +26,13 @@ const ED25519: &[&[u8]] = &[ED25519_OID, b"\x13\x0cedwards25519"];
 /// X25519 by object identifier (1.3.101.110).
 pub const X25519_OID: &[u8] = &[0x06, 0x03, 0x2b, 0x65, 0x6e];
 
-/// X25519 by object identifier, by the name of its curve, and by that name as pkcs11-tool of OpenSC 0.23
-/// writes it, which takes it for one octet longer.
-const X25519: &[&[u8]] = &[X25519_OID, b"\x13\x0acurve25519", b"\x13\x0bcurve25519"];
+/// X25519 by object identifier, by the name of its curve, and by that name as pkcs11-tool writes it.
+const X25519: &[&[u8]] = &[X25519_OID, CURVE25519, MISSPELT];
+
+const CURVE25519: &[u8] = b"\x13\x0acurve25519";
+
+/// pkcs11-tool of OpenSC 0.23 takes the name for one octet longer. What is told is right, for those who parse it.
+const MISSPELT: &[u8] = b"\x13\x0bcurve25519";
 
 /// Ed448 by object identifier (1.3.101.113).
 pub const ED448_OID: &[u8] = &[0x06, 0x03, 0x2b, 0x65, 0x71];
@@ -100,6 +105,15 @@ pub fn other_curve(params: &[u8]) -> Option<&'static OtherCurve> {
 pub fn other_curve_of(key_type: Option<CK_KEY_TYPE>, params: &[u8]) -> Result<&'static OtherCurve> {
     let curve = other_curve(params).filter(|curve| Some(curve.key_type) == key_type);
     curve.ok_or_else(|| Cause::CurveNotSupported.into())
+}
+
+/// What a new key of such a curve tells of it: as its template spells it, because clients disagree, or else the object
+/// identifier.
+pub fn settle(object: &mut Attributes, oid: &[u8]) {
+    let params = object.entry(CKA_EC_PARAMS).or_insert_with(|| oid.to_vec());
+    if params == MISSPELT {
+        *params = CURVE25519.to_vec();
+    }
 }
 
 /// A point as `CKA_EC_POINT` has it: the DER encoding of an OCTET STRING.

@@ -206,19 +206,10 @@ pub(super) fn describe_private(object: &mut Attributes, key: &PublicKey) -> Resu
         PublicParts::Ec { curve, .. } => {
             object.insert(CKA_EC_PARAMS, curve.oid_der().to_vec());
         }
-        // Clients disagree on the spelling: what is there stays.
-        PublicParts::Ed25519 { .. } => {
-            object.entry(CKA_EC_PARAMS).or_insert_with(|| ec_params::ED25519_OID.to_vec());
-        }
-        PublicParts::X25519 { .. } => {
-            object.entry(CKA_EC_PARAMS).or_insert_with(|| ec_params::X25519_OID.to_vec());
-        }
-        PublicParts::Ed448 { .. } => {
-            object.entry(CKA_EC_PARAMS).or_insert_with(|| ec_params::ED448_OID.to_vec());
-        }
-        PublicParts::X448 { .. } => {
-            object.entry(CKA_EC_PARAMS).or_insert_with(|| ec_params::X448_OID.to_vec());
-        }
+        PublicParts::Ed25519 { .. } => ec_params::settle(object, ec_params::ED25519_OID),
+        PublicParts::X25519 { .. } => ec_params::settle(object, ec_params::X25519_OID),
+        PublicParts::Ed448 { .. } => ec_params::settle(object, ec_params::ED448_OID),
+        PublicParts::X448 { .. } => ec_params::settle(object, ec_params::X448_OID),
         PublicParts::Dh { group, .. } => {
             object.insert(CKA_PRIME, group.prime()?.to_vec());
             object.insert(CKA_BASE, group.base().to_vec());

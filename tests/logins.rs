@@ -241,3 +241,57 @@ fn a_logout_ends_operations_with_private_keys_and_searches_and_no_others() {
         ok!(module, C_DigestFinal, session, out.as_mut_ptr(), &mut room);
     }
 }
+
+/// What is neither on the token nor private needs no login (section 5.5.10), keys that are generated included.
+#[test]
+fn a_public_session_makes_public_keys_for_itself() {
+    if !alone("a_public_session_makes_public_keys_for_itself") {
+        return;
+    }
+    for (more, open) in [("", CKR_OK), ("generate = \"without-plaintext\"", CKR_USER_NOT_LOGGED_IN)] {
+        let (_place, module) = start(more);
+        let session = module.open(true);
+        let (yes, no, aes_len) = ([CK_TRUE], [CK_FALSE], 32_u64.to_ne_bytes());
+        let generate = |on_token: &[u8], private: &[u8], key: &mut CK_OBJECT_HANDLE| {
+            let mut template = [attr(CKA_TOKEN, on_token), attr(CKA_PRIVATE, private), attr(CKA_VALUE_LEN, &aes_len)];
+            call!(module, C_GenerateKey, session, &mut mechanism(CKM_AES_KEY_GEN), template.as_mut_ptr(), 3, key)
+        };
+        for (on_token, private) in [(&yes, &no), (&no, &yes), (&yes, &yes)] {
+            assert_eq!(generate(on_token, private, &mut 0), CKR_USER_NOT_LOGGED_IN);
+        }
+        let mut aes = 0;
+        assert_eq!(generate(&no, &no, &mut aes), open, "{more}");
+
+        let curve = b"\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07";
+        let mut public = [attr(CKA_EC_PARAMS, curve)];
+        let mut private = [attr(CKA_PRIVATE, &no)];
+        let (mut generation, mut pair) = (mechanism(CKM_EC_KEY_PAIR_GEN), (0, 0));
+        let (first, second) = (public.as_mut_ptr(), private.as_mut_ptr());
+        let rv =
+            call!(module, C_GenerateKeyPair, session, &mut generation, first, 1, second, 1, &mut pair.0, &mut pair.1);
+        assert_eq!(rv, open, "{more}");
+        if open == CKR_OK {
+            // The check value is what the key makes of a block of zeros.
+            let mut made = [0; 16];
+            let mut room = 16;
+            ok!(module, C_EncryptInit, session, &mut mechanism(CKM_AES_ECB), aes);
+            ok!(module, C_Encrypt, session, at(&[0; 16]), 16, made.as_mut_ptr(), &mut room);
+            assert_eq!(module.attribute(session, aes, CKA_CHECK_VALUE), made[..3]);
+            // They are the session's, whoever logs in or out meanwhile, and end with it.
+            let signs = || {
+                let signature = module.sign(session, pair.1, CKM_ECDSA_SHA256, b"data").unwrap();
+                assert_eq!(module.verify(session, pair.0, CKM_ECDSA_SHA256, b"data", &signature), CKR_OK);
+            };
+            signs();
+            module.login(session);
+            signs();
+            ok!(module, C_Logout, session);
+            signs();
+            let other = module.open(false);
+            assert_eq!(module.find(other, &[(CKA_CLASS, &CKO_PRIVATE_KEY.to_ne_bytes())]), [pair.1]);
+            ok!(module, C_CloseSession, session);
+            assert_eq!(module.find(other, &[]), [0; 0]);
+        }
+        module.finalise();
+    }
+}

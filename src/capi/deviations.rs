@@ -12,14 +12,18 @@ pub const DEVIATIONS: &[(&str, &str)] = &[
         "A session may be read-write on a token that cannot be written: its changes fail, not its opening.",
     ),
     (
+        "C_WrapKey",
+        "A sensitive key is `CKR_KEY_NOT_WRAPPABLE` by a secret key that may decrypt as well (`CKA_DECRYPT`, which is true by default), and by mechanisms that encrypt data, too: either would give it away. RSA without AES wraps no private key.",
+    ),
+    (
         "C_UnwrapKey",
-        "`CKM_RSA_PKCS` never says that the padding is wrong: what is not padded right becomes a key that nobody knows, always the same, of a length that the template allows.",
+        "What a secret key without `CKA_DECRYPT` unwraps is sensitive: `CKA_SENSITIVE` false is `CKR_TEMPLATE_INCONSISTENT`. A key with `CKA_ALWAYS_AUTHENTICATE` signs and decrypts, but neither unwraps nor derives (`CKR_USER_NOT_LOGGED_IN`): `CKU_CONTEXT_SPECIFIC` has no such operation to log in to. `CKM_RSA_PKCS` never says that the padding is wrong: what is not padded right becomes a key that nobody knows, always the same, of a length that the template allows.",
     ),
     ("C_DecapsulateKey", "`CKM_RSA_PKCS` as with `C_UnwrapKey`."),
     ("C_SeedRandom", "Always `CKR_RANDOM_SEED_NOT_SUPPORTED`: the generator seeds itself."),
     (
         "C_GenerateKeyPair",
-        "One KMS `GenerateDataKeyPair`. RSA keys have 2048, 3072 or 4096 bits and the exponent 65537: KMS makes no others. ML-DSA, SLH-DSA, X25519, X448, Ed448 and DH key pairs, which KMS does not make, are made here: one on the token costs one KMS `Encrypt`, one of a session none; with `generate = \"without-plaintext\"` they are `CKR_MECHANISM_INVALID`.",
+        "One KMS `GenerateDataKeyPair`. Usages that no template names are true where the type of key allows them: `CKA_DERIVE` too, whose default in the specification is false, because Java names none. A key of a session that is not `CKA_PRIVATE` needs no login, unless `generate = \"without-plaintext\"`. RSA keys have 2048, 3072 or 4096 bits and the exponent 65537: KMS makes no others. ML-DSA, SLH-DSA, X25519, X448, Ed448 and DH key pairs, which KMS does not make, are made here: one on the token costs one KMS `Encrypt`, one of a session none; with `generate = \"without-plaintext\"` they are `CKR_MECHANISM_INVALID`.",
     ),
     (
         "C_SignInit",
@@ -27,7 +31,7 @@ pub const DEVIATIONS: &[(&str, &str)] = &[
     ),
     (
         "C_GenerateKey",
-        "One KMS `GenerateDataKey`, for keys of sessions as well; at most 1024 bytes. ChaCha20 keys need no `CKA_VALUE_LEN`. `CKM_PKCS5_PBKD2` computes here (on the token, one KMS `Encrypt`) and takes `CK_PKCS5_PBKD2_PARAMS2` or the older `CK_PKCS5_PBKD2_PARAMS`; iterations times blocks of output beyond 2^24, and password or salt over 65535 bytes, are `CKR_MECHANISM_PARAM_INVALID`. Its keys have no `CKA_CHECK_VALUE` unless the template gives it.",
+        "One KMS `GenerateDataKey`, for keys of sessions as well, which need no login as with `C_GenerateKeyPair`; at most 1024 bytes. AES keys have a `CKA_CHECK_VALUE`, unless KMS makes them without plaintext or the template gives an empty one. Other secret keys, however they come to be, have it only if it is asked for: it would help to guess a short secret. ChaCha20 keys need no `CKA_VALUE_LEN`. `CKM_PKCS5_PBKD2` computes here (on the token, one KMS `Encrypt`) and takes `CK_PKCS5_PBKD2_PARAMS2` or the older `CK_PKCS5_PBKD2_PARAMS`; iterations times blocks of output beyond 2^24, and password or salt over 65535 bytes, are `CKR_MECHANISM_PARAM_INVALID`.",
     ),
     (
         "C_CreateObject",

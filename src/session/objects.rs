@@ -10,6 +10,7 @@ use crate::mechanism::{Given as Parameter, Mechanism, Params, Pbkdf2, find};
 use crate::object::{
     self, Answer, KeyFromPassword, Look, NewKeyPair, NewObject, NewSecretKey, Reading, Template, template::Given,
 };
+use crate::store::Attributes;
 use crate::token::{User, secret_parts};
 use cryptoki_sys::*;
 use once_cell::unsync::OnceCell;
@@ -40,6 +41,16 @@ impl Session {
             true => Ok(()),
             false if self.slot.token.is_read_only() => Err(Cause::StoreReadOnly.into()),
             false => Err(Cause::SessionReadOnly.into()),
+        }
+    }
+
+    /// Checks that a new private or secret key can be kept. Whether or not it is hidden, the blob of one that is not
+    /// held is encrypted under the key that the PIN opens.
+    fn check_can_keep(&self, key: &Attributes) -> Result<()> {
+        if self.slot.token.holds(key) || self.slot.sees_private()? {
+            Ok(())
+        } else {
+            Err(Cause::UserNotLoggedIn.into())
         }
     }
 
@@ -86,10 +97,7 @@ impl Session {
             self.check_writable(half.is(CKA_TOKEN), half.is(CKA_PRIVATE))?;
         }
         let epoch = self.slot.handles.epoch();
-        // Whether or not the new key is hidden, its blob is encrypted under the key that the PIN opens.
-        if !self.slot.sees_private()? {
-            return Err(Cause::UserNotLoggedIn.into());
-        }
+        self.check_can_keep(&new.private)?;
         let (public, private) = self.slot.token.generate(new)?;
         Ok((self.handle_of(public, epoch)?, self.handle_of(private, epoch)?))
     }
@@ -106,10 +114,7 @@ impl Session {
         let new = NewSecretKey::parse(row, &Template::parse(given)?, self.is_officer())?;
         self.check_writable(new.attributes.is(CKA_TOKEN), new.attributes.is(CKA_PRIVATE))?;
         let epoch = self.slot.handles.epoch();
-        // As with key pairs.
-        if !self.slot.sees_private()? {
-            return Err(Cause::UserNotLoggedIn.into());
-        }
+        self.check_can_keep(&new.attributes)?;
         let key = self.slot.token.generate_secret(new)?;
         self.handle_of(key, epoch)
     }

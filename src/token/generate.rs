@@ -2,18 +2,30 @@
 //!
 //! Key pairs of the kinds that KMS does not make are made here, and sealed like keys that come from elsewhere.
 
-use super::{Made, Token, objects};
+use super::{Made, Token, TokenKey, objects};
 use crate::config::GenerateMode;
 use crate::crypto::{Key, PrivateKey, PublicKey, SeededKind};
 use crate::error::{Cause, Error, Result};
 use crate::kms::{DataKey, DataKeyPair, KeyPairSpec, Seal};
-use crate::object::{Look, Maker, NewKeyPair, NewSecretKey, opened_key, policy};
-use crate::store::{ObjectRecord, SealForm, TokenRecord};
+use crate::object::{Look, Maker, NewKeyPair, NewSecretKey, opened_key, policy, secret_key};
+use crate::store::{Attributes, ObjectRecord, SealForm, TokenRecord};
 use crate::unwrap::{Epoch, Opened};
-use cryptoki_sys::{CKA_ALWAYS_AUTHENTICATE, CKA_TOKEN, CKA_UNIQUE_ID};
+use cryptoki_sys::{CKA_ALWAYS_AUTHENTICATE, CKA_PRIVATE, CKA_TOKEN, CKA_UNIQUE_ID};
 use std::sync::Arc;
 
 impl Token {
+    /// Whether a new key is held in protected memory for its session, as keys that are created there are, and needs no
+    /// login: without one there is no token key to encrypt its blob under.
+    pub fn holds(&self, key: &Attributes) -> bool {
+        let is_open = !key.is(CKA_TOKEN) && !key.is(CKA_PRIVATE);
+        is_open && self.config.generate == GenerateMode::WithPlaintext
+    }
+
+    /// The token key, for a new key that it is to protect.
+    fn token_key_for(&self, key: &Attributes, record: &TokenRecord) -> Result<Option<Arc<TokenKey>>> {
+        if self.holds(key) { Ok(None) } else { self.token_key(record).map(Some) }
+    }
+
     /// Makes a key pair: one KMS call, then one transaction for what belongs on the token. Objects that
     /// belong to the session are only returned. Public key first. Any failure leaves neither.
     pub fn generate(&self, new: NewKeyPair) -> Result<(Made, Made)> {
@@ -27,7 +39,7 @@ impl Token {
         let epoch = self.cache.epoch();
         let record = self.initialised()?;
         // Before the call: without the token key its answer could not be kept.
-        let token_key = self.token_key(&record)?;
+        let token_key = self.token_key_for(&new.private, &record)?;
         let (public_id, private_id) = (objects::new_id()?, objects::new_id()?);
         new.private.insert(CKA_UNIQUE_ID, private_id.to_string().into_bytes());
         let user = &self.config.kms.encryption_context;
@@ -53,16 +65,13 @@ impl Token {
             .transpose()
             .map_err(|error| bad("the new key pair", error))?;
         let first = Seal { kms_key_arn, blob: sealed };
-        let sealed = self.sealed_by_all(&token_key, private_id, first, private_key.as_ref(), &context)?;
+        let seal = |token_key| self.sealed_by_all(token_key, private_id, first, private_key.as_ref(), &context);
+        let sealed = token_key.as_deref().map(seal).transpose()?;
         drop(private_key);
         let mut public = ObjectRecord { id: public_id, version: 1, attributes: new.public, sealed: None, mac: None };
-        let mut secret =
-            ObjectRecord { id: private_id, version: 1, attributes: new.private, sealed: Some(sealed), mac: None };
+        let mut secret = ObjectRecord { id: private_id, version: 1, attributes: new.private, sealed, mac: None };
         self.insert_halves(&record, &mut public, &mut secret)?;
-        if let Some(key) = private {
-            self.cache_new(&secret, Opened { key, request_id }, epoch);
-        }
-        Ok((public.into(), secret.into()))
+        Ok((public.into(), self.made_by_kms(secret, private, request_id, epoch)))
     }
 
     /// The same for a kind that KMS does not make. The private key of a session is held in protected memory, without
@@ -102,13 +111,13 @@ impl Token {
     }
 
     /// Makes a secret key: one KMS call, then one transaction if it belongs on the token. If it belongs to the
-    /// session it is only returned, sealed all the same. Any failure leaves nothing.
+    /// session it is only returned, sealed unless it is [held](Self::holds). Any failure leaves nothing.
     pub fn generate_secret(&self, new: NewSecretKey) -> Result<Made> {
         let epoch = self.cache.epoch();
         let record = self.initialised()?;
-        // Before the call: without the token key its answer could not be kept.
-        let token_key = self.token_key(&record)?;
         let NewSecretKey { size, mut attributes } = new;
+        // Before the call: without the token key its answer could not be kept.
+        let token_key = self.token_key_for(&attributes, &record)?;
         let id = objects::new_id()?;
         attributes.insert(CKA_UNIQUE_ID, id.to_string().into_bytes());
         let user = &self.config.kms.encryption_context;
@@ -120,23 +129,36 @@ impl Token {
             GenerateMode::WithoutPlaintext => kms.generate_data_key_without_plaintext(size, &context)?,
         };
         let DataKey { plaintext, sealed, kms_key_arn, request_id } = made;
+        let completed = |bytes| {
+            secret_key::complete(&mut attributes, bytes)?;
+            opened_key(&attributes, bytes)
+        };
         let key = plaintext
             .as_ref()
-            .map(|bytes| opened_key(&attributes, bytes))
+            .map(completed)
             .transpose()
             .map_err(|error| Cause::KmsBadResponse.with(format!("the new key: {error}")))
             .map_err(|error| error.context(kms.about("GenerateDataKey", request_id.as_deref())))?;
         let first = Seal { kms_key_arn, blob: sealed };
-        let sealed = self.sealed_by_all(&token_key, id, first, plaintext.as_ref(), &context)?;
+        let seal = |token_key| self.sealed_by_all(token_key, id, first, plaintext.as_ref(), &context);
+        let sealed = token_key.as_deref().map(seal).transpose()?;
         drop(plaintext);
-        let mut object = ObjectRecord { id, version: 1, attributes, sealed: Some(sealed), mac: None };
+        let mut object = ObjectRecord { id, version: 1, attributes, sealed, mac: None };
         if object.attributes.is(CKA_TOKEN) {
             self.insert(&record, &mut [&mut object])?;
         }
-        if let Some(key) = key {
-            self.cache_new(&object, Opened { key, request_id }, epoch);
+        Ok(self.made_by_kms(object, key, request_id, epoch))
+    }
+
+    /// A new key that KMS made: if it is sealed, its first use shall cost no call; else it is held.
+    fn made_by_kms(&self, record: ObjectRecord, key: Option<Key>, request_id: Option<String>, epoch: Epoch) -> Made {
+        if record.sealed.is_none() {
+            return Made { record, held: key.map(Arc::new) };
         }
-        Ok(object.into())
+        if let Some(key) = key {
+            self.cache_new(&record, Opened { key, request_id }, epoch);
+        }
+        record.into()
     }
 
     /// Puts the key of an object that was just sealed into the cache, so that its first use costs no call.

@@ -39,7 +39,7 @@ pub const DEVIATIONS: &[(&str, &str)] = &[
     ),
     (
         "C_SetAttributeValue",
-        "An attribute that the seal binds costs one KMS `ReEncrypt`. An attribute of another class is `CKR_ATTRIBUTE_TYPE_INVALID`.",
+        "What a session without a login sees of a key, or of what is trusted, it cannot change (`CKR_USER_NOT_LOGGED_IN`): the MAC of the record takes the token key. An attribute that the seal binds costs one KMS `ReEncrypt`. An attribute of another class is `CKR_ATTRIBUTE_TYPE_INVALID`.",
     ),
     (
         "C_GetAttributeValue",

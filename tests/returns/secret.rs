@@ -230,8 +230,11 @@ pub(crate) fn made(scene: &Scene, reading: CK_SESSION_HANDLE) {
     record!(scene, C_GenerateKeyPair, session, &mut way, null, 0, null_mut(), 0, &mut public[0], &mut private[0]);
     generate(session, &mut mechanism(CKM_GENERIC_SECRET_KEY_GEN), &[(CKA_VALUE_LEN, &5000_u64.to_ne_bytes())]);
     generate(reading, &mut aes, &[SIXTEEN, (CKA_TOKEN, YES)]);
+    // Everybody sees it, and nobody changes it without what vouches for it.
+    let seen = scene.create(session, &[SECRET, AES, (CKA_VALUE, &DATA), (CKA_PRIVATE, NO), (CKA_TOKEN, YES)]);
     ok!(scene.module, C_Logout, session);
     generate(session, &mut aes, &[SIXTEEN]);
+    scene.set(session, seen, CKA_LABEL, b"x");
     scene.module.login(session);
 }
 

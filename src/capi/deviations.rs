@@ -11,6 +11,7 @@ pub const DEVIATIONS: &[(&str, &str)] = &[
         "C_OpenSession",
         "A session may be read-write on a token that cannot be written: its changes fail, not its opening.",
     ),
+    ("C_WrapKey", "A key for one-time passwords is `CKR_KEY_NOT_WRAPPABLE`: its counter would stay behind."),
     (
         "C_UnwrapKey",
         "`CKM_RSA_PKCS` never says that the padding is wrong: what is not padded right becomes a key that nobody knows, always the same, of a length that the template allows.",
@@ -26,8 +27,16 @@ pub const DEVIATIONS: &[(&str, &str)] = &[
         "ML-DSA and SLH-DSA signatures are hedged, unless `CKH_DETERMINISTIC_REQUIRED` asks for others. `CKM_HASH_ML_DSA` and `CKM_HASH_SLH_DSA` take every digest mechanism of the module but SHA-1. Ed448 without a parameter has no context. Signing needs up to 120 KiB of the thread's stack with ML-DSA (180 KiB if not hedged), up to 240 KiB with SLH-DSA. What the specification signs in one part alone may come in several.",
     ),
     (
+        "C_Sign",
+        "`CKM_HOTP` takes no data and gives a `CK_OTP_SIGNATURE_INFO` with `CK_OTP_VALUE` and `CK_OTP_COUNTER`. The key's own counter is moved in the store before the password leaves: of all threads, processes and hosts one gets it, a killed process loses it, and a store that is read-only gives none. A session need not be read-write for it. With a `CK_OTP_COUNTER` the password is of that counter, as often as it is asked for, and the key's own stays; `CKA_OTP_COUNTER_REQUIREMENT` = `CK_OTP_PARAM_IGNORED` in a key's template forbids that. The hash is SHA-1, as RFC 4226 has it, whatever the length of the key (kryoptic takes SHA-256 and SHA-512 for keys of 32 and 64 bytes). After the last counter, 2^64-2, the answer is `CKR_KEY_EXHAUSTED`.",
+    ),
+    (
+        "C_Verify",
+        "`CKM_HOTP` with a `CK_OTP_COUNTER` checks the password of that counter and remembers nothing. Without one it is the key's own counter and the four after it that count, where `CKA_OTP_COUNTER_REQUIREMENT` lets it: a good password moves the counter behind itself in the store before the answer, and is good once. Wrong ones move nothing, and are not counted: how many may be tried is for the application to limit (RFC 4226, section 7.3).",
+    ),
+    (
         "C_GenerateKey",
-        "One KMS `GenerateDataKey`, for keys of sessions as well; at most 1024 bytes. ChaCha20 keys need no `CKA_VALUE_LEN`. `CKM_PKCS5_PBKD2` computes here (on the token, one KMS `Encrypt`) and takes `CK_PKCS5_PBKD2_PARAMS2` or the older `CK_PKCS5_PBKD2_PARAMS`; iterations times blocks of output beyond 2^24, and password or salt over 65535 bytes, are `CKR_MECHANISM_PARAM_INVALID`. Its keys have no `CKA_CHECK_VALUE` unless the template gives it.",
+        "One KMS `GenerateDataKey`, for keys of sessions as well; at most 1024 bytes. ChaCha20 and HOTP keys need no `CKA_VALUE_LEN`; HOTP keys then have 20 bytes. `CKM_PKCS5_PBKD2` computes here (on the token, one KMS `Encrypt`) and takes `CK_PKCS5_PBKD2_PARAMS2` or the older `CK_PKCS5_PBKD2_PARAMS`; iterations times blocks of output beyond 2^24, and password or salt over 65535 bytes, are `CKR_MECHANISM_PARAM_INVALID`. Its keys have no `CKA_CHECK_VALUE` unless the template gives it.",
     ),
     (
         "C_CreateObject",
@@ -35,7 +44,7 @@ pub const DEVIATIONS: &[(&str, &str)] = &[
     ),
     (
         "C_CopyObject",
-        "A copy of a sealed key costs one KMS `ReEncrypt`. Private keys on the token are not copyable unless their template said so.",
+        "A copy of a sealed key costs one KMS `ReEncrypt`. Private keys on the token are not copyable unless their template said so; keys for one-time passwords never are (`CKA_COPYABLE` = `CK_TRUE` is `CKR_ATTRIBUTE_VALUE_INVALID`), because a copy would give the same passwords once more.",
     ),
     (
         "C_SetAttributeValue",

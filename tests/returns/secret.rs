@@ -238,6 +238,38 @@ pub(crate) fn made(scene: &Scene, reading: CK_SESSION_HANDLE) {
     scene.module.login(session);
 }
 
+/// A key for one-time passwords whose last counter is gone, and one that is gone itself.
+pub(crate) fn passwords(scene: &Scene) {
+    let session = scene.session;
+    let (class, kind) = (CKO_OTP_KEY.to_ne_bytes(), CKK_HOTP.to_ne_bytes());
+    let (mut out, password) = ([0; 200], bytes(b"123456"));
+    let to = out.as_mut_ptr();
+    let no = null_mut();
+    let hotp = || mechanism(CKM_HOTP);
+    for is_gone in [false, true] {
+        for how in 0..6 {
+            let last = (CKA_OTP_COUNTER, &[0xff; 8][..]);
+            let key = scene.create(session, &[(CKA_CLASS, &class), (CKA_KEY_TYPE, &kind), (CKA_VALUE, &[7; 20]), last]);
+            match how {
+                0 | 1 => record!(scene, C_SignInit, session, &mut hotp(), key),
+                2 | 3 => record!(scene, C_VerifyInit, session, &mut hotp(), key),
+                _ => record!(scene, C_VerifySignatureInit, session, &mut hotp(), key, password, 6),
+            }
+            if is_gone {
+                record!(scene, C_DestroyObject, session, key);
+            }
+            match how {
+                0 => record!(scene, C_Sign, session, no, 0, to, &mut 200),
+                1 => record!(scene, C_SignFinal, session, to, &mut 200),
+                2 => record!(scene, C_Verify, session, no, 0, password, 6),
+                3 => record!(scene, C_VerifyFinal, session, password, 6),
+                4 => record!(scene, C_VerifySignature, session, no, 0),
+                _ => record!(scene, C_VerifySignatureFinal, session),
+            }
+        }
+    }
+}
+
 pub(crate) fn travelling(scene: &Scene, keys: &Keys, reading: CK_SESSION_HANDLE) {
     let (module, session) = (scene.module, scene.session);
     let mut out = [0_u8; 600];

@@ -70,6 +70,7 @@ causes! {
     FunctionNotParallel       CKR_FUNCTION_NOT_PARALLEL            0 "no function runs in parallel";
     FunctionNotSupported      CKR_FUNCTION_NOT_SUPPORTED           0 "this function is not supported";
     HostMemory                CKR_HOST_MEMORY                      0 "out of memory";
+    KeyExhausted              CKR_KEY_EXHAUSTED                    0 "the key's counter has come to its end";
     KeyFunctionNotPermitted   CKR_KEY_FUNCTION_NOT_PERMITTED       0 "the key's attributes do not permit this use";
     KeyHandleInvalid          CKR_KEY_HANDLE_INVALID               0 "no key has this handle";
     KeyIndigestible           CKR_KEY_INDIGESTIBLE                 0 "the key's value cannot be digested";

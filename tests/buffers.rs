@@ -38,7 +38,12 @@ impl Scene {
 
     /// A secret key of 32 bytes on the token.
     fn secret_key(&self, kind: CK_KEY_TYPE) -> CK_OBJECT_HANDLE {
-        let (class, kind) = (CKO_SECRET_KEY.to_ne_bytes(), kind.to_ne_bytes());
+        self.secret_key_of(CKO_SECRET_KEY, kind)
+    }
+
+    /// The same of another class.
+    fn secret_key_of(&self, class: CK_OBJECT_CLASS, kind: CK_KEY_TYPE) -> CK_OBJECT_HANDLE {
+        let (class, kind) = (class.to_ne_bytes(), kind.to_ne_bytes());
         let (value, yes) = ([0x42; 32], [CK_TRUE]);
         let mut template =
             [attr(CKA_CLASS, &class), attr(CKA_KEY_TYPE, &kind), attr(CKA_VALUE, &value), attr(CKA_TOKEN, &yes)];
@@ -191,6 +196,16 @@ fn digests_and_signatures() {
             assert_eq!(module.verify(session, public, kind.signs(), DATA, &signature), CKR_OK, "{kind:?}");
         }
     }
+
+    // A password, with what it comes in. What is not taken does not count.
+    let otp = scene.secret_key_of(CKO_OTP_KEY, CKK_HOTP);
+    let begin = || ok!(module, C_SignInit, session, &mut mechanism(CKM_HOTP), otp);
+    let sign = |out, len| call!(module, C_Sign, session, null_mut(), 0, out, len);
+    ends("C_Sign", 16 + 2 * 24 + 8 + 6, 1, &begin, &sign).check(&scene);
+    assert_eq!(module.attribute(session, otp, CKA_OTP_COUNTER), 3_u64.to_be_bytes());
+    let sign = |out, len| call!(module, C_SignFinal, session, out, len);
+    ends("C_SignFinal", 16 + 2 * 24 + 8 + 6, 1, &begin, &sign).check(&scene);
+    assert_eq!(module.attribute(session, otp, CKA_OTP_COUNTER), 6_u64.to_be_bytes());
 
     let (public, private) = module.generate(session, Kind::Rsa(2048), b"rsa");
     let begin = || ok!(module, C_SignRecoverInit, session, &mut mechanism(CKM_RSA_PKCS), private);

@@ -157,6 +157,7 @@ const CLASS_NAMES: &[(CK_OBJECT_CLASS, &str)] = &[
     (CKO_PUBLIC_KEY, "CKO_PUBLIC_KEY"),
     (CKO_PRIVATE_KEY, "CKO_PRIVATE_KEY"),
     (CKO_SECRET_KEY, "CKO_SECRET_KEY"),
+    (CKO_OTP_KEY, "CKO_OTP_KEY"),
     (CKO_DOMAIN_PARAMETERS, "CKO_DOMAIN_PARAMETERS"),
     (CKO_TRUST, "CKO_TRUST"),
     (CKO_PROFILE, "CKO_PROFILE"),
@@ -179,6 +180,7 @@ const KEY_NAMES: &[(CK_ULONG, &str)] = &[
     (CKK_CHACHA20, "CKK_CHACHA20"),
     (CKK_GENERIC_SECRET, "CKK_GENERIC_SECRET"),
     (CKK_HKDF, "CKK_HKDF"),
+    (CKK_HOTP, "CKK_HOTP"),
     (CKK_SHA_1_HMAC, "CKK_SHA_1_HMAC"),
     (CKK_SHA224_HMAC, "CKK_SHA224_HMAC"),
     (CKK_SHA256_HMAC, "CKK_SHA256_HMAC"),
@@ -231,10 +233,13 @@ fn row_of(rule: &Rule) -> String {
         Unsaid::False => "false".to_owned(),
         Unsaid::Empty => "empty".to_owned(),
         Unsaid::Number(number) => number.to_string(),
+        Unsaid::Zeros(len) => format!("{len} bytes of zero"),
         Unsaid::Computed => "computed".to_owned(),
         Unsaid::Absent => String::new(),
     };
     let bound = match rule.bound {
+        // Too often for KMS.
+        Bound::No if rule.moves => "no: moves with each use".to_owned(),
         Bound::No => String::new(),
         Bound::Policy => "policy".to_owned(),
         Bound::Usage(word) => format!("usage: {word}"),

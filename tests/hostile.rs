@@ -269,10 +269,13 @@ fn no_arguments_do_harm() {
     ];
     let mut secret = 0;
     ok!(module, C_CreateObject, sessions[0], key.as_mut_ptr(), 6, &mut secret);
+    let (class, hotp, value, mut otp) = (CKO_OTP_KEY.to_ne_bytes(), CKK_HOTP.to_ne_bytes(), [1; 20], 0);
+    let mut key = [attr(CKA_CLASS, &class), attr(CKA_KEY_TYPE, &hotp), attr(CKA_VALUE, &value), attr(CKA_TOKEN, &yes)];
+    ok!(module, C_CreateObject, sessions[0], key.as_mut_ptr(), 4, &mut otp);
     let modulus = module.attribute(sessions[0], rsa.0, CKA_MODULUS);
     let seed = number("DATAKEY_HOSTILE_SEED", 7);
     let mut caller =
-        Caller { module, numbers: Numbers(seed), sessions, objects: vec![rsa.0, rsa.1, ec.0, ec.1, secret] };
+        Caller { module, numbers: Numbers(seed), sessions, objects: vec![rsa.0, rsa.1, ec.0, ec.1, secret, otp] };
     // SAFETY: the library is ours and has no constructors.
     let loaded = unsafe { libloading::Library::new(library()) }.expect("the module loads");
     let (functions, trace) = (functions(), std::env::var_os("DATAKEY_HOSTILE_TRACE").is_some());

@@ -295,3 +295,38 @@ fn a_public_session_makes_public_keys_for_itself() {
         module.finalise();
     }
 }
+
+/// A key that everybody may see has a MAC that only the token key makes: without a login it is not changed, and stays
+/// the key that it is. What needs no MAC changes as ever.
+#[test]
+fn without_a_login_a_key_keeps_its_name_and_its_worth() {
+    if !alone("without_a_login_a_key_keeps_its_name_and_its_worth") {
+        return;
+    }
+    let (_place, module) = start("");
+    let session = module.enter();
+    let (class, aes, yes, no) = (CKO_SECRET_KEY.to_ne_bytes(), CKK_AES.to_ne_bytes(), [CK_TRUE; 1], [CK_FALSE; 1]);
+    let mut template = [
+        attr(CKA_CLASS, &class),
+        attr(CKA_KEY_TYPE, &aes),
+        attr(CKA_VALUE, &[7; 16]),
+        attr(CKA_TOKEN, &yes),
+        attr(CKA_PRIVATE, &no),
+    ];
+    let mut key = 0;
+    ok!(module, C_CreateObject, session, template.as_mut_ptr(), 5, &mut key);
+    ok!(module, C_Logout, session);
+    let rename = |object| call!(module, C_SetAttributeValue, session, object, &mut attr(CKA_LABEL, b"x"), 1);
+    assert_eq!(rename(key), CKR_USER_NOT_LOGGED_IN);
+    let data = CKO_DATA.to_ne_bytes();
+    let mut template = [attr(CKA_CLASS, &data), attr(CKA_TOKEN, &yes)];
+    let mut object = 0;
+    ok!(module, C_CreateObject, session, template.as_mut_ptr(), 2, &mut object);
+    assert_eq!(rename(object), CKR_OK);
+    // Also for a process that reads it anew.
+    let session = module.again();
+    let key = module.find(session, &[(CKA_CLASS, &class)])[0];
+    assert_eq!(module.attribute(session, key, CKA_LABEL), b"");
+    assert_eq!(module.sign(session, key, CKM_AES_CMAC, b"data").map(|mac| mac.len()), Ok(16));
+    ok!(module, C_SetAttributeValue, session, key, &mut attr(CKA_LABEL, b"x"), 1);
+}

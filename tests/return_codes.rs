@@ -150,6 +150,7 @@ fn every_return_value_is_in_the_table_and_provoked() {
     let keys = secret::Keys::new(&scene);
     secret::streams(&scene, &keys);
     secret::digests(&scene, &keys);
+    secret::passwords(&scene);
     secret::travelling(&scene, &keys, reading);
     let keys = secret::Keys::new(&scene);
     messages::signatures(&scene, &keys);

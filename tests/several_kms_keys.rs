@@ -7,8 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use cryptoki_sys::*;
 use datakey::counters::Count;
 use datakey::error::Cause;
-use datakey::kms::EncryptionContext;
 use datakey::kms::embedded::{self, FaultKind, Server};
+use datakey::kms::{DataKeyPair, EncryptionContext};
 use datakey::object::{self, Template, policy};
 use datakey::store::{ObjectId, ObjectRecord, Query};
 use datakey::token::Token;
@@ -342,23 +342,49 @@ fn a_key_beside_the_first_takes_no_plaintext() {
 }
 
 /// Keys that another client sealed get the further seals too.
-#[test]
-fn an_imported_seal_is_completed() {
-    let world = World::new().configured(0, "login = \"none\"");
-    world.setup.ok(&["token", "init"]);
-    let token = world.setup.token();
+/// A key pair that another client of the first KMS key has.
+fn foreign(token: &Token) -> DataKeyPair {
     let context = EncryptionContext::new(&std::collections::BTreeMap::from([("who".into(), "other".into())])).unwrap();
-    let pair = token.kms().wrapping();
-    let pair = pair.generate_data_key_pair(datakey::kms::KeyPairSpec::EccNistP256, &context).unwrap();
+    token.kms().wrapping().generate_data_key_pair(datakey::kms::KeyPairSpec::EccNistP256, &context).unwrap()
+}
+
+fn import(world: &World, sealed: &[u8], public_key: &[u8]) {
     let answer = serde_json::json!({
-        "PrivateKeyCiphertextBlob": STANDARD.encode(&pair.sealed),
-        "PublicKey": STANDARD.encode(&pair.public_key),
+        "PrivateKeyCiphertextBlob": STANDARD.encode(sealed),
+        "PublicKey": STANDARD.encode(public_key),
     });
     let file = world.setup.path("pair.json");
     std::fs::write(&file, answer.to_string()).unwrap();
     let file = file.display().to_string();
     world.setup.ok(&["key", "import", "--context", "who=other", "--label", "foreign", &file]);
+}
+
+#[test]
+fn an_imported_seal_is_completed() {
+    let world = World::new().configured(0, "login = \"none\"");
+    world.setup.ok(&["token", "init"]);
+    let pair = foreign(&world.setup.token());
+    import(&world, &pair.sealed, &pair.public_key);
     assert_eq!(openers(&world.setup.token()), [2]);
+}
+
+/// A key that is not its object's: the error names the KMS key that opened it, whichever that was.
+#[test]
+fn what_does_not_fit_is_said_of_the_kms_key_that_opened_it() {
+    let mut world = World::new().configured(0, "login = \"none\"");
+    world.setup.ok(&["token", "init"]);
+    let token = world.setup.token();
+    import(&world, &foreign(&token).sealed, &foreign(&token).public_key);
+    for which in [0, 1] {
+        let token = world.setup.token();
+        let object = sealed(&token).remove(0);
+        let blob = &object.sealed.as_ref().unwrap().blob;
+        let error = token.key(&object, policy::seal_tag(&object.attributes, blob)).err().unwrap();
+        assert_eq!(error.cause(), Cause::SealKeyMismatch);
+        let (text, by) = (error.to_string(), format!("kms:Decrypt (KMS key {}", world.arns[which]));
+        assert!(text.contains(&by), "{text}");
+        world.stop(0);
+    }
 }
 
 /// Automatic and on demand, KMS keeps the old material: what was sealed before opens, and so does what comes after.

@@ -13,7 +13,7 @@ pub const DEVIATIONS: &[(&str, &str)] = &[
     ),
     (
         "C_WrapKey",
-        "A sensitive key is `CKR_KEY_NOT_WRAPPABLE` by a secret key that may decrypt as well (`CKA_DECRYPT`, which is true by default), and by mechanisms that encrypt data, too: either would give it away. RSA without AES wraps no private key.",
+        "A sensitive key is `CKR_KEY_NOT_WRAPPABLE` by a secret key that may decrypt as well (`CKA_DECRYPT`, which is true by default), and by mechanisms that encrypt data, too: either would give it away. RSA without AES wraps no private key; nothing wraps a key for one-time passwords, whose counter would stay behind.",
     ),
     (
         "C_UnwrapKey",
@@ -30,8 +30,16 @@ pub const DEVIATIONS: &[(&str, &str)] = &[
         "ML-DSA and SLH-DSA signatures are hedged, unless `CKH_DETERMINISTIC_REQUIRED` asks for others. `CKM_HASH_ML_DSA` and `CKM_HASH_SLH_DSA` take every digest mechanism of the module but SHA-1. Ed448 without a parameter has no context. Signing needs up to 120 KiB of the thread's stack with ML-DSA (180 KiB if not hedged), up to 240 KiB with SLH-DSA. What the specification signs in one part alone may come in several.",
     ),
     (
+        "C_Sign",
+        "`CKM_HOTP` takes no data and gives a `CK_OTP_SIGNATURE_INFO` with `CK_OTP_VALUE` and `CK_OTP_COUNTER`. The key's own counter is moved in the store before the password leaves: of all threads, processes and hosts one gets it, a killed process loses it, and a store that is read-only gives none. A session need not be read-write for it. With a `CK_OTP_COUNTER` the password is of that counter, as often as it is asked for, and the key's own stays; `CKA_OTP_COUNTER_REQUIREMENT` = `CK_OTP_PARAM_IGNORED` in a key's template forbids that. The hash is SHA-1, as RFC 4226 has it, whatever the length of the key (kryoptic takes SHA-256 and SHA-512 for keys of 32 and 64 bytes). After the last counter, 2^64-2, the answer is `CKR_KEY_EXHAUSTED`.",
+    ),
+    (
+        "C_Verify",
+        "`CKM_HOTP` with a `CK_OTP_COUNTER` checks the password of that counter and remembers nothing. Without one it is the key's own counter and the four after it that count, where `CKA_OTP_COUNTER_REQUIREMENT` lets it: a good password moves the counter behind itself in the store before the answer, and is good once. Wrong ones move nothing, and are not counted: how many may be tried is for the application to limit (RFC 4226, section 7.3).",
+    ),
+    (
         "C_GenerateKey",
-        "One KMS `GenerateDataKey`, for keys of sessions as well, which need no login as with `C_GenerateKeyPair`; at most 1024 bytes. AES keys have a `CKA_CHECK_VALUE`, unless KMS makes them without plaintext or the template gives an empty one. Other secret keys, however they come to be, have it only if it is asked for: it would help to guess a short secret. ChaCha20 keys need no `CKA_VALUE_LEN`. `CKM_PKCS5_PBKD2` computes here (on the token, one KMS `Encrypt`) and takes `CK_PKCS5_PBKD2_PARAMS2` or the older `CK_PKCS5_PBKD2_PARAMS`; iterations times blocks of output beyond 2^24, and password or salt over 65535 bytes, are `CKR_MECHANISM_PARAM_INVALID`.",
+        "One KMS `GenerateDataKey`, for keys of sessions as well, which need no login as with `C_GenerateKeyPair`; at most 1024 bytes. AES keys have a `CKA_CHECK_VALUE`, unless KMS makes them without plaintext or the template gives an empty one. Other secret keys, however they come to be, have it only if it is asked for: it would help to guess a short secret. ChaCha20 and HOTP keys need no `CKA_VALUE_LEN`; HOTP keys then have 20 bytes. `CKM_PKCS5_PBKD2` computes here (on the token, one KMS `Encrypt`) and takes `CK_PKCS5_PBKD2_PARAMS2` or the older `CK_PKCS5_PBKD2_PARAMS`; iterations times blocks of output beyond 2^24, and password or salt over 65535 bytes, are `CKR_MECHANISM_PARAM_INVALID`.",
     ),
     (
         "C_CreateObject",
@@ -39,11 +47,11 @@ pub const DEVIATIONS: &[(&str, &str)] = &[
     ),
     (
         "C_CopyObject",
-        "A copy of a sealed key costs one KMS `ReEncrypt`. Private keys on the token are not copyable unless their template said so.",
+        "A copy of a sealed key costs one KMS `ReEncrypt`. Private keys on the token are not copyable unless their template said so; keys for one-time passwords never are (`CKA_COPYABLE` = `CK_TRUE` is `CKR_ATTRIBUTE_VALUE_INVALID`), because a copy would give the same passwords once more.",
     ),
     (
         "C_SetAttributeValue",
-        "An attribute that the seal binds costs one KMS `ReEncrypt`. An attribute of another class is `CKR_ATTRIBUTE_TYPE_INVALID`.",
+        "What a session without a login sees of a key, or of what is trusted, it cannot change (`CKR_USER_NOT_LOGGED_IN`): the MAC of the record takes the token key. An attribute that the seal binds costs one KMS `ReEncrypt`. An attribute of another class is `CKR_ATTRIBUTE_TYPE_INVALID`.",
     ),
     (
         "C_GetAttributeValue",

@@ -2,7 +2,7 @@
 
 use super::derivation;
 use crate::error::{Cause, Result};
-use crate::mechanism::{Given as Parameter, Needs, find, len_of_bits, nonce_len};
+use crate::mechanism::{Given as Parameter, LONGEST_OTP_VALUE, MOST_OTP_PARAMS, Needs, find, len_of_bits, nonce_len};
 use crate::object::attribute::{Kind, kind};
 use crate::object::nested;
 use crate::object::template::Given;
@@ -251,6 +251,7 @@ pub(super) unsafe fn parameter(mechanism: &CK_MECHANISM) -> Result<Parameter> {
                 let mac: CK_TLS_MAC_PARAMS = structure(mechanism).ok_or_else(bad)?;
                 Parameter::TlsMac { hash: mac.prfHashMechanism, len: mac.ulMacLength, side: mac.ulServerOrClient }
             }
+            Needs::OtpOrNothing => otp(&structure(mechanism).ok_or_else(bad)?).ok_or_else(bad)?,
             Needs::Ctr => {
                 let ctr: CK_AES_CTR_PARAMS = structure(mechanism).ok_or_else(bad)?;
                 Parameter::Ctr { counter_bits: ctr.ulCounterBits, block: ctr.cb }
@@ -295,6 +296,23 @@ unsafe fn oaep(params: &CK_RSA_PKCS_OAEP_PARAMS) -> Option<Parameter> {
     // SAFETY: the caller's promise, passed on.
     let label = unsafe { bytes(params.pSourceData.cast(), params.ulSourceDataLen) }.ok()?.to_vec();
     Some(Parameter::Oaep { hash: params.hashAlg, mgf: params.mgf, source: params.source, label })
+}
+
+/// # Safety
+/// The parameters are null or good for their number, and so is each value for its length.
+unsafe fn otp(params: &CK_OTP_PARAMS) -> Option<Parameter> {
+    if params.ulCount > MOST_OTP_PARAMS || (params.pParams.is_null() && params.ulCount != 0) {
+        return None;
+    }
+    let param = |index| {
+        // SAFETY: not null, and good for so many parameters as the caller promises.
+        let param = unsafe { params.pParams.add(index).read_unaligned() };
+        // SAFETY: as above.
+        let value = unsafe { bytes(param.pValue.cast(), param.ulValueLen) }.ok()?;
+        // Longer than any that is looked at: not worth a copy.
+        Some((param.type_, value.get(..value.len().min(LONGEST_OTP_VALUE))?.to_vec()))
+    };
+    (0..params.ulCount as usize).map(param).collect::<Option<_>>().map(Parameter::Otp)
 }
 
 /// The parameter as a `T`, if it has a `T`'s length.

@@ -1,6 +1,7 @@
 //! What goes back to the caller: the one implementation of "NULL asks for the length, too little room
 //! is CKR_BUFFER_TOO_SMALL, and the operation lives on in both cases" (section 5.2).
 
+use crate::crypto::Secret;
 use crate::error::{Cause, Result};
 use crate::object::Answer;
 use crate::session::{Outcome, Room};
@@ -39,15 +40,19 @@ pub(super) unsafe fn operation(
         // SAFETY: `len` is not null, and good as the caller promises.
         false => Room::Bytes(unsafe { len.read_unaligned() } as usize),
     };
+    let done = |output: Secret| {
+        // SAFETY: an operation is only done if the room holds its output, so `buffer` is not null
+        // and good for these bytes.
+        unsafe { std::ptr::copy_nonoverlapping(output.expose().as_ptr(), buffer, output.len()) };
+        (output.len(), Ok(()))
+    };
     let (outcome, result) = match produce(room)? {
         Outcome::Size(size) => (size, Ok(())),
         Outcome::TooSmall(size) => (size, Err(Cause::BufferTooSmall.into())),
-        Outcome::Done(output) => {
-            // SAFETY: an operation is only done if the room holds its output, so `buffer` is not null
-            // and good for these bytes.
-            unsafe { std::ptr::copy_nonoverlapping(output.expose().as_ptr(), buffer, output.len()) };
-            (output.len(), Ok(()))
-        }
+        Outcome::Done(output) => done(output),
+        // Its addresses stay good as long as the caller leaves it where it is. They are exposed: what uses them is the
+        // caller's code, which has made the buffer.
+        Outcome::Structure(structure) => done(structure.at(buffer.expose_provenance())),
     };
     // SAFETY: as above.
     unsafe { len.write_unaligned(outcome as CK_ULONG) };

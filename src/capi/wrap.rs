@@ -107,6 +107,7 @@ pub(super) unsafe fn wrap_authenticated(
                         sealed.truncate(without(sealed.len()));
                         Outcome::Done(sealed)
                     }
+                    structure => structure,
                 })
             },
         )?;

@@ -18,7 +18,7 @@ const PAGE: usize = 256;
 
 /// The classes of keys, and what they are called.
 pub(super) const KEYS: &[(CK_OBJECT_CLASS, &str)] =
-    &[(CKO_PRIVATE_KEY, "private"), (CKO_PUBLIC_KEY, "public"), (CKO_SECRET_KEY, "secret")];
+    &[(CKO_PRIVATE_KEY, "private"), (CKO_PUBLIC_KEY, "public"), (CKO_SECRET_KEY, "secret"), (CKO_OTP_KEY, "otp")];
 
 /// An object that the session sees.
 pub(super) struct Seen {
@@ -36,7 +36,7 @@ impl Seen {
         self.record.attributes.number(CKA_CLASS).unwrap_or(CKO_DATA)
     }
 
-    /// "private", "public", "secret", "certificate"; "data" for everything else.
+    /// "private", "public", "secret", "otp", "certificate"; "data" for everything else.
     pub(super) fn class_name(&self) -> &'static str {
         let named = KEYS.iter().chain(&[(CKO_CERTIFICATE, "certificate")]);
         named.into_iter().find(|(class, _)| *class == self.class()).map_or("data", |(_, name)| name)

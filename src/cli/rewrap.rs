@@ -6,10 +6,10 @@ use super::output::{Answer, Failure, counted, is_of_the_surroundings, plain};
 use super::patience::patiently;
 use super::progress::Progress;
 use crate::error::{Error, Result};
-use crate::object::policy;
+use crate::object::{SEALED_CLASSES, policy};
 use crate::store::{ObjectId, ObjectRecord, Query};
 use crate::token::Token;
-use cryptoki_sys::{CKA_CLASS, CKO_PRIVATE_KEY, CKO_SECRET_KEY};
+use cryptoki_sys::CKA_CLASS;
 use serde_json::json;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -71,7 +71,7 @@ struct Found {
 
 fn find(token: &Token) -> Result<Found> {
     let mut found = Found { keys: 0, to_move: Vec::new(), strange: None };
-    for class in [CKO_PRIVATE_KEY, CKO_SECRET_KEY] {
+    for class in SEALED_CLASSES {
         let query = Query { equal: vec![(CKA_CLASS, class.to_be_bytes().to_vec())], ..Query::default() };
         for id in ids(token, &query)? {
             found.keys += 1;

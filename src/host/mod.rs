@@ -12,6 +12,7 @@ pub mod lock;
 pub mod log;
 pub mod nsm;
 pub mod ownership;
+pub mod pause;
 pub mod probe;
 pub mod protected;
 mod reserve;

@@ -1,5 +1,6 @@
 //! What KMS hands out, and the checks that it makes sense before anything is built on it.
 
+use super::call::Name;
 use super::spec::{DataKeySize, KeyPairSpec};
 use crate::crypto::Secret;
 use crate::error::{Cause, Result};
@@ -58,6 +59,13 @@ pub struct Opened {
     pub request_id: Option<String>,
     /// The ARN of the KMS key that opened it.
     pub kms_key_arn: String,
+}
+
+impl Opened {
+    /// As an error begins that is about what was opened.
+    pub fn about(&self) -> String {
+        Name { operation: "Decrypt", key_id: &self.kms_key_arn }.about(self.request_id.as_deref())
+    }
 }
 
 /// The KMS key that seals a token's keys, as `DescribeKey` tells it.

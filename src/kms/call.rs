@@ -10,6 +10,7 @@ use super::errors::{Failure, Retry, plain};
 use super::setup::Session;
 use crate::counters::{Count, Counters};
 use crate::error::{Cause, Error, Result};
+use crate::host::pause::pause;
 use aws_sdk_kms::Client;
 use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -76,7 +77,7 @@ where
             Ok(answer) => return Ok(answer),
             Err(failure) => failure,
         };
-        let pause = match failure.retry {
+        let rest = match failure.retry {
             _ if permit.is_probe() => None,
             Retry::Never => None,
             Retry::Once if renewed => None,
@@ -86,15 +87,15 @@ where
                 Some(Duration::ZERO)
             }
             Retry::Soon if attempts >= MAX_ATTEMPTS => None,
-            Retry::Soon => Some(jitter(Duration::from_millis(50), Duration::from_secs(1), attempts)),
-            Retry::Throttled => Some(jitter(Duration::from_millis(200), Duration::from_secs(5), attempts)),
+            Retry::Soon => Some(pause(Duration::from_millis(50), Duration::from_secs(1), attempts)),
+            Retry::Throttled => Some(pause(Duration::from_millis(200), Duration::from_secs(5), attempts)),
         };
         // Nobody answers an attempt that has next to no time, but everybody pays for it.
         let last = deadline.checked_sub(limits.attempt / 10).unwrap_or(deadline);
-        if let Some(pause) = pause.map(|pause| pause.max(failure.rest))
-            && Instant::now() + pause < last
+        if let Some(rest) = rest.map(|rest| rest.max(failure.rest))
+            && Instant::now() + rest < last
         {
-            sleep(pause).await;
+            sleep(rest).await;
             if Instant::now() < last {
                 continue;
             }
@@ -125,14 +126,6 @@ pub(super) async fn within<T>(deadline: Instant, name: Name<'_>, work: impl Futu
         .map_err(|error| error.context(name.about(None)))
 }
 
-/// Full jitter: anything up to a bound that doubles with each attempt.
-fn jitter(first: Duration, most: Duration, attempts: u32) -> Duration {
-    let bound = first.saturating_mul(1 << attempts.saturating_sub(1).min(16)).min(most);
-    // Without randomness the pause is the whole bound: late, not wrong.
-    let fraction = getrandom::u32().map_or(1.0, |n| f64::from(n) / f64::from(u32::MAX));
-    bound.mul_f64(fraction)
-}
-
 /// Runs `work` unless and until `cancelled` turns true.
 pub(super) async fn unless<T>(
     mut cancelled: watch::Receiver<bool>,
@@ -152,21 +145,4 @@ pub(super) async fn unless<T>(
         work.as_mut().poll(context)
     })
     .await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_grow_and_stay_below_their_bound() {
-        let first = Duration::from_millis(50);
-        let most = Duration::from_secs(1);
-        for attempts in 1..40 {
-            let bound = first.saturating_mul(1 << (attempts - 1).min(16)).min(most);
-            assert!(jitter(first, most, attempts) <= bound);
-        }
-        let long: Duration = (0..200).map(|_| jitter(first, most, 10)).sum();
-        assert!(long > Duration::from_secs(50), "200 pauses of up to 1 s took {long:?} together");
-    }
 }

@@ -98,6 +98,10 @@ pub enum Family {
     ChaCha20,
     /// ChaCha20 with Poly1305.
     ChaCha20Poly1305,
+    /// Keys for one-time passwords by a counter.
+    HotpKeyGen,
+    /// One-time passwords by a counter.
+    Hotp,
     /// Keys from passwords.
     Pbkdf2,
     /// Key pairs of finite-field Diffie-Hellman.
@@ -211,6 +215,8 @@ pub enum Needs {
     ChaCha20Poly1305,
     /// `CK_PKCS5_PBKD2_PARAMS2`, which holds a password and is no [`super::Given`].
     Password,
+    /// `CK_OTP_PARAMS`, or nothing for what the key says.
+    OtpOrNothing,
     /// What its derivation takes.
     Derivation,
     /// `CK_RSA_AES_KEY_WRAP_PARAMS`.
@@ -254,6 +260,9 @@ const MAC_KEY_GEN: (CK_ULONG, CK_ULONG) = (1, 1024);
 const BITS: (CK_ULONG, CK_ULONG) = (8, 8 * 65536);
 /// The one size of secret keys that PKCS#11 counts in bits.
 const GENERIC: (CK_ULONG, CK_ULONG) = (8, 8192);
+
+/// What RFC 4226 asks for, and no more than a block of its hash.
+const HOTP: (CK_ULONG, CK_ULONG) = (16, 64);
 
 /// The groups of the RFCs.
 const DH: (CK_ULONG, CK_ULONG) = (2048, 8192);
@@ -368,6 +377,9 @@ pub(super) static FAMILIES: &[FamilyRow] = &[
     // It wraps no keys, as AES in counter mode does not: whoever flips bits of what it wrapped, flips bits of the key.
     family(Family::ChaCha20, &[CKK_CHACHA20], Needs::ChaCha20, CRYPTS, CHACHA20),
     family(Family::ChaCha20Poly1305, &[CKK_CHACHA20], Needs::ChaCha20Poly1305, CRYPTS | CRYPTS_MESSAGES, CHACHA20),
+    family(Family::HotpKeyGen, &[CKK_HOTP], Needs::Nothing, CKF_GENERATE, HOTP),
+    // A password is of no message.
+    family(Family::Hotp, &[CKK_HOTP], Needs::OtpOrNothing, CKF_SIGN | CKF_VERIFY, HOTP),
     // Its template says of which type the key is.
     family(Family::Pbkdf2, &[], Needs::Password, CKF_GENERATE, MAC),
     family(Family::DhKeyPairGen, &[CKK_DH], Needs::Nothing, CKF_GENERATE_KEY_PAIR, DH),

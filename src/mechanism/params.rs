@@ -3,6 +3,7 @@
 use super::chacha20;
 use super::derive_params::{Derivation, GivenDerivation, shared_secret_kdf};
 use super::family::Needs;
+use super::hotp::{GivenOtp, OtpParams};
 use super::table::Mechanism;
 use crate::crypto::{AES_BLOCK_LEN, AesMode, ChaCha20Mode, Hash, SharedSecretKdf};
 use crate::error::{Cause, Result};
@@ -103,6 +104,8 @@ pub enum Given {
         /// `pAAD`.
         aad: Vec<u8>,
     },
+    /// `CK_OTP_PARAMS`.
+    Otp(Vec<GivenOtp>),
     /// What a derivation takes.
     Derivation(GivenDerivation),
     /// `CK_RSA_AES_KEY_WRAP_PARAMS`.
@@ -205,6 +208,8 @@ pub enum Params {
     },
     /// ChaCha20, alone or with Poly1305.
     ChaCha20(ChaCha20Mode),
+    /// One-time passwords.
+    Otp(OtpParams),
     /// Of a derivation.
     Derivation(Derivation),
     /// RSA with AES key wrap.
@@ -350,6 +355,8 @@ impl Params {
                 let len = usize::try_from(*len).map_err(|_| bad("ulMacLength"))?;
                 Ok(Self::TlsMac { hash: hash(*said)?, len, server: *side == 1 })
             }
+            (Needs::OtpOrNothing, Given::Nothing) => Ok(Self::Otp(OtpParams::default())),
+            (Needs::OtpOrNothing, Given::Otp(given)) => OtpParams::check(given).map(Self::Otp),
             (Needs::MacLength, Given::Number(len)) => {
                 Ok(Self::MacLength(usize::try_from(*len).map_err(|_| bad("MAC length"))?))
             }

@@ -167,6 +167,8 @@ mechanisms! {
     CKM_CHACHA20_KEY_GEN         ChaCha20KeyGen;
     CKM_CHACHA20                 ChaCha20;
     CKM_CHACHA20_POLY1305        ChaCha20Poly1305;
+    CKM_HOTP_KEY_GEN             HotpKeyGen;
+    CKM_HOTP                     Hotp;
     CKM_PKCS5_PBKD2              Pbkdf2;
     CKM_DH_PKCS_KEY_PAIR_GEN     DhKeyPairGen;
     CKM_DH_PKCS_DERIVE           Dh;

@@ -65,7 +65,11 @@ kinds! {
     CKA_VALUE_BITS Ulong;           CKA_PRIME_BITS Ulong;           CKA_SUBPRIME_BITS Ulong;        CKA_DATAKEY_CIPHERTEXT_BLOB Bytes;
     CKA_DATAKEY_ENCRYPTION_CONTEXT Bytes; CKA_DATAKEY_KMS_KEY_ARN Bytes; CKA_DATAKEY_SPEC Bytes;
     CKA_PARAMETER_SET Ulong;        CKA_SEED Bytes;                 CKA_ENCAPSULATE_TEMPLATE Template;
-    CKA_DECAPSULATE_TEMPLATE Template;
+    CKA_DECAPSULATE_TEMPLATE Template; CKA_OTP_FORMAT Ulong;        CKA_OTP_LENGTH Ulong;
+    CKA_OTP_USER_FRIENDLY_MODE Bool; CKA_OTP_CHALLENGE_REQUIREMENT Ulong; CKA_OTP_TIME_REQUIREMENT Ulong;
+    CKA_OTP_COUNTER_REQUIREMENT Ulong; CKA_OTP_PIN_REQUIREMENT Ulong; CKA_OTP_COUNTER Bytes;
+    CKA_OTP_TIME Bytes;             CKA_OTP_USER_IDENTIFIER Bytes;  CKA_OTP_SERVICE_IDENTIFIER Bytes;
+    CKA_OTP_SERVICE_LOGO Bytes;     CKA_OTP_SERVICE_LOGO_TYPE Bytes;
 }
 
 /// The kind of the attribute's value; `None` for an attribute that this module does not know.

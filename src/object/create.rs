@@ -6,7 +6,7 @@ use super::history::{Past, settle};
 use super::keypair::{bits, describe_private, describe_public};
 use super::rules::Class;
 use super::vendor::ForeignSeal;
-use super::{Look, Template, attribute, ec_params, keypair, private_key, secret_key};
+use super::{Look, SEALED_CLASSES, Template, attribute, ec_params, keypair, private_key, secret_key};
 use crate::crypto::{Hash, KeyKind, PublicKey, Secret};
 use crate::error::{Cause, Result};
 use crate::store::Attributes;
@@ -51,12 +51,13 @@ pub fn new_object(template: &Template, so: bool) -> Result<NewObject> {
         .filter(|row| !matches!(row.class, CKO_PROFILE | CKO_MECHANISM))
         .ok_or_else(|| Cause::AttributeValueInvalid.with(format!("objects of class {class:#x} cannot be created")))?;
 
-    if matches!(class, CKO_PRIVATE_KEY | CKO_SECRET_KEY)
+    if SEALED_CLASSES.contains(&class)
         && let Some(foreign) = ForeignSeal::of(template)?
     {
         let mut attributes = build(row, template, Origin::Sealed, so)?;
         stay_closed(&mut attributes, template)?;
         settle(&mut attributes, Past::Imported)?;
+        consistent(&attributes)?;
         return Ok(NewObject { attributes, plaintext: None, foreign: Some(foreign) });
     }
     let mut attributes = build(row, template, Origin::Create, so)?;
@@ -70,7 +71,7 @@ pub fn new_object(template: &Template, so: bool) -> Result<NewObject> {
             private_key::describe_secret(&mut attributes, &key)?;
             plaintext = Some(key.to_pkcs8()?);
         }
-        CKO_SECRET_KEY => {
+        CKO_SECRET_KEY | CKO_OTP_KEY => {
             let value = Secret::new(template.get(CKA_VALUE).unwrap_or_default().to_vec());
             secret_key::complete(&mut attributes, &value)?;
             settle(&mut attributes, Past::Imported)?;

@@ -2,7 +2,7 @@
 
 use super::attribute::{self, boolean, ulong};
 use super::rules::{Change, Class, Rule, Say, Unsaid};
-use super::{Look, Template, trust};
+use super::{Look, Template, otp, trust};
 use crate::error::{Cause, Error, Result};
 use crate::store::Attributes;
 use cryptoki_sys::*;
@@ -52,6 +52,7 @@ pub fn build(class: &Class, template: &Template, origin: Origin, so: bool) -> Re
             (None, Unsaid::False) => boolean(false),
             (None, Unsaid::Empty) => Vec::new(),
             (None, Unsaid::Number(number)) => ulong(number),
+            (None, Unsaid::Zeros(len)) => vec![0; len],
             (None, Unsaid::Computed | Unsaid::Absent) => continue,
         };
         attributes.insert(rule.attribute, value);
@@ -67,6 +68,7 @@ pub fn build(class: &Class, template: &Template, origin: Origin, so: bool) -> Re
 pub fn consistent(object: &Attributes) -> Result<()> {
     match object.number(CKA_CLASS) {
         Some(CKO_TRUST) => trust::check(object),
+        Some(CKO_OTP_KEY) => otp::check(object),
         _ => Ok(()),
     }
 }

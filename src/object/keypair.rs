@@ -298,7 +298,7 @@ pub(super) fn bits(number: &[u8]) -> CK_ULONG {
 /// What the encryption context calls the kind of a key: KMS's own name where KMS makes such keys. `None` if
 /// the attributes are those of no key.
 pub fn spec_of(object: &Attributes) -> Option<String> {
-    if object.number(CKA_CLASS) == Some(CKO_SECRET_KEY) {
+    if object.is_secret_key() {
         let bits = object.number(CKA_VALUE_LEN)?.checked_mul(8)?;
         return Some(match object.number(CKA_KEY_TYPE)? {
             CKK_AES => format!("AES_{bits}"),

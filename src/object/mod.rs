@@ -15,6 +15,7 @@ pub mod keypair;
 pub mod nested;
 mod new_secret_key;
 mod opened;
+pub mod otp;
 pub mod policy;
 mod private_key;
 mod read;
@@ -39,6 +40,9 @@ use crate::store::Attributes;
 use cryptoki_sys::*;
 use rules::Class;
 
+/// The classes of objects that have a sealed key.
+pub const SEALED_CLASSES: [CK_OBJECT_CLASS; 3] = [CKO_PRIVATE_KEY, CKO_SECRET_KEY, CKO_OTP_KEY];
+
 /// Typed looks at an object's canonical attributes.
 pub trait Look {
     /// A boolean attribute; false where the object has none.
@@ -47,6 +51,8 @@ pub trait Look {
     fn number(&self, attribute: CK_ATTRIBUTE_TYPE) -> Option<CK_ULONG>;
     /// Bytes; empty where the object has none.
     fn bytes(&self, attribute: CK_ATTRIBUTE_TYPE) -> &[u8];
+    /// Whether it is a secret key, or the secret key of one-time passwords.
+    fn is_secret_key(&self) -> bool;
     /// The object's class, by its stored `CKA_CLASS` and key or certificate type.
     fn class(&self) -> Result<&'static Class>;
 }
@@ -62,6 +68,10 @@ impl Look for Attributes {
 
     fn bytes(&self, attribute: CK_ATTRIBUTE_TYPE) -> &[u8] {
         self.get(&attribute).map_or(&[], Vec::as_slice)
+    }
+
+    fn is_secret_key(&self) -> bool {
+        matches!(self.number(CKA_CLASS), Some(CKO_SECRET_KEY | CKO_OTP_KEY))
     }
 
     fn class(&self) -> Result<&'static Class> {

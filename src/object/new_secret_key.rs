@@ -1,6 +1,7 @@
 //! `C_GenerateKey`'s template, parsed into what KMS is asked for and what is stored.
 
-use super::engine::{Origin, build};
+use super::attribute::ulong;
+use super::engine::{Origin, build, consistent};
 use super::history::{Past, settle};
 use super::rules::Class;
 use super::{Look, Template, secret_key};
@@ -31,7 +32,8 @@ impl NewSecretKey {
         if template.get(CKA_CHECK_VALUE).is_some_and(|value| !value.is_empty()) {
             return Err(Cause::AttributeValueInvalid.with("CKA_CHECK_VALUE of a key that is yet to be made"));
         }
-        let (mut attributes, len) = described(key_type, template, so)?;
+        let class = if key_type == CKK_HOTP { CKO_OTP_KEY } else { CKO_SECRET_KEY };
+        let (mut attributes, len) = described(class, key_type, template, so)?;
         let size = if key_type == CKK_AES { DataKeySize::aes(len)? } else { DataKeySize::bytes(len)? };
         settle(&mut attributes, Past::Generated(mechanism.id))?;
         Ok(Self { size, attributes })
@@ -53,7 +55,7 @@ impl KeyFromPassword {
     pub fn parse(template: &Template, so: bool) -> Result<Self> {
         let key_type = template.number(CKA_KEY_TYPE);
         let key_type = key_type.ok_or_else(|| Cause::TemplateIncomplete.with("CKA_KEY_TYPE"))?;
-        let (mut attributes, len) = described(key_type, template, so)?;
+        let (mut attributes, len) = described(CKO_SECRET_KEY, key_type, template, so)?;
         // Unasked there is none: whoever reads the store could try passwords with it, without KMS.
         attributes.entry(CKA_CHECK_VALUE).or_default();
         Ok(Self { attributes, len })
@@ -79,13 +81,25 @@ impl KeyFromPassword {
     }
 }
 
-/// The attributes of a key of this type as far as its template describes it, and its length in bytes.
-fn described(key_type: CK_KEY_TYPE, template: &Template, so: bool) -> Result<(Attributes, usize)> {
-    template.expect(CKA_CLASS, CKO_SECRET_KEY)?;
+/// As RFC 4226 recommends, where no template says how many bytes an HOTP key is to have.
+const HOTP_LEN: CK_ULONG = 20;
+
+/// The attributes of a key of this class and type as far as its template describes it, and its length in bytes.
+fn described(
+    class: CK_OBJECT_CLASS,
+    key_type: CK_KEY_TYPE,
+    template: &Template,
+    so: bool,
+) -> Result<(Attributes, usize)> {
+    template.expect(CKA_CLASS, class)?;
     template.expect(CKA_KEY_TYPE, key_type)?;
-    let class = Class::of(CKO_SECRET_KEY, Some(key_type))
+    let class = Class::of(class, Some(key_type))
         .ok_or_else(|| Cause::AttributeValueInvalid.with(format!("secret keys of type {key_type:#x}")))?;
-    let attributes = build(class, template, Origin::Generate, so)?;
+    let mut attributes = build(class, template, Origin::Generate, so)?;
+    if key_type == CKK_HOTP {
+        attributes.entry(CKA_VALUE_LEN).or_insert_with(|| ulong(HOTP_LEN));
+    }
+    consistent(&attributes)?;
     let len = attributes.number(CKA_VALUE_LEN).and_then(|len| usize::try_from(len).ok()).unwrap_or(usize::MAX);
     secret_key::check_length(key_type, len)?;
     Ok((attributes, len))
@@ -116,6 +130,8 @@ mod tests {
             parse(CKM_SHA3_512_KEY_GEN, 7, &[]).unwrap().attributes.number(CKA_KEY_TYPE),
             Some(CKK_SHA3_512_HMAC)
         );
+        let hotp = NewSecretKey::parse(find(CKM_HOTP_KEY_GEN).unwrap(), &Template::default(), false).unwrap();
+        assert_eq!((hotp.size.len(), hotp.attributes.number(CKA_CLASS)), (20, Some(CKO_OTP_KEY)));
     }
 
     #[test]

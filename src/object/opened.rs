@@ -23,7 +23,7 @@ pub fn opened_key(object: &Attributes, plaintext: &Secret) -> Result<Key> {
             }
             Ok(Key::Private(key))
         }
-        Some(CKO_SECRET_KEY) => {
+        Some(CKO_SECRET_KEY | CKO_OTP_KEY) => {
             if object.number(CKA_VALUE_LEN) != Some(plaintext.len() as CK_ULONG) {
                 return Err(Cause::SealKeyMismatch.with("the secret key has another length than CKA_VALUE_LEN"));
             }

@@ -71,7 +71,7 @@ pub(super) fn describe_secret(object: &mut Attributes, key: &PrivateKey) -> Resu
 /// How many bytes a secret part of a key has, where its attributes tell.
 pub fn part_len(object: &Attributes, attribute: CK_ATTRIBUTE_TYPE) -> Option<usize> {
     match (attribute, object.number(CKA_CLASS)?, object.number(CKA_KEY_TYPE)?) {
-        (CKA_VALUE, CKO_SECRET_KEY, _) => usize::try_from(object.number(CKA_VALUE_LEN)?).ok(),
+        (CKA_VALUE, CKO_SECRET_KEY | CKO_OTP_KEY, _) => usize::try_from(object.number(CKA_VALUE_LEN)?).ok(),
         (CKA_VALUE, CKO_PRIVATE_KEY, CKK_EC) => Some(Curve::from_params(object.bytes(CKA_EC_PARAMS))?.field_len()),
         (CKA_VALUE, CKO_PRIVATE_KEY, CKK_EC_EDWARDS | CKK_EC_MONTGOMERY) => {
             Some(ec_params::other_curve(object.bytes(CKA_EC_PARAMS))?.len)

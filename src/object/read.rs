@@ -37,6 +37,8 @@ pub enum Reading {
     Open(Answer),
     /// A secret part of a key that may be revealed: the key has to be opened for it.
     Secret,
+    /// This, which moves with each use of the key: the object has to be read afresh.
+    Moving(Answer),
     /// A word about how the key is sealed, or a value that is sealed itself: the token tells.
     Sealed,
 }
@@ -68,5 +70,5 @@ pub fn read(object: &Attributes, attribute: CK_ATTRIBUTE_TYPE) -> Result<Reading
         }
         None => return Err(Cause::AttributeTypeInvalid.into()),
     };
-    Ok(Reading::Open(answer))
+    Ok(if rule.moves { Reading::Moving(answer) } else { Reading::Open(answer) })
 }

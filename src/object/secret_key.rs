@@ -18,6 +18,8 @@ pub fn check_length(key_type: CK_KEY_TYPE, len: usize) -> Result<()> {
     let good = match key_type {
         CKK_AES => matches!(len, 16 | 24 | 32),
         CKK_CHACHA20 => len == 32,
+        // RFC 4226 asks for 128 bits (requirement 6); more than a block of its hash are hashed first.
+        CKK_HOTP => (16..=64).contains(&len),
         _ => (1..=LONGEST).contains(&len),
     };
     if good { Ok(()) } else { Err(Cause::AttributeValueInvalid.with(format!("a secret key of {len} bytes"))) }

@@ -71,16 +71,16 @@ pub fn spec(object: &Attributes) -> Vec<u8> {
 
 /// Whether a key that comes sealed has to be opened once, because nobody says what it is.
 pub fn is_unknown(key: &Attributes) -> bool {
-    match key.number(CKA_CLASS) {
-        Some(CKO_SECRET_KEY) => !key.contains_key(&CKA_VALUE_LEN),
-        _ => key.bytes(CKA_PUBLIC_KEY_INFO).is_empty(),
+    match key.is_secret_key() {
+        true => !key.contains_key(&CKA_VALUE_LEN),
+        false => key.bytes(CKA_PUBLIC_KEY_INFO).is_empty(),
     }
 }
 
 /// Adds what follows from the public key that a template names, or the length of a secret key. What a seal
 /// opens to is compared with it at the first use.
 pub fn believe(key: &mut Attributes) -> Result<()> {
-    if key.number(CKA_CLASS) == Some(CKO_SECRET_KEY) {
+    if key.is_secret_key() {
         let len = key.number(CKA_VALUE_LEN).and_then(|len| usize::try_from(len).ok()).unwrap_or(usize::MAX);
         return secret_key::check_length(key.number(CKA_KEY_TYPE).unwrap_or_default(), len);
     }
@@ -91,7 +91,7 @@ pub fn believe(key: &mut Attributes) -> Result<()> {
 
 /// Adds what follows from the key itself.
 pub fn learn(key: &mut Attributes, plaintext: &Secret) -> Result<()> {
-    if key.number(CKA_CLASS) == Some(CKO_SECRET_KEY) {
+    if key.is_secret_key() {
         return secret_key::complete(key, plaintext);
     }
     let private = PrivateKey::from_pkcs8(plaintext.expose())

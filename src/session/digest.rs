@@ -83,7 +83,7 @@ impl Session {
                 let attributes = &object.record.attributes;
                 match attributes.number(CKA_CLASS) {
                     Some(CKO_SECRET_KEY) => {}
-                    Some(CKO_PUBLIC_KEY | CKO_PRIVATE_KEY) => return Err(Cause::KeyIndigestible.into()),
+                    Some(CKO_PUBLIC_KEY | CKO_PRIVATE_KEY | CKO_OTP_KEY) => return Err(Cause::KeyIndigestible.into()),
                     _ => return Err(Cause::KeyHandleInvalid.with("the object is no key")),
                 }
                 if attributes.is(CKA_SENSITIVE) || !attributes.is(CKA_EXTRACTABLE) {

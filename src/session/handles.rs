@@ -74,7 +74,7 @@ impl Object {
 
     /// Whether it is a secret key.
     pub(super) fn is_secret_key(&self) -> bool {
-        self.record.attributes.number(CKA_CLASS) == Some(CKO_SECRET_KEY)
+        self.record.attributes.is_secret_key()
     }
 
     /// Whether it is a public key.
@@ -325,6 +325,33 @@ impl Handles {
             self.note_read(known);
         }
         true
+    }
+
+    /// Changes an object of a session, which nobody else changes meanwhile. `KeyHandleInvalid` if it is gone.
+    pub(super) fn change<T>(&self, id: ObjectId, change: impl FnOnce(&mut ObjectRecord) -> Result<T>) -> Result<T> {
+        let gone = || Cause::KeyHandleInvalid.with("the key is gone");
+        let known = self.known(id).ok_or_else(gone)?;
+        let mut seen = write(&known.read);
+        let (_, object) = seen.as_ref().ok_or_else(gone)?;
+        let mut record = object.record.clone();
+        let made = change(&mut record)?;
+        record.version += 1;
+        let changed = object.changed(record);
+        *seen = Some((Instant::now(), changed));
+        Ok(made)
+    }
+
+    /// Notes what an object of the token is now, if there is a handle of it.
+    pub(super) fn note(&self, record: ObjectRecord) {
+        let handle = self.read().by_id.get(&record.id).copied();
+        if let Some(handle) = handle {
+            self.replace(handle, record);
+        }
+    }
+
+    fn known(&self, id: ObjectId) -> Option<Arc<Known>> {
+        let maps = self.read();
+        maps.by_handle.get(maps.by_id.get(&id)?).cloned()
     }
 
     /// Whether there is a handle of this object.

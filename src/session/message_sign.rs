@@ -52,7 +52,7 @@ impl MessageSigning {
     fn sign(&mut self, slot: &Slot, message: Work, data: Option<&[u8]>) -> Result<Outcome> {
         let signature = message.sign(&self.key, slot, data);
         self.key.end_use();
-        signature.map(Outcome::Done)
+        signature
     }
 }
 

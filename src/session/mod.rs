@@ -14,6 +14,7 @@ mod message_crypt;
 mod message_sign;
 mod message_verify;
 mod objects;
+mod one_time;
 mod operation;
 mod operation_state;
 mod recover;

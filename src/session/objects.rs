@@ -177,7 +177,7 @@ impl Session {
             }
             let object = now.get_or_try_init(|| self.object_now(handle))?;
             match object::read(&object.record.attributes, attribute)? {
-                Reading::Open(answer) => Ok(answer),
+                Reading::Open(answer) | Reading::Moving(answer) => Ok(answer),
                 Reading::Secret => self.secret_part(object, attribute, room, &parts),
                 Reading::Sealed => self.slot.token.about_seal(&object.record, attribute).map(Answer::Bytes),
             }

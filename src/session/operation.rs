@@ -7,6 +7,7 @@
 use super::lock;
 use crate::crypto::Secret;
 use crate::error::{Cause, Result};
+use crate::mechanism::Structure;
 use cryptoki_sys::*;
 use std::sync::Mutex;
 
@@ -92,6 +93,14 @@ pub enum Outcome {
     TooSmall(usize),
     /// The output; the operation is over.
     Done(Secret),
+    /// The same where the output points into itself.
+    Structure(Structure),
+}
+
+impl From<Secret> for Outcome {
+    fn from(output: Secret) -> Self {
+        Self::Done(output)
+    }
 }
 
 impl Outcome {
@@ -210,11 +219,11 @@ impl<T> Slot<T> {
     }
 
     /// Asks the operation for an output whose length is known before the work.
-    pub(super) fn finish(
+    pub(super) fn finish<O: Into<Outcome>>(
         &self,
         room: Room,
         ready: impl FnOnce(&T) -> Result<usize>,
-        work: impl FnOnce(T) -> Result<Secret>,
+        work: impl FnOnce(T) -> Result<O>,
     ) -> Result<Outcome> {
         let operation = {
             let mut slot = lock(&self.0);
@@ -225,7 +234,7 @@ impl<T> Slot<T> {
             }
             operation
         };
-        work(operation).map(Outcome::Done)
+        work(operation).map(Into::into)
     }
 
     /// Asks the operation for an output whose length only the work may tell. Output that finds no room is kept in

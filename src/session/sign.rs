@@ -2,14 +2,14 @@
 
 use super::handles::Object;
 use super::mac::Authentication;
+use super::one_time::OneTime;
 use super::operation::{Kind, Outcome, Room};
 use super::slot::Slot;
 use super::table::Session;
 use super::use_of_key::{Keyed, UseOfKey};
-use crate::crypto::Secret;
 use crate::error::{Cause, Result};
 use crate::mechanism::{Given, Mechanism, Request, Signature, find};
-use crate::object::{Look, attribute};
+use crate::object::{Look, SEALED_CLASSES, attribute};
 use cryptoki_sys::*;
 use std::sync::Arc;
 
@@ -25,14 +25,18 @@ impl Keyed for Signing {
     }
 }
 
-/// One signature or MAC that is being made.
+/// One signature, MAC or one-time password that is being made.
 pub(super) enum Work {
     Signature(Signature),
     Mac(Authentication),
+    OneTime(OneTime),
 }
 
 impl Work {
     pub(super) fn new(request: &Request, object: &Object) -> Result<Self> {
+        if let Some(password) = OneTime::new(request, object)? {
+            return Ok(Self::OneTime(password));
+        }
         Ok(match object.is_secret_key() {
             true => Self::Mac(Authentication::new(request)?),
             false => Self::Signature(Signature::new(request, object.public_key()?)?),
@@ -44,6 +48,7 @@ impl Work {
         match self {
             Self::Signature(signature) => signature.output_len(),
             Self::Mac(mac) => mac.len(),
+            Self::OneTime(password) => password.len(),
         }
     }
 
@@ -52,6 +57,7 @@ impl Work {
         let updated = match self {
             Self::Signature(signature) => signature.is_updated(),
             Self::Mac(mac) => mac.is_updated(),
+            Self::OneTime(password) => password.is_updated(),
         };
         if updated { Err(Cause::OperationActive.into()) } else { Ok(self.output_len()) }
     }
@@ -61,6 +67,7 @@ impl Work {
         match self {
             Self::Signature(signature) => signature.update(part),
             Self::Mac(mac) => mac.update(key, slot, part),
+            Self::OneTime(password) => password.update(part),
         }
     }
 
@@ -69,18 +76,21 @@ impl Work {
         match self {
             Self::Signature(signature) => signature.check(data),
             Self::Mac(_) => Ok(()),
+            Self::OneTime(_) => OneTime::check(data),
         }
     }
 
     /// Signs `data`, which comes in one part, or what came in by updates.
-    pub(super) fn sign(self, key: &UseOfKey, slot: &Slot, data: Option<&[u8]>) -> Result<Secret> {
+    pub(super) fn sign(self, key: &UseOfKey, slot: &Slot, data: Option<&[u8]>) -> Result<Outcome> {
         match self {
+            Self::OneTime(password) => return password.sign(key, slot).map(Outcome::Structure),
             Self::Mac(mac) => mac.sign(key, slot, data),
             Self::Signature(signature) => key.run(slot, |key| match data {
                 Some(data) => signature.sign(key.private()?, data),
                 None => signature.sign_updated(key.private()?),
             }),
         }
+        .map(Outcome::Done)
     }
 }
 
@@ -122,7 +132,7 @@ impl Session {
         let object = self.object(key, Cause::KeyHandleInvalid)?;
         let attributes = &object.record.attributes;
         let class = attributes.number(CKA_CLASS).unwrap_or(CKO_DATA);
-        if !matches!(class, CKO_PUBLIC_KEY | CKO_PRIVATE_KEY | CKO_SECRET_KEY) {
+        if class != CKO_PUBLIC_KEY && !SEALED_CLASSES.contains(&class) {
             return Err(Cause::KeyHandleInvalid.with("the object is no key"));
         }
         // Section 5.1.6 has this come before the permission.
@@ -150,8 +160,7 @@ impl Session {
         given: impl FnOnce() -> Result<Given>,
         key: CK_OBJECT_HANDLE,
     ) -> Result<()> {
-        const DEMAND: Demand =
-            Demand { flag: CKF_SIGN, classes: &[CKO_PRIVATE_KEY, CKO_SECRET_KEY], permission: CKA_SIGN };
+        const DEMAND: Demand = Demand { flag: CKF_SIGN, classes: &SEALED_CLASSES, permission: CKA_SIGN };
         self.signing.check_free()?;
         let (request, object) = self.request(mechanism, given, key, &DEMAND)?;
         let work = Work::new(&request, &object)?;

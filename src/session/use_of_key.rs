@@ -11,8 +11,9 @@ use crate::host::log;
 use crate::mechanism::Mechanism;
 use crate::object::Look;
 use crate::store::ObjectId;
+use crate::token::counted;
 use crate::unwrap::Use;
-use cryptoki_sys::{CK_MECHANISM_TYPE, CK_OBJECT_HANDLE, CKA_ALWAYS_AUTHENTICATE};
+use cryptoki_sys::{CK_MECHANISM_TYPE, CK_OBJECT_HANDLE, CKA_ALWAYS_AUTHENTICATE, CKA_TOKEN};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -180,6 +181,18 @@ impl UseOfKey {
             return Err(Cause::UserNotLoggedIn.with("CKA_ALWAYS_AUTHENTICATE: C_Login with CKU_CONTEXT_SPECIFIC first"));
         }
         Ok(())
+    }
+
+    /// Has `take` choose a counter of the key, from its next one on, and moves that beyond it, before anybody sees what
+    /// came of it ([`Token::count`](crate::token::Token::count)).
+    pub(super) fn count(&self, slot: &Slot, take: impl Fn(u64) -> Result<u64>) -> Result<u64> {
+        let record = &self.object.record;
+        if !record.attributes.is(CKA_TOKEN) {
+            return slot.handles.change(record.id, |record| counted(record, take));
+        }
+        let (used, moved) = slot.token.count(&record.id, take)?;
+        slot.handles.note(moved);
+        Ok(used)
     }
 
     /// Does `work` with the key itself.

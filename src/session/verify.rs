@@ -2,6 +2,7 @@
 
 use super::handles::Object;
 use super::mac::Authentication;
+use super::one_time::OneTime;
 use super::sign::Demand;
 use super::slot::Slot;
 use super::table::Session;
@@ -16,24 +17,25 @@ use std::sync::Arc;
 pub(super) enum Verifying {
     Signature(Signature, PublicKey),
     Mac(Authentication, UseOfKey),
+    OneTime(OneTime, UseOfKey),
 }
 
 impl Keyed for Verifying {
     fn key(&mut self) -> Option<&mut UseOfKey> {
         match self {
             Self::Signature(..) => None,
-            Self::Mac(_, key) => Some(key),
+            Self::Mac(_, key) | Self::OneTime(_, key) => Some(key),
         }
     }
 }
 
 impl Verifying {
-    /// Starts to check one signature or MAC.
+    /// Starts to check one signature, MAC or one-time password.
     pub(super) fn new(slot: &Slot, request: &Request, object: &Arc<Object>) -> Result<Self> {
         Self::with(request, object, Self::use_of_key(slot, request, object)?)
     }
 
-    /// The use that checking a MAC makes of the key; `None` for a public key.
+    /// The use that checking a MAC or a password makes of the key; `None` for a public key.
     pub(super) fn use_of_key(slot: &Slot, request: &Request, object: &Arc<Object>) -> Result<Option<UseOfKey>> {
         let used = object.is_secret_key().then(|| UseOfKey::new(slot, Arc::clone(object), request.mechanism));
         used.transpose()
@@ -42,7 +44,10 @@ impl Verifying {
     /// The same as [`Self::new`] with the use of the key that there is already.
     pub(super) fn with(request: &Request, object: &Object, key: Option<UseOfKey>) -> Result<Self> {
         if let Some(key) = key {
-            return Ok(Self::Mac(Authentication::new(request)?, key));
+            return Ok(match OneTime::new(request, object)? {
+                Some(password) => Self::OneTime(password, key),
+                None => Self::Mac(Authentication::new(request)?, key),
+            });
         }
         let key = object.public_key()?.clone();
         Ok(Self::Signature(Signature::new(request, &key)?, key))
@@ -52,6 +57,7 @@ impl Verifying {
         match self {
             Self::Signature(signature, _) => signature.is_updated(),
             Self::Mac(mac, _) => mac.is_updated(),
+            Self::OneTime(password, _) => password.is_updated(),
         }
     }
 
@@ -60,6 +66,7 @@ impl Verifying {
         match self {
             Self::Signature(signature, _) => signature.update(part),
             Self::Mac(mac, key) => mac.update(key, slot, part),
+            Self::OneTime(password, _) => password.update(part),
         }
     }
 
@@ -71,6 +78,10 @@ impl Verifying {
         match self {
             Self::Signature(verifying, key) => verifying.verify(&key, data, signature),
             Self::Mac(mac, key) => mac.verify(&key, slot, Some(data), signature),
+            Self::OneTime(password, key) => {
+                OneTime::check(data)?;
+                password.verify(&key, slot, signature)
+            }
         }
     }
 
@@ -79,13 +90,14 @@ impl Verifying {
         match self {
             Self::Signature(verifying, key) => verifying.verify_updated(&key, signature),
             Self::Mac(mac, key) => mac.verify(&key, slot, None, signature),
+            Self::OneTime(password, key) => password.verify(&key, slot, signature),
         }
     }
 }
 
 /// What a verification that is named by its `CKF_` flag demands of its key.
 pub(super) fn verification(flag: CK_FLAGS) -> Demand {
-    Demand { flag, classes: &[CKO_PUBLIC_KEY, CKO_SECRET_KEY], permission: CKA_VERIFY }
+    Demand { flag, classes: &[CKO_PUBLIC_KEY, CKO_SECRET_KEY, CKO_OTP_KEY], permission: CKA_VERIFY }
 }
 
 impl Session {

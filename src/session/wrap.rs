@@ -135,6 +135,7 @@ fn check_wrappable(way: &Wrapping, with: &Attributes, key: &Attributes) -> Resul
         Some(CKO_SECRET_KEY) => {}
         Some(CKO_PRIVATE_KEY) if way.takes_private_keys() => {}
         Some(CKO_PRIVATE_KEY) => return not("RSA alone wraps no private key"),
+        Some(CKO_OTP_KEY) => return not("a key whose counter would stay behind"),
         Some(CKO_PUBLIC_KEY) => return not("a public key"),
         _ => return Err(Cause::KeyHandleInvalid.with("the object is no key")),
     }

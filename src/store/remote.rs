@@ -1,7 +1,7 @@
 //! What stores behind a network share: which process opened them, and how they wait.
 
 use crate::error::{Cause, Result};
-use crate::host::fork::PerProcess;
+use crate::host::{self, fork::PerProcess};
 use std::ptr;
 use std::time::Duration;
 
@@ -30,12 +30,9 @@ impl Origin {
     }
 }
 
-/// How long to wait before the attempt after `attempts`: anything up to a bound that doubles with each.
+/// How long to wait before the attempt after `attempts`.
 pub(super) fn pause(attempts: u32) -> Duration {
     const FIRST: Duration = Duration::from_millis(20);
     const MOST: Duration = Duration::from_secs(1);
-    let bound = FIRST.saturating_mul(1 << attempts.saturating_sub(1).min(16)).min(MOST);
-    // Without randomness the pause is the whole bound: late, not wrong.
-    let fraction = getrandom::u32().map_or(1.0, |n| f64::from(n) / f64::from(u32::MAX));
-    bound.mul_f64(fraction)
+    host::pause::pause(FIRST, MOST, attempts)
 }

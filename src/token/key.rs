@@ -22,14 +22,13 @@ impl Token {
     }
 
     fn unwrap(&self, object: &ObjectRecord) -> Result<Opened> {
-        let (plaintext, request_id) = self.open(object)?;
-        tracing::info!(object = %object.id, request_id = request_id.as_deref().unwrap_or("-"), "unwrapped a key");
+        let opened = self.open(object)?;
+        tracing::info!(object = %object.id, request_id = opened.request_id.as_deref().unwrap_or("-"), "unwrapped a key");
         if protected::take_lock_warning() {
             tracing::warn!("key memory cannot be locked (RLIMIT_MEMLOCK): keys in use may be swapped out");
         }
-        let key = opened_key(&object.attributes, &plaintext)
-            .map_err(|error| error.context(self.kms.wrapping().about("Decrypt", request_id.as_deref())))?;
-        Ok(Opened { key, request_id })
+        let key = opened_key(&object.attributes, &opened.plaintext).map_err(|error| error.context(opened.about()))?;
+        Ok(Opened { key, request_id: opened.request_id })
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a token can do: PINs, create, generate, find, use a private key.
 #![forbid(unsafe_code)]
 
+mod counter;
 mod generate;
 mod import;
 mod key;
@@ -12,6 +13,7 @@ mod seal;
 mod token_key;
 mod vouch;
 
+pub use counter::counted;
 pub use objects::{Made, secret_parts};
 pub use pins::{PIN_LEN, PinFlags, User};
 pub use token_key::TokenKey;
@@ -38,6 +40,7 @@ pub struct Token {
     unseal: Flights<String, Arc<TokenKey>>,
     /// PINs are tried one at a time, so that no two tries see the same count.
     trying: Mutex<()>,
+    turns: counter::Turns,
     seen: RwLock<Option<(Instant, Option<Arc<TokenRecord>>)>>,
 }
 
@@ -62,6 +65,7 @@ impl Token {
             key: RwLock::new(None),
             unseal: Flights::new(),
             trying: Mutex::new(()),
+            turns: counter::Turns::default(),
             seen: RwLock::new(None),
         }
     }

@@ -3,12 +3,18 @@
 use super::{TRIES, Token};
 use crate::crypto::{Key, Secret, random};
 use crate::error::{Cause, Error, Result};
+use crate::host::pause::pause;
 use crate::object::vendor::SEALED_VALUE;
 use crate::object::{Changed, Look, NewObject, Template, builtin, opened_key, private_parts, with_changes};
 use crate::store::{Attributes, Cursor, ObjectId, ObjectRecord, Page, Query, TokenRecord};
 use crate::unwrap::{Epoch, Opened};
 use cryptoki_sys::*;
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long others may be faster. Of many that change one object at once, each is the fastest at some time.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// An object that was just made.
 pub struct Made {
@@ -180,8 +186,14 @@ impl Token {
         id: &ObjectId,
         change: impl Fn(ObjectRecord) -> Result<Option<ObjectRecord>>,
     ) -> Result<Option<ObjectRecord>> {
-        let mut last = Error::from(Cause::StoreConflict);
-        for _ in 0..TRIES {
+        let (mut last, since) = (Error::from(Cause::StoreConflict), Instant::now());
+        for tries in 0.. {
+            if tries >= TRIES && since.elapsed() > PATIENCE {
+                break;
+            }
+            if tries > 0 {
+                thread::sleep(pause(Duration::from_micros(500), Duration::from_millis(16), tries));
+            }
             let Some(object) = self.store()?.get(id)? else { return Ok(None) };
             let Some(changed) = change(object)? else { return Ok(None) };
             match self.store()?.update(&changed) {

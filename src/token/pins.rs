@@ -122,7 +122,7 @@ impl Token {
             return Err(Cause::PinIncorrect.into());
         }
         let Some(opened) = unwrap(stored, &record.serial, user, pin)? else {
-            self.count(user, |failed| failed.saturating_add(1))?;
+            self.count_pin(user, |failed| failed.saturating_add(1))?;
             return Err(Cause::PinIncorrect.into());
         };
         // Another process may have locked the PIN while this one computed.
@@ -132,7 +132,7 @@ impl Token {
             return Err(Cause::PinLocked.into());
         }
         if failed != 0 {
-            self.count(user, |_| 0)?;
+            self.count_pin(user, |_| 0)?;
         }
         match (record.login, opened.vouching) {
             (LoginMode::None, _) => Ok(None),
@@ -161,7 +161,7 @@ impl Token {
 
     /// Sets the count of wrong tries. A store that cannot be written cannot count; that is no reason to
     /// refuse a right PIN or to hide a wrong one.
-    fn count(&self, user: User, change: impl Fn(u32) -> u32) -> Result<()> {
+    fn count_pin(&self, user: User, change: impl Fn(u32) -> u32) -> Result<()> {
         let result = self.change_record(|record| {
             if let Some(pin) = pin_of_mut(record, user) {
                 pin.failed_attempts = change(pin.failed_attempts);

@@ -70,8 +70,8 @@ impl Token {
         let sealed = sealed_key(object)?;
         let token_key = self.token_key(&record)?;
         if sealed.form == SealForm::Envelope && id != object.id {
-            let (plaintext, _) = self.open(object)?;
-            return self.seal(&record, &token_key, id, attributes, &plaintext);
+            let opened = self.open(object)?;
+            return self.seal(&record, &token_key, id, attributes, &opened.plaintext);
         }
         let from = stored_context(&record, object, sealed)?;
         let user = &self.config.kms.encryption_context;
@@ -80,8 +80,8 @@ impl Token {
         self.sealed(&token_key, id, Parts { seals: self.kms.re_encrypt(&seals, &from, &to)?, body })
     }
 
-    /// Opens the seal of an object: one KMS `Decrypt`. The plaintext and the request id.
-    pub(super) fn open(&self, object: &ObjectRecord) -> Result<(Secret, Option<String>)> {
+    /// Opens the seal of an object: one KMS `Decrypt`.
+    pub(super) fn open(&self, object: &ObjectRecord) -> Result<Opened> {
         let record = self.initialised()?;
         let sealed = sealed_key(object)?;
         let context = stored_context(&record, object, sealed)?;
@@ -98,7 +98,7 @@ impl Token {
         let Parts { seals, body } = self.parts(&record, object, sealed)?;
         let each = self.kms.open_each(&seals, &context).map(|(key_id, answer)| {
             let plaintext = answer.and_then(|answer| opened(object, body.as_deref(), answer));
-            (key_id.to_owned(), plaintext.map(|(plaintext, _)| plaintext))
+            (key_id.to_owned(), plaintext.map(|opened| opened.plaintext))
         });
         Ok(each.collect())
     }
@@ -146,11 +146,11 @@ fn sealed_key(object: &ObjectRecord) -> Result<&SealedKey> {
 }
 
 /// The key of an object, of what KMS opened.
-fn opened(object: &ObjectRecord, body: Option<&[u8]>, answer: Opened) -> Result<(Secret, Option<String>)> {
-    let Some(body) = body else { return Ok((answer.plaintext, answer.request_id)) };
+fn opened(object: &ObjectRecord, body: Option<&[u8]>, answer: Opened) -> Result<Opened> {
+    let Some(body) = body else { return Ok(answer) };
     if answer.plaintext.len() != seal_box::KEY_LEN {
         return Err(Cause::SealBroken.with("the envelope's data key has another length"));
     }
     let plaintext = seal_box::open(answer.plaintext.expose(), object.id.as_bytes(), body);
-    Ok((plaintext.map_err(|_| Cause::SealBroken.with("the envelope"))?, answer.request_id))
+    Ok(Opened { plaintext: plaintext.map_err(|_| Cause::SealBroken.with("the envelope"))?, ..answer })
 }

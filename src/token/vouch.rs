@@ -107,9 +107,13 @@ impl Token {
     }
 
     /// Vouches for an object of the token that is about to be written, as far as the caller has the right to.
+    /// `UserNotLoggedIn` if nobody would believe the object without.
     pub(super) fn vouch(&self, token: &TokenRecord, object: &mut ObjectRecord) -> Result<()> {
         object.mac = match self.voucher(token)? {
             Some(key) => Some(key.object_mac(object)?),
+            None if needs_mac(object) => {
+                return Err(Cause::UserNotLoggedIn.with("a key, or what is trusted, changes after a login only"));
+            }
             None => None,
         };
         Ok(())

@@ -139,6 +139,7 @@ fn unwrapped_derived_and_generated_as_the_tables_say() {
     let secret = |key_type| [number(CKA_CLASS, CKO_SECRET_KEY), number(CKA_KEY_TYPE, key_type)].to_vec();
     let private = |key_type| [number(CKA_CLASS, CKO_PRIVATE_KEY), number(CKA_KEY_TYPE, key_type)].to_vec();
     let sized = |key_type| with(secret(key_type), &[number(CKA_VALUE_LEN, 16)]);
+    let otp = [number(CKA_CLASS, CKO_OTP_KEY), number(CKA_KEY_TYPE, CKK_HOTP)];
     let (of_secret, of_private) = ([STORAGE, KEY, SECRET], [STORAGE, KEY, PRIVATE]);
     for (way, base, of_class, own) in [
         (Way::Unwrap(CKK_AES), secret(CKK_AES), of_secret, AES),
@@ -152,6 +153,7 @@ fn unwrapped_derived_and_generated_as_the_tables_say() {
         (Way::Generate(CKM_AES_KEY_GEN), sized(CKK_AES), of_secret, AES),
         (Way::Generate(CKM_GENERIC_SECRET_KEY_GEN), sized(CKK_GENERIC_SECRET), of_secret, GENERIC),
         (Way::Generate(CKM_SHA256_KEY_GEN), sized(CKK_SHA256_HMAC), of_secret, GENERIC),
+        (Way::Generate(CKM_HOTP_KEY_GEN), otp.to_vec(), of_secret, HOTP),
     ] {
         let (table, mut wrong) = ([of_class.concat(), own.to_vec()].concat(), Vec::new());
         let is_unwrapped = matches!(way, Way::Unwrap(_));
@@ -173,6 +175,7 @@ fn unwrapped_derived_and_generated_as_the_tables_say() {
                 _ if says(row, "n") => CKR_ATTRIBUTE_TYPE_INVALID,
                 _ if is_unwrapped && says(row, "6") => CKR_ATTRIBUTE_READ_ONLY,
                 _ if says(row, "4") || says(row, "10") => CKR_ATTRIBUTE_READ_ONLY,
+                _ if says(row, "s") => CKR_ATTRIBUTE_VALUE_INVALID,
                 _ => CKR_OK,
             };
             if rv != expected {

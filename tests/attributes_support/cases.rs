@@ -11,6 +11,8 @@ pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) base: Vec<Attr>,
     pub(crate) table: Vec<Row>,
+    /// Whether there can be a copy.
+    pub(crate) copies: bool,
 }
 
 /// Parts of keys that nobody writes down by hand, from keys that the token made.
@@ -52,6 +54,7 @@ pub(crate) fn cases(keys: &Keys) -> Vec<Case> {
         name,
         base: [&[number(CKA_CLASS, class)], base].concat(),
         table: [&[STORAGE], tables].concat().concat(),
+        copies: class != CKO_OTP_KEY,
     };
     let of_type = |attribute, kind, parts: &[Attr]| [&[number(attribute, kind)], parts].concat();
     let certificate = |kind, parts: &[Attr]| of_type(CKA_CERTIFICATE_TYPE, kind, parts);
@@ -122,6 +125,7 @@ pub(crate) fn cases(keys: &Keys) -> Vec<Case> {
         case("ChaCha20 key", CKO_SECRET_KEY, &secret(CKK_CHACHA20, 32), &[KEY, SECRET, CHACHA20]),
         case("generic secret", CKO_SECRET_KEY, &secret(CKK_GENERIC_SECRET, 16), &[KEY, SECRET, GENERIC]),
         case("HMAC key", CKO_SECRET_KEY, &secret(CKK_SHA256_HMAC, 16), &[KEY, SECRET, GENERIC]),
+        case("HOTP key", CKO_OTP_KEY, &key(CKK_HOTP, &[&value(20)[..], &open()[..2]].concat()), &[KEY, SECRET, HOTP]),
     ]
 }
 

@@ -6,7 +6,7 @@ use super::cases::P384;
 use cryptoki_sys::*;
 
 pub(crate) const STORAGE: &[Row] = &[
-    (CKA_CLASS, "1", Number(CKO_OTP_KEY)),
+    (CKA_CLASS, "1", Number(CKO_HW_FEATURE)),
     (CKA_UNIQUE_ID, "2 4 6", Bytes(b"me")),
     (CKA_TOKEN, "c", Flag(true)),
     (CKA_MODIFIABLE, "c", Flag(false)),
@@ -237,6 +237,29 @@ pub(crate) const GENERIC: &[Row] = &[
     (CKA_WRAP, "8", Flag(true)),
     (CKA_UNWRAP, "8", Flag(true)),
     (CKA_VALUE, "1 4 6 7", Bytes(&[2; 16])),
+    (CKA_VALUE_LEN, "2 3", Number(32)),
+];
+
+/// One-time passwords by a counter (section 6.53.2).
+pub(crate) const HOTP: &[Row] = &[
+    (CKA_SIGN, "8", Flag(false)),
+    (CKA_VERIFY, "8", Flag(false)),
+    (CKA_WRAP, "8", Flag(true)),
+    (CKA_UNWRAP, "8", Flag(true)),
+    (CKA_OTP_FORMAT, "s", Number(CK_OTP_FORMAT_BINARY)),
+    (CKA_OTP_LENGTH, "", Number(8)),
+    (CKA_OTP_USER_FRIENDLY_MODE, "", Flag(false)),
+    (CKA_OTP_CHALLENGE_REQUIREMENT, "s", Number(CK_OTP_PARAM_MANDATORY)),
+    (CKA_OTP_TIME_REQUIREMENT, "s", Number(CK_OTP_PARAM_MANDATORY)),
+    (CKA_OTP_COUNTER_REQUIREMENT, "", Number(CK_OTP_PARAM_MANDATORY)),
+    (CKA_OTP_PIN_REQUIREMENT, "s", Number(CK_OTP_PARAM_MANDATORY)),
+    (CKA_OTP_COUNTER, "", Bytes(&[0, 0, 0, 0, 0, 0, 1, 2])),
+    (CKA_OTP_TIME, "s", Bytes(b"20260101000000")),
+    (CKA_OTP_USER_IDENTIFIER, "", Bytes(b"user")),
+    (CKA_OTP_SERVICE_IDENTIFIER, "", Bytes(b"service")),
+    (CKA_OTP_SERVICE_LOGO, "", Bytes(b"logo")),
+    (CKA_OTP_SERVICE_LOGO_TYPE, "", Bytes(b"image/png")),
+    (CKA_VALUE, "1 4 6 7", Bytes(&[2; 20])),
     (CKA_VALUE_LEN, "2 3", Number(32)),
 ];
 

@@ -230,9 +230,44 @@ pub(crate) fn made(scene: &Scene, reading: CK_SESSION_HANDLE) {
     record!(scene, C_GenerateKeyPair, session, &mut way, null, 0, null_mut(), 0, &mut public[0], &mut private[0]);
     generate(session, &mut mechanism(CKM_GENERIC_SECRET_KEY_GEN), &[(CKA_VALUE_LEN, &5000_u64.to_ne_bytes())]);
     generate(reading, &mut aes, &[SIXTEEN, (CKA_TOKEN, YES)]);
+    // Everybody sees it, and nobody changes it without what vouches for it.
+    let seen = scene.create(session, &[SECRET, AES, (CKA_VALUE, &DATA), (CKA_PRIVATE, NO), (CKA_TOKEN, YES)]);
     ok!(scene.module, C_Logout, session);
     generate(session, &mut aes, &[SIXTEEN]);
+    scene.set(session, seen, CKA_LABEL, b"x");
     scene.module.login(session);
+}
+
+/// A key for one-time passwords whose last counter is gone, and one that is gone itself.
+pub(crate) fn passwords(scene: &Scene) {
+    let session = scene.session;
+    let (class, kind) = (CKO_OTP_KEY.to_ne_bytes(), CKK_HOTP.to_ne_bytes());
+    let (mut out, password) = ([0; 200], bytes(b"123456"));
+    let to = out.as_mut_ptr();
+    let no = null_mut();
+    let hotp = || mechanism(CKM_HOTP);
+    for is_gone in [false, true] {
+        for how in 0..6 {
+            let last = (CKA_OTP_COUNTER, &[0xff; 8][..]);
+            let key = scene.create(session, &[(CKA_CLASS, &class), (CKA_KEY_TYPE, &kind), (CKA_VALUE, &[7; 20]), last]);
+            match how {
+                0 | 1 => record!(scene, C_SignInit, session, &mut hotp(), key),
+                2 | 3 => record!(scene, C_VerifyInit, session, &mut hotp(), key),
+                _ => record!(scene, C_VerifySignatureInit, session, &mut hotp(), key, password, 6),
+            }
+            if is_gone {
+                record!(scene, C_DestroyObject, session, key);
+            }
+            match how {
+                0 => record!(scene, C_Sign, session, no, 0, to, &mut 200),
+                1 => record!(scene, C_SignFinal, session, to, &mut 200),
+                2 => record!(scene, C_Verify, session, no, 0, password, 6),
+                3 => record!(scene, C_VerifyFinal, session, password, 6),
+                4 => record!(scene, C_VerifySignature, session, no, 0),
+                _ => record!(scene, C_VerifySignatureFinal, session),
+            }
+        }
+    }
 }
 
 pub(crate) fn travelling(scene: &Scene, keys: &Keys, reading: CK_SESSION_HANDLE) {

@@ -10,10 +10,11 @@ use super::token::time;
 use crate::config::{self, Environment};
 use crate::host;
 use crate::module::Module;
+use crate::object::SEALED_CLASSES;
 use crate::store::ObjectId;
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
-use cryptoki_sys::{CKA_UNIQUE_ID, CKF_SERIAL_SESSION, CKO_PRIVATE_KEY, CKO_SECRET_KEY};
+use cryptoki_sys::{CKA_UNIQUE_ID, CKF_SERIAL_SESSION};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{self, BufReader};
@@ -119,7 +120,7 @@ fn named(module: &Module, id: &ObjectId) -> Option<(String, Seen)> {
     module.slots.iter().find_map(|slot| {
         let handle = module.sessions.open(slot, CKF_SERIAL_SESSION).ok()?;
         let session = module.sessions.get(handle).ok()?;
-        let found = [CKO_PRIVATE_KEY, CKO_SECRET_KEY]
+        let found = SEALED_CLASSES
             .iter()
             .find_map(|class| find(&session, *class, Some((CKA_UNIQUE_ID, id.as_bytes()))).ok()?.pop());
         Some((slot.token.config().label.clone(), found?))

@@ -141,7 +141,7 @@ impl MoveAll<'_> {
         let class = number(CKA_CLASS);
         let kind = class.and_then(Class::kind_attribute).and_then(number);
         let found = class.and_then(|class| Class::of(class, kind));
-        let movable = found.filter(|class| !matches!(class.class, CKO_PROFILE | CKO_MECHANISM));
+        let movable = found.filter(|class| !matches!(class.class, CKO_PROFILE | CKO_MECHANISM | CKO_OTP_KEY));
         let Some(class) = class else {
             self.mover.stays(&Told::of(&parts), "its class is not known here");
             return Ok((CKO_DATA, None));
@@ -149,6 +149,7 @@ impl MoveAll<'_> {
         // What a module has of its own, the other one has as well, or has no use for.
         if movable.is_none() && !matches!(class, CKO_PROFILE | CKO_MECHANISM | CKO_HW_FEATURE) {
             let why = match kind {
+                _ if class == CKO_OTP_KEY => "a key for one-time passwords stays where its counter is".to_owned(),
                 Some(kind) => format!("there are no objects of this class and type {kind:#x} here"),
                 None => "there are no objects of this class here".to_owned(),
             };

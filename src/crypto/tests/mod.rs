@@ -10,6 +10,7 @@ mod curve448;
 mod digest_state;
 mod ec;
 mod ed25519;
+mod hotp;
 mod kdf;
 mod kem;
 mod mac;

@@ -24,6 +24,8 @@ pub enum Unsaid {
     Empty,
     /// A number.
     Number(CK_ULONG),
+    /// So many bytes that are zero.
+    Zeros(usize),
     /// The module computes it from the rest of the object.
     Computed,
     /// It stays away; reading it computes an answer or says that there is none.
@@ -71,6 +73,8 @@ pub struct Rule {
     /// It tells how the key is sealed, and is not kept with the object: computed, or used up when a sealed key
     /// comes in.
     pub seal: bool,
+    /// It moves when the key is used, and is read afresh each time.
+    pub moves: bool,
     /// How the encryption context binds it.
     pub bound: Bound,
 }
@@ -105,6 +109,7 @@ pub(super) const fn rule(
         copy: change,
         secret: false,
         seal: false,
+        moves: false,
         bound: Bound::No,
     }
 }
@@ -117,6 +122,11 @@ impl Rule {
 
     pub(super) const fn usage(mut self, word: &'static str) -> Self {
         self.bound = Bound::Usage(word);
+        self
+    }
+
+    pub(super) const fn moving(mut self) -> Self {
+        self.moves = true;
         self
     }
 

@@ -1,6 +1,7 @@
 //! What a token can do: PINs, create, generate, find, use a private key.
 #![forbid(unsafe_code)]
 
+mod found;
 mod generate;
 mod import;
 mod key;
@@ -34,6 +35,7 @@ pub struct Token {
     store: OnceCell<Box<dyn Store>>,
     kms: Ring,
     cache: Cache,
+    found: found::Found,
     key: RwLock<Option<Arc<TokenKey>>>,
     unseal: Flights<String, Arc<TokenKey>>,
     /// PINs are tried one at a time, so that no two tries see the same count.
@@ -59,6 +61,7 @@ impl Token {
             store: OnceCell::new(),
             kms,
             cache,
+            found: found::Found::default(),
             key: RwLock::new(None),
             unseal: Flights::new(),
             trying: Mutex::new(()),

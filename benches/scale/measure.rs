@@ -122,6 +122,11 @@ fn median<T>(mut work: impl FnMut(u32) -> T) -> f64 {
             break;
         }
     }
+    middle(times)
+}
+
+/// The median of some times, in microseconds.
+fn middle(mut times: Vec<Duration>) -> f64 {
     times.sort();
     times[times.len() / 2].as_secs_f64() * 1e6
 }
@@ -198,8 +203,8 @@ pub(crate) fn measure(configuration: &Path, pairs: u32) {
     let signing = median(|_| module.sign(session, key[0], raw_or_hashed, &[1; 32]));
     let mut made = Vec::new();
     let creating = median(|round| made.push(create(host, session, &format!("data {round}")).expect("an object")));
-    let destroying = median(|_| made.pop().map(|object| assert_eq!(destroy(host, session, object), CKR_OK)));
-    made.into_iter().for_each(|object| assert_eq!(destroy(host, session, object), CKR_OK));
+    let gone = |object| time(|| assert_eq!(destroy(host, session, object), CKR_OK));
+    let destroying = middle(made.into_iter().map(gone).collect());
     let before = resident_mib();
     let begun = Instant::now();
     let count = module.find(session, &[(CKA_CLASS, &private)]).len();

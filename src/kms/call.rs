@@ -87,8 +87,7 @@ where
             }
             Retry::Soon if attempts >= MAX_ATTEMPTS => None,
             Retry::Soon => Some(jitter(Duration::from_millis(50), Duration::from_secs(1), attempts)),
-            // Where half of all attempts of a fleet are throttled, of a thousand calls with longer pauses one has
-            // none of its eight answered in time; with these it makes twelve.
+            // The longer those pause who wait already, the more of the quota goes to those who just came.
             Retry::Throttled => Some(jitter(Duration::from_millis(200), Duration::from_secs(2), attempts)),
         };
         // Nobody answers an attempt that has next to no time, but everybody pays for it.

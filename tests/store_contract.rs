@@ -11,6 +11,7 @@ mod support;
 
 use datakey::config::{LoginMode, StoreLocation};
 use datakey::error::Cause;
+use datakey::store::record::decode_object;
 use datakey::store::{
     Attributes, Cursor, FurtherSeal, ObjectId, ObjectRecord, Page, PinRecord, Query, SealForm, SealedKey, Store,
     TokenRecord, Visibility, open,
@@ -145,7 +146,7 @@ fn query(equal: &[(u64, &[u8])]) -> Query {
 fn all(store: &dyn Store, query: &Query, limit: usize) -> Vec<ObjectId> {
     let (mut ids, mut after) = (Vec::new(), None);
     loop {
-        let Page { ids: more, next } = store.find(query, after, limit).unwrap();
+        let Page { ids: more, next, .. } = store.find(query, after, limit).unwrap();
         assert!(more.len() <= limit);
         ids.extend(more);
         after = next;
@@ -362,13 +363,35 @@ fn a_search_finds_what_a_look_at_every_object_finds() {
 }
 
 #[test]
+fn what_a_search_for_few_objects_read_comes_with_it() {
+    each_store(|store| {
+        initialised(store);
+        let labelled = |n, label: &[u8]| object(n, &[(LABEL, label), (CLASS, &ulong(3))]);
+        let all: Vec<_> = (0..4).map(|n| labelled(n, b"few")).chain((10..15).map(|n| labelled(n, b"many"))).collect();
+        insert_all(store, &all);
+        store.update(&object(1, &[(LABEL, b"few"), (VALUE, b"new")])).unwrap();
+        for asked in [query(&[(LABEL, b"few")]), query(&[(CLASS, &ulong(3)), (LABEL, b"few")])] {
+            let page = store.find(&asked, None, 10).unwrap();
+            let read = page.records.iter().map(|(id, raw)| decode_object(id, raw.version, &raw.record).unwrap());
+            let got = page.ids.iter().map(|id| store.get(id).unwrap().unwrap());
+            assert!(!page.ids.is_empty() && read.eq(got), "{asked:?}");
+        }
+        // Else a search through a whole token would carry all of it.
+        for asked in [query(&[(LABEL, b"many")]), query(&[(CLASS, &ulong(3))]), query(&[])] {
+            let page = store.find(&asked, None, 10).unwrap();
+            assert!(page.ids.len() > 4 && page.records.is_empty(), "{asked:?}");
+        }
+    });
+}
+
+#[test]
 fn a_cursor_stays_good_while_objects_come_and_go() {
     each_store(|store| {
         initialised(store);
         let labelled = |n| object(n, &[(LABEL, b"same"), (CLASS, &ulong(3))]);
         insert_all(store, &(0..10).map(labelled).collect::<Vec<_>>());
         for asked in [query(&[]), query(&[(LABEL, b"same")]), query(&[(LABEL, b"same"), (CLASS, &ulong(3))])] {
-            let Page { ids, next } = store.find(&asked, None, 4).unwrap();
+            let Page { ids, next, .. } = store.find(&asked, None, 4).unwrap();
             assert_eq!(ids, [0, 1, 2, 3].map(id));
             let cursor: Cursor = next.unwrap();
             // The object that the page ended with, one before it and one behind it.

@@ -88,7 +88,8 @@ where
             }
             Retry::Soon if attempts >= MAX_ATTEMPTS => None,
             Retry::Soon => Some(pause(Duration::from_millis(50), Duration::from_secs(1), attempts)),
-            Retry::Throttled => Some(pause(Duration::from_millis(200), Duration::from_secs(5), attempts)),
+            // The longer those pause who wait already, the more of the quota goes to those who just came.
+            Retry::Throttled => Some(pause(Duration::from_millis(200), Duration::from_secs(2), attempts)),
         };
         // Nobody answers an attempt that has next to no time, but everybody pays for it.
         let last = deadline.checked_sub(limits.attempt / 10).unwrap_or(deadline);

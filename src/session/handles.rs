@@ -176,11 +176,11 @@ impl Known {
         read(&self.read).clone()
     }
 
-    /// Keeps what was read, unless something newer was read meanwhile.
-    fn keep(&self, object: Arc<Object>) {
+    /// Keeps what was read at a time, unless something newer was read meanwhile.
+    fn keep(&self, at: Instant, object: Arc<Object>) {
         let mut seen = write(&self.read);
         if seen.as_ref().is_none_or(|(_, present)| present.record.version <= object.record.version) {
-            *seen = Some((Instant::now(), object));
+            *seen = Some((at, object));
         }
     }
 
@@ -270,20 +270,20 @@ impl Handles {
     }
 
     /// The object under a handle, as it was at most `oldest` ago; `ObjectHandleInvalid` if there is none
-    /// or it may not be seen. `get` reads an object of the token.
+    /// or it may not be seen. `get` reads an object of the token, and tells when that was.
     pub(super) fn object(
         &self,
         handle: CK_OBJECT_HANDLE,
         sees_private: bool,
         oldest: Duration,
-        get: impl FnOnce(&ObjectId) -> Result<Option<ObjectRecord>>,
+        get: impl FnOnce(&ObjectId) -> Result<Option<(Instant, ObjectRecord)>>,
     ) -> Result<Arc<Object>> {
         let known = self.read().by_handle.get(&handle).cloned().ok_or(Cause::ObjectHandleInvalid)?;
         let object = match known.seen() {
             Some((at, object)) if known.session.is_some() || at.elapsed() < oldest => object,
             seen => {
                 let is_first = seen.is_none();
-                let Some(record) = get(&known.id)? else {
+                let Some((at, record)) = get(&known.id)? else {
                     self.forget(handle);
                     return Err(Cause::ObjectHandleInvalid.into());
                 };
@@ -292,7 +292,7 @@ impl Handles {
                     Some((_, object)) => object.changed(record),
                     None => Object::new(record),
                 };
-                known.keep(Arc::clone(&object));
+                known.keep(at, Arc::clone(&object));
                 if is_first {
                     self.note_read(Arc::clone(&known));
                 }
@@ -485,14 +485,16 @@ mod tests {
         let kept = |handles: &Handles| handles.read().by_handle.values().filter(|known| known.seen().is_some()).count();
         assert_eq!(kept(&handles), KEPT);
         for (number, handle) in all.iter().enumerate() {
-            let object = handles.object(*handle, true, Duration::ZERO, |_| Ok(Some(numbered(number)))).unwrap();
+            let object = handles
+                .object(*handle, true, Duration::ZERO, |_| Ok(Some((Instant::now(), numbered(number)))))
+                .unwrap();
             assert_eq!(object.record, numbered(number));
         }
         assert_eq!(kept(&handles), KEPT);
         handles.forget_private();
         for (number, handle) in all.iter().enumerate() {
             let is_public = number % 2 == 0;
-            let found = handles.object(*handle, true, Duration::ZERO, |_| Ok(Some(numbered(number))));
+            let found = handles.object(*handle, true, Duration::ZERO, |_| Ok(Some((Instant::now(), numbered(number)))));
             assert_eq!(found.is_ok(), is_public, "{number}");
             assert_eq!(handles.of_id(numbered(number).id) == *handle, is_public, "{number}");
         }

@@ -8,6 +8,7 @@ use crate::object::{Template, builtin, template::Given};
 use crate::store::{Cursor, Query, Visibility};
 use cryptoki_sys::*;
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,8 +19,9 @@ pub(super) struct Search {
     ready: VecDeque<CK_OBJECT_HANDLE>,
 }
 
-/// How many objects are asked of the store at once; a search for one key reads no more than it needs.
-const PAGE: usize = 256;
+/// How many objects are asked of the store at once: a search for one key reads no more than it needs, and one whose
+/// caller asks for one after the other does not go to the store for each.
+const PAGE: RangeInclusive<usize> = 4..=256;
 
 impl Session {
     /// `C_FindObjectsInit`.
@@ -57,7 +59,7 @@ impl Session {
 
     fn next_page(&self, search: &mut Search, most: usize) -> Result<()> {
         let Some(query) = &search.query else { return Ok(()) };
-        let page = self.slot.token.find(query, search.after, most.clamp(1, PAGE))?;
+        let page = self.slot.token.find(query, search.after, most.clamp(*PAGE.start(), *PAGE.end()))?;
         search.ready.extend(page.ids.into_iter().map(|id| self.slot.handles.of_id(id)));
         search.after = page.next;
         if search.after.is_none() {
@@ -89,6 +91,6 @@ impl Session {
 
     fn object_of(&self, handle: CK_OBJECT_HANDLE, oldest: Duration) -> Result<Arc<Object>> {
         let sees_private = self.slot.sees_private()?;
-        self.slot.handles.object(handle, sees_private, oldest, |id| self.slot.token.get(id))
+        self.slot.handles.object(handle, sees_private, oldest, |id| self.slot.token.get_recent(id, oldest))
     }
 }

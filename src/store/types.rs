@@ -187,6 +187,26 @@ pub struct Page {
     pub ids: Vec<ObjectId>,
     /// Where to go on; `None` when there are no more.
     pub next: Option<Cursor>,
+    /// The records of all these objects, where they are few and the search had to look at them anyway; else none. Whoever
+    /// uses what he found need not ask for it.
+    pub records: Vec<(ObjectId, Raw)>,
+}
+
+impl Page {
+    /// How many records a page can hold.
+    const FEW: usize = 4;
+    /// How long one may be.
+    const SMALL: usize = 64 * 1024;
+
+    /// One more object, by its record.
+    pub(super) fn add(&mut self, id: ObjectId, version: u64, record: &[u8]) {
+        if self.ids.len() == self.records.len() && self.ids.len() < Self::FEW && record.len() <= Self::SMALL {
+            self.records.push((id, Raw { version, record: record.to_vec() }));
+        } else {
+            self.records.clear();
+        }
+        self.ids.push(id);
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod counter;
+mod found;
 mod generate;
 mod import;
 mod key;
@@ -36,6 +37,7 @@ pub struct Token {
     store: OnceCell<Box<dyn Store>>,
     kms: Ring,
     cache: Cache,
+    found: found::Found,
     key: RwLock<Option<Arc<TokenKey>>>,
     unseal: Flights<String, Arc<TokenKey>>,
     /// PINs are tried one at a time, so that no two tries see the same count.
@@ -62,6 +64,7 @@ impl Token {
             store: OnceCell::new(),
             kms,
             cache,
+            found: found::Found::default(),
             key: RwLock::new(None),
             unseal: Flights::new(),
             trying: Mutex::new(()),

@@ -6,7 +6,7 @@ use crate::error::{Cause, Error, Result};
 use crate::host::pause::pause;
 use crate::object::vendor::SEALED_VALUE;
 use crate::object::{Changed, Look, NewObject, Template, builtin, opened_key, private_parts, with_changes};
-use crate::store::{Attributes, Cursor, ObjectId, ObjectRecord, Page, Query, TokenRecord};
+use crate::store::{Attributes, ObjectId, ObjectRecord, TokenRecord};
 use crate::unwrap::{Epoch, Opened};
 use cryptoki_sys::*;
 use std::sync::Arc;
@@ -134,16 +134,12 @@ impl Token {
         Ok(())
     }
 
-    /// A page of the objects on the token that match.
-    pub fn find(&self, query: &Query, after: Option<Cursor>, limit: usize) -> Result<Page> {
-        self.store()?.find(query, after, limit)
-    }
-
     /// An object on the token as it is now; `None` if it is gone.
     pub fn get(&self, id: &ObjectId) -> Result<Option<ObjectRecord>> {
         if let Some(object) = builtin::get(id) {
             return Ok(Some(object.clone()));
         }
+        self.found.forget(id);
         let object = self.store()?.get(id)?;
         object.as_ref().map_or(Ok(()), |object| self.check_read(object))?;
         Ok(object)
@@ -168,7 +164,9 @@ impl Token {
         changed.version = match object.attributes.is(CKA_TOKEN) {
             true => {
                 self.vouch(&*self.initialised()?, &mut changed)?;
-                self.store()?.update(&changed)?
+                let version = self.store()?.update(&changed)?;
+                self.found.forget(&object.id);
+                version
             }
             false => object.version + 1,
         };

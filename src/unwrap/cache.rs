@@ -54,6 +54,8 @@ struct Entry {
     request_id: Option<String>,
     tag: Tag,
     unwrapped: Instant,
+    /// So long after its unwrap it is renewed by who uses it.
+    renewed_after: Duration,
     uses: AtomicU64,
     last_use: AtomicU64,
     refreshing: AtomicBool,
@@ -152,7 +154,7 @@ impl Cache {
     /// on with the old one. A denial ends the old one at once; an outage lets it live to its end.
     fn refreshed(&self, id: ObjectId, entry: Arc<Entry>, unwrap: impl Fn() -> Result<Opened>) -> Result<Use> {
         let hit = entry.used(true);
-        let nearly_old = entry.unwrapped.elapsed() >= self.shared.rules.max_age.mul_f32(0.9);
+        let nearly_old = entry.unwrapped.elapsed() >= entry.renewed_after;
         if !nearly_old || entry.refreshing.swap(true, Ordering::AcqRel) {
             return Ok(hit);
         }
@@ -201,6 +203,7 @@ impl Cache {
             request_id: opened.request_id,
             tag,
             unwrapped: Instant::now(),
+            renewed_after: self.shared.rules.max_age.mul_f32(renewal()),
             uses: AtomicU64::new(0),
             last_use: AtomicU64::new(self.shared.now()),
             refreshing: AtomicBool::new(false),
@@ -271,6 +274,15 @@ impl Drop for Cache {
     fn drop(&mut self) {
         self.clear();
     }
+}
+
+/// The part of its age after which a key is renewed. No two are alike: a fleet that opened its keys at the same moment
+/// does not ask KMS for all of them at the same moment for ever after.
+fn renewal() -> f32 {
+    const LEAST: f32 = 0.75;
+    const MOST: f32 = 0.9;
+    let fraction = getrandom::u32().map_or(1.0, |number| number as f32 / u32::MAX as f32);
+    LEAST + (MOST - LEAST) * fraction
 }
 
 /// Whether KMS said no, or the key is not what it was: nothing may be used after that.
@@ -413,5 +425,14 @@ mod tests {
             }
         });
         assert_eq!(unwraps.into_inner(), KEYS);
+    }
+
+    #[test]
+    fn keys_that_were_opened_together_are_renewed_one_after_the_other() {
+        let mut all: Vec<f32> = (0..1000).map(|_| renewal()).collect();
+        all.sort_by(f32::total_cmp);
+        assert!(all[0] >= 0.75 && all[999] <= 0.9, "{} {}", all[0], all[999]);
+        // In no tenth of the time are more than a fifth of them.
+        assert!(all.windows(200).all(|some| some[199] - some[0] > 0.015), "{all:?}");
     }
 }

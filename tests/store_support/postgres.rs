@@ -19,16 +19,16 @@ const SUPERVISE: &str = r#"
         --no-sync -E UTF8 --locale=C.UTF-8 >"$0/log" 2>&1 || exit 1
     cp "$0"/server.* "$0/data/" 2>/dev/null
     serve() {
-        "$1/postgres" -D "$0/data" -F -p "$2" -k "$0" -c listen_addresses=127.0.0.1 -c shared_buffers=32MB \
+        "$1/postgres" -D "$0/data" -c fsync="$4" -p "$2" -k "$0" -c listen_addresses=127.0.0.1 -c shared_buffers=32MB \
             -c max_connections=150 -c ssl="$3" -c log_min_messages=fatal >>"$0/log" 2>&1 &
         server=$!
     }
-    serve "$1" "$2" "$3"
+    serve "$1" "$2" "$3" "$4"
     while read -r word; do
         case $word in
-        kill) kill -QUIT $server; wait $server; serve "$1" "$2" "$3" ;;
+        kill) kill -QUIT $server; wait $server; serve "$1" "$2" "$3" "$4" ;;
         stop) kill -INT $server; wait $server; echo stopped ;;
-        start) serve "$1" "$2" "$3" ;;
+        start) serve "$1" "$2" "$3" "$4" ;;
         esac
     done
     kill -QUIT $server
@@ -78,6 +78,15 @@ fn user() -> Option<(u32, u32)> {
 impl Server {
     /// Starts one of its own; with `tls`, by a certificate for `localhost`, whose root is `folder/root.crt`.
     pub(crate) fn start(tls: bool) -> Self {
+        Self::begin(tls, false)
+    }
+
+    /// The same without TLS, which waits for the disk at each commit.
+    pub(crate) fn durable() -> Self {
+        Self::begin(false, true)
+    }
+
+    fn begin(tls: bool, durable: bool) -> Self {
         let folder = tempfile::Builder::new().prefix("dkpg").tempdir_in("/tmp").unwrap().keep();
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
         fs::write(folder.join("password"), PASSWORD).unwrap();
@@ -90,7 +99,7 @@ impl Server {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         let mut supervisor = Command::new("sh");
         supervisor.arg("-c").arg(SUPERVISE).arg(&folder).arg(programs()).arg(port.to_string());
-        supervisor.arg(if tls { "on" } else { "off" }).current_dir("/tmp");
+        supervisor.args([tls, durable].map(|on| if on { "on" } else { "off" })).current_dir("/tmp");
         if let Some((user, group)) = user() {
             let mut all: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
             all.push(folder.clone());

@@ -110,12 +110,16 @@ pub(super) async fn page(
                 return Ok(page);
             }
             last = place.seq;
-            let matches = match found.get(&place.id) {
-                Some(item) => terms::confirms(query, Read(item).bytes("record")?),
-                // Deleted meanwhile, where records are looked at.
-                None => !reads_records,
-            };
-            page.ids.extend(matches.then_some(place.id));
+            if !reads_records {
+                page.ids.push(place.id);
+                continue;
+            }
+            // It may have been deleted meanwhile.
+            let Some(item) = found.get(&place.id) else { continue };
+            let record = Read(item).bytes("record")?;
+            if terms::confirms(query, record) {
+                page.add(place.id, Read(item).number("version")?, record);
+            }
         }
         if !more {
             return Ok(page);

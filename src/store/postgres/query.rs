@@ -35,7 +35,7 @@ impl<'q> Plan<'q> {
     pub(super) async fn page(&self, client: &Client, name: &str, after: Option<Cursor>, limit: usize) -> Outcome<Page> {
         let begin = after.map_or(0, |cursor| cursor.0 as i64);
         if limit == 0 {
-            return Ok(Page { ids: Vec::new(), next: Some(Cursor(begin as u64)) });
+            return Ok(Page { next: Some(Cursor(begin as u64)), ..Page::default() });
         }
         let effort = EFFORT as i64;
         let most = limit.min(if self.reads_records { RECORDS } else { EFFORT });
@@ -58,7 +58,7 @@ impl<'q> Plan<'q> {
             let Some(seq) = row.try_get::<_, Option<i64>>(3)? else { break };
             found += 1;
             last_found = Some(seq);
-            page.ids.extend(self.confirm(client, name, row).await?);
+            self.confirm(client, name, row, &mut page).await?;
         }
         page.next = match (found >= most, candidates >= effort) {
             (true, _) => last_found,
@@ -69,27 +69,31 @@ impl<'q> Plan<'q> {
         Ok(page)
     }
 
-    /// The object's id, if its record says what the index says, and the rest of the query.
-    async fn confirm(&self, client: &Client, name: &str, row: &Row) -> Outcome<Option<ObjectId>> {
+    /// Adds the object to the page, if its record says what the index says, and the rest of the query.
+    async fn confirm(&self, client: &Client, name: &str, row: &Row, page: &mut Page) -> Outcome<()> {
         let id: &[u8] = row.try_get(4)?;
         // Not an id of ours: an object that nobody can get.
-        let Ok(bytes) = <[u8; 16]>::try_from(id) else { return Ok(None) };
+        let Ok(bytes) = <[u8; 16]>::try_from(id) else { return Ok(()) };
         let id = ObjectId::from_bytes(bytes);
         if !self.reads_records {
-            return Ok(Some(id));
+            page.ids.push(id);
+            return Ok(());
         }
         let long;
-        let record = match row.try_get::<_, Option<&[u8]>>(5)? {
-            Some(record) => record,
+        let (version, record) = match row.try_get::<_, Option<&[u8]>>(6)? {
+            Some(record) => (row.try_get::<_, i64>(5)? as u64, record),
             None => match super::stored(client, name, &id).await? {
-                Some((_, record)) => {
+                Some((version, record)) => {
                     long = record;
-                    &long
+                    (version, long.as_slice())
                 }
-                None => return Ok(None),
+                None => return Ok(()),
             },
         };
-        Ok(terms::confirms(self.query, record).then_some(id))
+        if terms::confirms(self.query, record) {
+            page.add(id, version, record);
+        }
+        Ok(())
     }
 }
 
@@ -122,8 +126,8 @@ fn statement(terms: &[Term], reads_records: bool) -> String {
     format!(
         "WITH c AS ({candidates}), \
          m AS (SELECT c.seq FROM c WHERE true{others} ORDER BY c.seq LIMIT $4), \
-         f AS (SELECT o.seq, o.id, {record} AS record FROM m JOIN datakey_object o ON o.token = {token} AND o.seq = m.seq) \
-         SELECT {format}, (SELECT count(*) FROM c), (SELECT max(seq) FROM c), f.seq, f.id, f.record \
+         f AS (SELECT o.seq, o.id, o.version, {record} AS record FROM m JOIN datakey_object o ON o.token = {token} AND o.seq = m.seq) \
+         SELECT {format}, (SELECT count(*) FROM c), (SELECT max(seq) FROM c), f.seq, f.id, f.version, f.record \
          FROM (SELECT 1) AS one LEFT JOIN f ON true ORDER BY f.seq",
         format = format_now!(),
     )

@@ -34,23 +34,25 @@ impl<'q> Plan<'q> {
                 Step::End => return Ok(page),
                 Step::Pause => break,
                 Step::Known(id) if self.query.equal.is_empty() => page.ids.push(id),
-                Step::Known(_) | Step::Candidate => page.ids.extend(self.confirm(connection, candidates.last)?),
+                Step::Known(_) | Step::Candidate => self.confirm(connection, candidates.last, &mut page)?,
             }
         }
         page.next = Some(Cursor(candidates.last as u64));
         Ok(page)
     }
 
-    /// The object's id, if its record says what the index says, and the rest of the query. A damaged
+    /// Adds the object to the page, if its record says what the index says, and the rest of the query. A damaged
     /// record may say anything.
-    fn confirm(&self, connection: &Connection, seq: i64) -> Outcome<Option<ObjectId>> {
-        let sql = "SELECT id, record FROM object JOIN record USING (seq) WHERE seq = ?1";
+    fn confirm(&self, connection: &Connection, seq: i64, page: &mut Page) -> Outcome<()> {
+        let sql = "SELECT id, version, record FROM object JOIN record USING (seq) WHERE seq = ?1";
         let mut select = connection.prepare_cached(sql)?;
         let mut rows = select.query([seq])?;
-        let Some(row) = rows.next()? else { return Ok(None) };
-        let id = ObjectId::from_bytes(row.get(0)?);
-        let bytes = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
-        Ok(terms::confirms(self.query, bytes).then_some(id))
+        let Some(row) = rows.next()? else { return Ok(()) };
+        let bytes = row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?;
+        if terms::confirms(self.query, bytes) {
+            page.add(ObjectId::from_bytes(row.get(0)?), row.get::<_, i64>(1)? as u64, bytes);
+        }
+        Ok(())
     }
 }
 

@@ -348,7 +348,7 @@ fn each_call_that_fails_is_told_and_survived() {
     let next = AtomicUsize::new(0);
     let tally = Mutex::new(Tally::default());
     std::thread::scope(|scope| {
-        for _ in 0..if all { 8 } else { 3 } {
+        for _ in 0..if all { 8 } else { 6 } {
             scope.spawn(|| {
                 while let Some((ready, way, fault)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let name = ready.operation.name;

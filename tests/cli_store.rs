@@ -46,7 +46,13 @@ fn a_token_moves_to_a_database_and_its_keys_work_there() {
     let home = format!("sqlite:{}", home.display());
     assert_eq!(moved.ok(&["store", "copy", "web", &home])["objects"], json!(6));
     assert_eq!(moved.ok(&["backup", "backup.db"])["objects"], json!(6));
-    assert!(moved.fails(&["restore", "backup.db", "--replace"]).contains("not replaced by a copy"));
+    assert!(moved.fails(&["restore", "backup.db"]).contains("--replace"));
+    moved.ok(&["key", "generate", "--type", "p-256", "--label", "five"]);
+    let kept = moved.ok(&["restore", "backup.db", "--replace"])["kept"].as_str().unwrap().to_owned();
+    assert!(kept.ends_with("backup.db.before-restore"), "{kept}");
+    assert_eq!(moved.ok(&["verify"])["checked"], json!(6));
+    assert_eq!(moved.ok(&["restore", &kept, "--replace"])["objects"], json!(8));
+    moved.ok(&["restore", "backup.db", "--replace"]);
     let finding = moved.run(&["--json", "doctor", "--offline"]).json();
     let store = finding["findings"].as_array().unwrap().iter().find(|finding| finding["check"] == "store").unwrap();
     assert!(store["level"] == "ok" && store["what"].as_str().unwrap().contains("sound, 6 objects"), "{store}");

@@ -6,12 +6,11 @@ mod hosts;
 use cryptoki_sys::*;
 use datakey::kms::embedded::{self, FaultKind};
 use host::{Kind, Module, Place, alone, call, ok};
-use hosts::{command, compile, furnish, run};
+use hosts::{command, compile, compile_library, furnish, run};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
@@ -43,11 +42,7 @@ fn a_handler_at_exit_can_still_sign_and_finalise() {
 #[test]
 fn destructors_of_other_libraries_may_call_before_and_after_the_end() {
     let place = embedded();
-    let (program, folder) = (compile("odd"), tempfile::tempdir().unwrap());
-    let shim = folder.path().join("shim.so");
-    let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/hosts/shim.c");
-    let status = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&shim, &source]).status().unwrap();
-    assert!(status.success());
+    let (program, shim) = (compile("odd"), compile_library("shim"));
     let shim = shim.to_str().unwrap();
     let alive = ["sign 0", "C_Finalize 0", "sign 190"];
     // After its own end the library answers, and does nothing else.

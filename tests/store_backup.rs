@@ -120,7 +120,7 @@ fn what_others_write_while_a_copy_is_put_back_is_in_one_place_or_the_other() {
     open.back_up(&copy).unwrap();
     let held = ids(&copy);
     let (kept, written) = while_others_write(&path, || {
-        (0..5).map(|_| open.restore(&copy).unwrap().expect("a token was there")).collect::<Vec<_>>()
+        (0..5).map(|_| open.restore(&copy, &path).unwrap().expect("a token was there")).collect::<Vec<_>>()
     });
     let names: Vec<_> = kept.iter().map(|kept| kept.file_name().unwrap().to_str().unwrap()).collect();
     assert_eq!(names[0], "token.db.before-restore");
@@ -155,7 +155,7 @@ fn a_change_that_was_begun_before_does_not_fit_what_was_put_back() {
     }
     let (seen, seen_token) = (open.get(&object.id).unwrap().unwrap(), open.token().unwrap().unwrap());
     let counter = open.change_counter().unwrap();
-    open.restore(&copy).unwrap();
+    open.restore(&copy, &path).unwrap();
     assert!(open.change_counter().unwrap() > counter);
     refused(open.update(&seen), Cause::StoreConflict);
     refused(open.update_token(&seen_token), Cause::StoreConflict);
@@ -191,7 +191,7 @@ fn a_damaged_store_is_moved_aside_as_it_is() {
         let found = fs::read(&path).unwrap();
         let open = store(&path);
         refused(open.check(), Cause::StoreCorrupt);
-        let kept = open.restore(&copy).unwrap().unwrap();
+        let kept = open.restore(&copy, &path).unwrap().unwrap();
         assert_eq!(fs::read(kept).unwrap(), found, "{damage}");
         assert_eq!(open.check(), Ok(80), "{damage}");
         assert_eq!(path.metadata().unwrap().permissions().mode(), mode);
@@ -232,7 +232,7 @@ fn what_is_no_copy_changes_nothing() {
         ("empty", Cause::TokenNotRecognized),
         ("none", Cause::TokenNotRecognized),
     ] {
-        refused(open.restore(&file(name)), cause);
+        refused(open.restore(&file(name), &path), cause);
         assert_eq!(ids(&path), before, "{name}");
     }
     assert!(!names(directory.path()).iter().any(|name| name.contains("before-restore")));
@@ -247,7 +247,7 @@ fn a_copy_is_put_where_there_was_nothing() {
     let new = directory.path().join("new/place/token.db");
     let open = store(&new);
     assert_eq!(open.token(), Ok(None));
-    assert_eq!(open.restore(&copy), Ok(None));
+    assert_eq!(open.restore(&copy, &new), Ok(None));
     assert_eq!(open.token().unwrap().unwrap().serial, token().serial);
     assert_eq!(ids(&new), ids(&path));
     assert_eq!(new.metadata().unwrap().permissions().mode() & 0o777, 0o600);

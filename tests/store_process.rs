@@ -1,16 +1,19 @@
 //! The SQLite store among processes: many that write, some that are killed, disks that are full and
 //! places that cannot be written to.
 
+#[path = "store_support/mounted.rs"]
+mod mounted;
 mod store_support;
 
 use datakey::error::Cause;
 use datakey::store::{Query, Store};
+use mounted::mounted;
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use store_support::*;
@@ -142,38 +145,12 @@ fn insert_forever(path: &Path, arguments: &[String]) {
     }
 }
 
-/// A file system of our own; `None` where we may not mount one.
-fn mounted(size: &str) -> Option<Mounted> {
-    let directory = tempfile::tempdir().unwrap();
-    let status = Command::new("mount")
-        .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
-        .arg(directory.path())
-        .stderr(Stdio::null())
-        .status();
-    status.is_ok_and(|status| status.success()).then_some(Mounted(directory))
-}
-
-struct Mounted(tempfile::TempDir);
-
-impl Mounted {
-    fn remount(&self, how: &str) {
-        let status = Command::new("mount").args(["-o", &format!("remount,{how}")]).arg(self.0.path()).status();
-        assert!(status.unwrap().success());
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.0.path()).status();
-    }
-}
-
 fn a_full_disk_harms_nothing() {
     let Some(disk) = mounted("1m") else {
         println!("     (no permission to mount: only the file size limit is tested)");
         return;
     };
-    let path = disk.0.path().join("token.db");
+    let path = disk.path().join("token.db");
     let store = store(&path);
     store.initialise(&token(), None).unwrap();
     let filled = fill_up(&*store, 0);
@@ -184,13 +161,13 @@ fn a_full_disk_harms_nothing() {
     drop(store);
     assert_sound(&path);
     // Full before there is a store at all.
-    let other = disk.0.path().join("other.db");
-    fs::File::create(disk.0.path().join("filler")).unwrap();
-    let _ = fs::write(disk.0.path().join("filler"), vec![0; 8 << 20]);
+    let other = disk.path().join("other.db");
+    fs::File::create(disk.path().join("filler")).unwrap();
+    let _ = fs::write(disk.path().join("filler"), vec![0; 8 << 20]);
     let store = store_support::store(&other);
     assert_eq!(store.initialise(&token(), None).unwrap_err().cause(), Cause::StoreFull);
     assert_eq!(store.token(), Ok(None));
-    fs::remove_file(disk.0.path().join("filler")).unwrap();
+    fs::remove_file(disk.path().join("filler")).unwrap();
     store.initialise(&token(), None).unwrap();
 }
 
@@ -306,7 +283,7 @@ fn a_read_only_file_system_reads() {
         println!("     (no permission to mount: not tested)");
         return;
     };
-    let path = disk.0.path().join("t o?k%en.db");
+    let path = disk.path().join("t o?k%en.db");
     assert!(!store(&path).read_only());
     disk.remount("ro");
     assert!(store(&path).read_only());

@@ -6,17 +6,18 @@ use super::output::{Answer, Failure, counted, plain};
 use super::progress::Progress;
 use crate::config::StoreLocation;
 use crate::error::Error;
+use crate::host::ownership::{self, Writers};
 use crate::store::{self, TokenRecord};
 use serde_json::json;
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Put a copy that `backup` made in the place of a token's store.
 ///
 /// The file is checked first and stays as it is. PINs, keys and everything else are then as they were when it was made;
-/// what was there is kept beside the store, and its name is told. Hosts may be at work: they see the one or the other.
+/// what was there is kept beside the store (beside the file, if the store is a database), and its name is told. Hosts may be at work: they see the one or the other.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -37,13 +38,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<Answer, Failure> {
     let progress = Progress::of_steps("copying the file");
     let from = absolute(&arguments.file)?;
     // Beside the store, or beside the copy where the store is no file.
-    let draft = Draft::new(&from, location.file().unwrap_or(&from))?;
+    let beside = location.file().unwrap_or(&from);
+    let draft = Draft::new(&from, beside)?;
     progress.say("reading it through");
     let Copied { token, objects } = look_through(&draft.file)?;
     let store = store::open(location)?;
     check_replaceable(arguments, store.token(), &token)?;
     progress.say("putting it in its place");
-    let kept = store.restore(&draft.file)?.map(|kept| kept.display().to_string());
+    let kept = store.restore(&draft.file, beside)?.map(|kept| kept.display().to_string());
     drop(progress);
 
     let what = format!("restored the token {:?}, serial {}, {}", token.label, token.serial, counted(objects, "object"));
@@ -87,7 +89,12 @@ fn check_replaceable(
 struct Draft {
     folder: PathBuf,
     file: PathBuf,
+    /// Locked for as long as this lives: by that others know whether who made the folder is still at work.
+    _lock: File,
 }
+
+/// The file by whose lock a folder is somebody's.
+const LOCK: &str = "lock";
 
 impl Draft {
     fn new(from: &Path, store: &Path) -> Result<Self, Failure> {
@@ -95,23 +102,64 @@ impl Draft {
         name.push(".restoring");
         let folder = PathBuf::from(name);
         from.metadata().map_err(|error| Failure::new(format!("{}: {error}", from.display())))?;
-        let failed = |error: io::Error| match error.kind() {
-            io::ErrorKind::AlreadyExists => Failure::new(format!(
-                "{} is there: another restore is at work, or was killed; in that case remove it",
-                folder.display()
-            )),
-            _ => Failure::new(format!("{}: {error}", folder.display())),
-        };
-        let mut make = DirBuilder::new();
-        make.mode(0o700);
+        let failed = |error: io::Error| Failure::new(format!("{}: {error}", folder.display()));
         if let Some(parent) = store.parent() {
-            make.recursive(true).create(parent).map_err(failed)?;
+            DirBuilder::new().mode(0o700).recursive(true).create(parent).map_err(failed)?;
         }
-        make.recursive(false).create(&folder).map_err(failed)?;
-        let draft = Self { file: folder.join("store.db"), folder };
+        let lock = take(&folder)
+            .map_err(failed)?
+            .ok_or_else(|| Failure::new(format!("{}: another restore of this store is at work", folder.display())))?;
+        let draft = Self { file: folder.join("store.db"), folder: folder.clone(), _lock: lock };
+        empty(&folder).map_err(failed)?;
         store::open(&StoreLocation::Sqlite(from.to_owned()))?.back_up(&draft.file)?;
         Ok(draft)
     }
+}
+
+/// Makes the folder, or takes over one whose owner was killed; `None` if its owner is at work.
+fn take(folder: &Path) -> io::Result<Option<File>> {
+    loop {
+        match DirBuilder::new().mode(0o700).create(folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        // Somebody else's is not taken over.
+        let Ok(about) = folder.symlink_metadata() else { continue };
+        let objection = match about.is_dir() {
+            true => ownership::objection(&about, Writers::Owner),
+            false => Some("it is no folder".to_owned()),
+        };
+        if let Some(why) = objection {
+            return Err(io::Error::other(format!("{why}; it is in the way of a restore")));
+        }
+        let path = folder.join(LOCK);
+        let lock = match OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path) {
+            // Its owner was done, and removed it in between.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            lock => lock?,
+        };
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Ok(()) => {}
+        }
+        // The one that is locked may have been removed by then, and another be there.
+        let about = lock.metadata()?;
+        if path.metadata().is_ok_and(|there| (there.dev(), there.ino()) == (about.dev(), about.ino())) {
+            return Ok(Some(lock));
+        }
+    }
+}
+
+/// Removes what a restore that was killed left.
+fn empty(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name() != LOCK {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 impl Drop for Draft {

@@ -3,9 +3,9 @@
 use super::desk::{Desk, Which, open_module};
 use super::output::{Answer, Failure, counted, plain};
 use crate::config::{self, StoreLocation};
-use crate::error::Cause;
+use crate::error::{Cause, Error};
 use crate::module::Module;
-use crate::store::{self, Store, copy};
+use crate::store::{self, ObjectId, Raw, Sink, Store, copy, record};
 use serde_json::json;
 
 /// Make, check and copy what tokens are kept in.
@@ -72,10 +72,29 @@ fn create(arguments: &Create) -> Result<Answer, Failure> {
 fn check(arguments: &Check) -> Result<Answer, Failure> {
     let (location, store) = of(&arguments.which)?;
     let objects = store.check()?;
+    if objects > 0 {
+        store.export(&mut Reader)?;
+    }
     let token = store.token()?.ok_or_else(|| Cause::TokenNotRecognized.with(location.to_string()))?;
     let place = location.to_string();
     let human = format!("{}: sound, {}\n", plain(&place), counted(objects, "object"));
     Ok(Answer::new(human, json!({"store": place, "serial": token.serial, "objects": objects})))
+}
+
+/// Reads every record.
+struct Reader;
+
+impl Sink for Reader {
+    fn token(&mut self, token: &Raw) -> Result<(), Error> {
+        record::decode_token(token.version, &token.record).map(drop)
+    }
+
+    fn objects(&mut self, objects: Vec<(ObjectId, Raw)>) -> Result<(), Error> {
+        let read = |(id, raw): &(ObjectId, Raw)| record::decode_object(id, raw.version, &raw.record).map(drop);
+        objects
+            .iter()
+            .try_for_each(|object| read(object).map_err(|error| error.context(format!("object {}", object.0))))
+    }
 }
 
 fn copy_store(arguments: &Copy) -> Result<Answer, Failure> {

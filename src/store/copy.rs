@@ -4,7 +4,7 @@
     allow(dead_code, reason = "a store that is a file makes its backups itself")
 )]
 
-use super::sqlite::SqliteStore;
+use super::sqlite::{SqliteStore, free_name};
 use super::{ObjectId, Raw, Sink, Store, record};
 use crate::crypto::{Digest, Hash};
 use crate::error::{Cause, Result};
@@ -151,18 +151,74 @@ pub(super) fn to_file(from: &dyn Store, to: &Path) -> Result<()> {
     file.back_up(to)
 }
 
-/// [`Store::restore`] of a store that is no file: only where there is no token, because nothing there could put a
-/// copy in the place of a token in one transaction.
-pub(super) fn from_file(to: &dyn Store, from: &Path) -> Result<Option<PathBuf>> {
-    let file = SqliteStore::new(from)?;
-    file.check()?;
-    if file.token()?.is_none() {
-        return Err(Cause::TokenNotRecognized.with(format!("{} holds no token", from.display())));
+/// A store that is no file, and in which all can be replaced at one moment.
+pub(super) trait Replace: Store {
+    /// Puts `contents` in the place of all that is here, if the change counter is still `counter`, or if there is still
+    /// no token where it is `None`. `StoreConflict` if not, and nothing was done then.
+    fn replace(&self, counter: Option<u64>, contents: &Contents<'_>) -> Result<()>;
+}
+
+/// What is put in the place of a store.
+pub(super) struct Contents<'a> {
+    file: &'a SqliteStore,
+    /// Versions go on from those that were here, so that no change that was begun before fits what is here then.
+    ahead: u64,
+    /// The token's record.
+    pub(super) token: Raw,
+    /// How many objects there are.
+    pub(super) objects: u64,
+}
+
+impl<'a> Contents<'a> {
+    fn new(file: &'a SqliteStore, ahead: u64) -> Result<Self> {
+        let (mut token, objects, highest) = file.outline()?;
+        if ahead.max(highest) > i64::MAX as u64 / 2 {
+            return Err(Cause::StoreCorrupt.with("its versions are not true"));
+        }
+        token.version += ahead;
+        Ok(Self { file, ahead, token, objects })
     }
-    if to.token()?.is_some() {
-        return Err(Cause::StoreConflict.with("a token is there, and in a database it is not replaced by a copy"));
+
+    /// The next objects after number `after`, 0 at first, and the number of the last of them; none at the end.
+    pub(super) fn page(&self, after: i64) -> Result<(Vec<(ObjectId, Raw)>, i64)> {
+        let (mut objects, last) = self.file.raw_objects(after)?;
+        objects.iter_mut().for_each(|(_, raw)| raw.version += self.ahead);
+        Ok((objects, last))
     }
-    copy(&file, to).map(|_| None)
+}
+
+/// [`Store::restore`] of a store that is no file.
+///
+/// What is there is copied first, and replaced only as it was copied: where others changed it meanwhile, it is copied
+/// again.
+pub(super) fn from_file(to: &dyn Replace, from: &Path, beside: &Path) -> Result<Option<PathBuf>> {
+    let file = SqliteStore::copy_at(from)?;
+    let mut attempts = 0;
+    loop {
+        let counter = to.change_counter()?;
+        let there = to.token().map_err(|error| error.context("what is there cannot be kept"))?;
+        let kept = there.map(|_| free_name(beside));
+        let mut ahead = 0;
+        if let Some(kept) = &kept {
+            to_file(to, kept)?;
+            ahead = SqliteStore::new(kept)?.outline()?.2;
+        }
+        let error = match to.replace(kept.as_ref().map(|_| counter), &Contents::new(&file, ahead)?) {
+            Ok(()) => return Ok(kept),
+            Err(error) => error,
+        };
+        attempts += 1;
+        match kept {
+            _ if error.cause() != Cause::StoreConflict || attempts == ATTEMPTS => {
+                let kept =
+                    kept.map_or_else(String::new, |kept| format!("what was there was copied to {}", kept.display()));
+                return Err(if kept.is_empty() { error } else { error.context(kept) });
+            }
+            // It is of a moment that is over.
+            Some(kept) => drop(fs::remove_file(kept)),
+            None => {}
+        }
+    }
 }
 
 /// A folder of our own beside a file.

@@ -82,13 +82,13 @@ pub trait Store: Send + Sync {
     /// where there is no token.
     fn back_up(&self, to: &Path) -> Result<()>;
 
-    /// Puts what a copy at `from` holds in the place of all that is here, in one transaction. Others that have the
-    /// store open see the one or the other, and nothing that they changed is lost: a token that is here is first
-    /// copied to a new file beside the store, as is a damaged store, moved there as it is. Answers that file.
+    /// Puts what a copy at `from` holds in the place of all that is here, at one moment: others see the one or the
+    /// other, and nothing that they changed is lost. A token that is here is first copied to a new file,
+    /// `BESIDE.before-restore`; a damaged store that is a file is moved there as it is. Answers that file.
     ///
     /// The copy is looked through first, and brought to the present format if it is older. `StoreNewer`,
     /// `StoreCorrupt`, or `TokenNotRecognized` if it cannot be used.
-    fn restore(&self, from: &Path) -> Result<Option<PathBuf>>;
+    fn restore(&self, from: &Path, beside: &Path) -> Result<Option<PathBuf>>;
 
     /// Makes what must be there before a token can be initialised, and brings it to the present format. `initialise`
     /// does so too; this is for who may do more than those who use tokens.

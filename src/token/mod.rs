@@ -128,6 +128,14 @@ impl Token {
         Ok(record)
     }
 
+    /// Reads the token's own record after a change. The change is made: that the record cannot be read now is for who
+    /// reads it next.
+    fn look_again(&self) {
+        if self.fresh_record().is_err() {
+            *write(&self.seen) = None;
+        }
+    }
+
     /// The record of an initialised token; `TokenNotRecognized` before `C_InitToken`.
     pub fn initialised(&self) -> Result<Arc<TokenRecord>> {
         self.record()?.ok_or_else(|| Cause::TokenNotRecognized.into())

@@ -96,7 +96,7 @@ impl Token {
         }
         self.store()?.initialise(&record, before.map(|record| record.version))?;
         self.forget_secrets();
-        self.fresh_record()?;
+        self.look_again();
         Ok(())
     }
 
@@ -131,8 +131,11 @@ impl Token {
         if self.flags_of(pin_of(&now, user)).locked {
             return Err(Cause::PinLocked.into());
         }
-        if failed != 0 {
-            self.count_pin(user, |_| 0)?;
+        // That they stay counted makes nobody's guess cheaper, and keeps nobody out who has the PIN.
+        if failed != 0
+            && let Err(error) = self.count_pin(user, |_| 0)
+        {
+            tracing::warn!("the PIN is right, and the wrong tries before it stay counted: {error}");
         }
         match (record.login, opened.vouching) {
             (LoginMode::None, _) => Ok(None),
@@ -262,7 +265,7 @@ impl Token {
             record.changed = now();
             match self.store()?.update_token(&record) {
                 Ok(_) => {
-                    self.fresh_record()?;
+                    self.look_again();
                     return Ok(());
                 }
                 Err(error) if error.cause() == Cause::StoreConflict => last = error,

@@ -82,6 +82,24 @@ static ulong_t destroy(ulong_t class, const char *id)
     return rv ? rv : CALL2("C_DestroyObject", session, object);
 }
 
+/* Creates an AES key from its value. */
+static ulong_t create(const char *id)
+{
+    ulong_t class = SECRET_KEY, type = AES, key;
+    byte_t yes = 1, value[16] = {1};
+    struct attribute template[] = {{CLASS, &class, sizeof class}, {KEY_TYPE, &type, sizeof type}, {TOKEN, &yes, 1},
+                                   {ID, (void *)id, strlen(id)}, {VALUE, value, sizeof value}};
+    return CALL4("C_CreateObject", session, template, 5, &key);
+}
+
+/* Changes the id of an object. */
+static ulong_t set_id(ulong_t class, const char *id, const char *new)
+{
+    ulong_t object, rv = find_one(session, class, id, strlen(id), &object);
+    struct attribute template = {ID, (void *)new, strlen(new)};
+    return rv ? rv : CALL4("C_SetAttributeValue", session, object, &template, 1);
+}
+
 /* Every object as CLASS:ID, then the result. An object that another process destroyed meanwhile is left out. */
 static ulong_t list(void)
 {
@@ -210,6 +228,7 @@ static ulong_t pin(const char *function, ulong_t first, const char *pin)
 static ulong_t obey(char **word)
 {
     const char *what = word[0], *one = word[1] ? word[1] : "", *two = word[2] ? word[2] : "";
+    const char *three = word[3] ? word[3] : "";
     if (!strcmp(what, "initialise"))
         return initialize(strcmp(one, "no-threads") ? 0 : CANT_CREATE_OS_THREADS);
     if (!strcmp(what, "finalise"))
@@ -238,6 +257,10 @@ static ulong_t obey(char **word)
         return decrypt(one);
     if (!strcmp(what, "destroy"))
         return destroy(strtoul(one, 0, 10), two);
+    if (!strcmp(what, "create"))
+        return create(one);
+    if (!strcmp(what, "set-id"))
+        return set_id(strtoul(one, 0, 10), two, three);
     if (!strcmp(what, "list"))
         return list();
     if (!strcmp(what, "random"))
@@ -278,7 +301,7 @@ int main(int argc, char **argv)
         line[length] = 0;
         char *word[4] = {0};
         size_t words = 0;
-        for (char *rest = line; words < 3 && (word[words] = strsep(&rest, " ")); words++)
+        for (char *rest = line; words < 4 && (word[words] = strsep(&rest, " ")); words++)
             ;
         ulong_t rv = obey(word);
         explicit_bzero(line, sizeof line);

@@ -2,6 +2,7 @@
 //! with nothing of Rust's in it but the module.
 #![allow(dead_code, reason = "each test program uses its own part of this")]
 
+pub(crate) mod disk;
 pub(crate) mod keys;
 pub(crate) mod proxy;
 pub(crate) mod scan;
@@ -22,18 +23,28 @@ pub(crate) const OK: u64 = 0;
 
 /// Compiles `tests/hosts/NAME.c` and returns the program.
 pub(crate) fn compile(name: &str) -> PathBuf {
+    // Bound at once: the lazy binder saves the vector registers on the stack, and with them what the host read.
+    cc(name, &["-pthread", "-Wl,-z,now"])
+}
+
+/// Compiles `tests/hosts/NAME.c` to a library, to be preloaded or loaded by a host.
+pub(crate) fn compile_library(name: &str) -> PathBuf {
+    cc(name, &["-shared", "-fPIC"])
+}
+
+fn cc(name: &str, how: &[&str]) -> PathBuf {
     static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| tempfile::tempdir().unwrap()).path();
     let program = folder.join(format!("{name}-{:?}", std::thread::current().id()));
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hosts").join(name).with_extension("c");
     let output = Command::new("cc")
-        .args(["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-pthread"])
+        .args(["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1"])
+        .args(how)
         .arg("-I")
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("include"))
         .arg("-o")
         .args([&program, &source])
-        // Bound at once: the lazy binder saves the vector registers on the stack, and with them what the host read.
-        .args(["-ldl", "-Wl,-z,now"])
+        .arg("-ldl")
         .output()
         .expect("a C compiler");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

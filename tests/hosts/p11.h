@@ -20,9 +20,9 @@ enum {
     OK = 0, BUFFER_TOO_SMALL = 0x150, NOT_INITIALIZED = 0x190,
     CANT_CREATE_OS_THREADS = 1, OS_LOCKING_OK = 2, RW_SESSION = 2, SERIAL_SESSION = 4,
     USER_SO = 0, USER = 1,
-    CLASS = 0, TOKEN = 1, ID = 0x102, MODULUS_BITS = 0x121, EC_PARAMS = 0x180,
+    CLASS = 0, TOKEN = 1, VALUE = 0x11, KEY_TYPE = 0x100, ID = 0x102, MODULUS_BITS = 0x121, EC_PARAMS = 0x180,
     PARAMETER_SET = 0x61d,
-    PUBLIC_KEY = 2, PRIVATE_KEY = 3,
+    PUBLIC_KEY = 2, PRIVATE_KEY = 3, SECRET_KEY = 4, AES = 0x1f,
     RSA_KEY_PAIR_GEN = 0, RSA_PKCS = 1, SHA256_RSA_PKCS = 0x40, EC_KEY_PAIR_GEN = 0x1040, ECDSA_SHA256 = 0x1044,
     EDWARDS_KEY_PAIR_GEN = 0x1055, EDDSA = 0x1057, ML_DSA_KEY_PAIR_GEN = 0x1c, ML_DSA = 0x1d,
 };
@@ -30,12 +30,12 @@ enum {
 typedef ulong_t (*function_t)(ulong_t, ulong_t, ulong_t, ulong_t, ulong_t, ulong_t, ulong_t, ulong_t);
 
 static const char *const names[] = {
-    "C_CloseSession", "C_CopyObject", "C_Decrypt", "C_DecryptInit", "C_DeriveKey", "C_DestroyObject", "C_Encrypt",
+    "C_CloseSession", "C_CopyObject", "C_CreateObject", "C_Decrypt", "C_DecryptInit", "C_DeriveKey", "C_DestroyObject", "C_Encrypt",
     "C_EncryptInit", "C_Finalize", "C_FindObjects", "C_FindObjectsFinal", "C_FindObjectsInit", "C_GenerateKeyPair",
     "C_GenerateRandom", "C_GetAttributeValue", "C_GetFunctionList", "C_GetInfo", "C_GetInterface",
     "C_GetInterfaceList", "C_GetMechanismList", "C_GetOperationState", "C_GetSessionInfo", "C_GetSlotInfo",
     "C_GetSlotList", "C_GetTokenInfo", "C_InitPIN", "C_InitToken", "C_Initialize", "C_Login", "C_Logout",
-    "C_OpenSession", "C_SetPIN", "C_Sign", "C_SignFinal", "C_SignInit", "C_SignUpdate", "C_Verify", "C_VerifyInit",
+    "C_OpenSession", "C_SetAttributeValue", "C_SetPIN", "C_Sign", "C_SignFinal", "C_SignInit", "C_SignUpdate", "C_Verify", "C_VerifyInit",
     "C_WaitForSlotEvent",
 };
 enum { NAMES = sizeof names / sizeof *names, COPIES = 2 };

@@ -188,6 +188,7 @@ no_reasons! {
     aws_sdk_dynamodb::operation::create_table::CreateTableError,
     aws_sdk_dynamodb::operation::describe_table::DescribeTableError,
     aws_sdk_dynamodb::operation::get_item::GetItemError,
+    aws_sdk_dynamodb::operation::put_item::PutItemError,
     aws_sdk_dynamodb::operation::query::QueryError,
     aws_sdk_dynamodb::operation::update_time_to_live::UpdateTimeToLiveError,
 }

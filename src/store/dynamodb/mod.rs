@@ -6,6 +6,7 @@
 mod connection;
 mod fault;
 mod query;
+mod replace;
 mod schema;
 mod whole;
 mod write;
@@ -100,12 +101,7 @@ impl Store for DynamoDbStore {
             }
         };
         if let Some(epoch) = before {
-            let cleared = self.run(LONG_PATIENCE, |requests| async move {
-                write::clear(&requests, Keys { name: self.name(), epoch: &epoch }).await
-            });
-            if let Err(error) = cleared {
-                tracing::warn!("what the token held before stays in the table, and nobody sees it: {error}");
-            }
+            self.clear_away(Keys { name: self.name(), epoch: &epoch });
         }
         Ok(())
     }
@@ -173,8 +169,8 @@ impl Store for DynamoDbStore {
         copy::to_file(self, to)
     }
 
-    fn restore(&self, from: &Path) -> Result<Option<PathBuf>> {
-        copy::from_file(self, from)
+    fn restore(&self, from: &Path, beside: &Path) -> Result<Option<PathBuf>> {
+        copy::from_file(self, from, beside)
     }
 
     fn create(&self) -> Result<()> {

@@ -7,6 +7,7 @@
 //! | its place | `order#EPOCH#NAME` | `seq` | `id` |
 //! | its place under an indexed attribute | `lookup#EPOCH#TYPE#VALUE#NAME` | `seq` | `id` |
 //! | a change | `change#NAME` | `counter` | `nonce`, `ttl` |
+//! | a replacement of all that is under way | `change#NAME` | 0 | `epoch` |
 //!
 //! `seq` numbers a token's objects in the order of insertion, as 8 bytes big-endian; it is drawn from the token's
 //! `counter`, which every change moves. A token that is initialised again gets another `EPOCH`, so that all its objects
@@ -90,6 +91,11 @@ pub(super) fn token(name: &str) -> Item {
 
 pub(super) fn change(name: &str, counter: u64) -> Item {
     key(format!("change#{name}"), &counter.to_be_bytes())
+}
+
+/// Beside the changes, whose keys are longer.
+pub(super) fn note(name: &str) -> Item {
+    key(format!("change#{name}"), &[0])
 }
 
 /// What an item says, or that it is none of ours.

@@ -67,28 +67,47 @@ pub(super) async fn export(requests: &Requests, name: &str, sink: &Mutex<&mut dy
 /// Whether every record can be read, and is in its place under each of its terms. Answers the number of objects.
 pub(super) async fn check(requests: &Requests, name: &str) -> Outcome<u64> {
     let Some(before) = head(requests, name).await? else { return Ok(0) };
-    let keys = Keys { name, epoch: &before.epoch };
-    let mut count = 0;
+    let checked = check_epoch(requests, Keys { name, epoch: &before.epoch }).await;
+    if checked.as_ref().is_err_and(|stop| stop.error.cause() == Cause::StoreCorrupt) {
+        unchanged(requests, name, &before).await?;
+    }
+    match checked? {
+        Checked { unreadable: Some(id), .. } => Err(damaged(format!("the record of object {id} is")).into()),
+        Checked { objects, .. } => Ok(objects),
+    }
+}
+
+/// What a look through an epoch found.
+pub(super) struct Checked {
+    pub(super) objects: u64,
+    /// An object whose record does not tell under which terms it should be.
+    unreadable: Option<ObjectId>,
+}
+
+/// The same of what is under one epoch.
+pub(super) async fn check_epoch(requests: &Requests, keys: Keys<'_>) -> Outcome<Checked> {
+    let mut checked = Checked { objects: 0, unreadable: None };
     let mut after = Some(0);
     while let Some(begin) = after {
         let (objects, next) = page(requests, keys, begin).await?;
-        count += objects.len() as u64;
+        checked.objects += objects.len() as u64;
         let mut wanted: Vec<Item> = Vec::new();
         for object in &objects {
-            let terms = terms::terms_of(&object.raw.record);
-            let mut terms = terms.ok_or_else(|| damaged(format!("the record of object {} is", object.id)))?;
+            let Some(mut terms) = terms::terms_of(&object.raw.record) else {
+                checked.unreadable = Some(object.id);
+                continue;
+            };
             terms.sort();
             terms.dedup();
             wanted.extend(terms.iter().map(|term| keys.term(term, object.seq)));
         }
         let places = wanted.len();
         if query::items(requests, wanted).await?.len() != places {
-            unchanged(requests, name, &before).await?;
             return Err(damaged("its index lacks entries".to_owned()).into());
         }
         after = next;
     }
-    Ok(count)
+    Ok(checked)
 }
 
 fn damaged(what: String) -> Error {

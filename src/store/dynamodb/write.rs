@@ -12,7 +12,9 @@ use super::schema::{self, FORMAT, Head, Item, Keys, PK, Read, TTL, bytes, number
 use crate::error::{Cause, Error, Result};
 use crate::store::terms::{self, Term};
 use crate::store::{ObjectId, ObjectRecord, Raw, record};
-use aws_sdk_dynamodb::types::{AttributeValue, Delete, DeleteRequest, Put, TransactWriteItem, WriteRequest};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, Delete, DeleteRequest, Put, PutRequest, TransactWriteItem, WriteRequest,
+};
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -73,18 +75,18 @@ pub(super) fn fits(record: &[u8]) -> Result<()> {
 /// What a change does, beside moving the token's counter.
 pub(super) struct Plan<T> {
     /// How many numbers it draws; at least one.
-    by: u64,
+    pub(super) by: u64,
     /// What the token is then, if that changes.
-    token: Option<Token>,
-    items: Vec<TransactWriteItem>,
-    answer: T,
+    pub(super) token: Option<Token>,
+    pub(super) items: Vec<TransactWriteItem>,
+    pub(super) answer: T,
 }
 
 /// What changes in a token's item.
-struct Token {
-    epoch: String,
-    version: u64,
-    record: Vec<u8>,
+pub(super) struct Token {
+    pub(super) epoch: String,
+    pub(super) version: u64,
+    pub(super) record: Vec<u8>,
 }
 
 fn put(table: &str, item: Item, condition: Option<&str>) -> Outcome<TransactWriteItem> {
@@ -114,7 +116,7 @@ fn random(len: usize) -> Result<Vec<u8>> {
 }
 
 /// A name for what a token holds until it is initialised again.
-fn epoch() -> Result<String> {
+pub(super) fn epoch() -> Result<String> {
     Ok(random(8)?.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
@@ -393,7 +395,36 @@ async fn delete_all(requests: &Requests, keys: &[Item]) -> Outcome<()> {
         let delete = DeleteRequest::builder().set_key(Some(key.clone())).build()?;
         Ok(WriteRequest::builder().delete_request(delete).build())
     };
-    let mut left = keys.iter().map(one).collect::<Outcome<Vec<_>>>()?;
+    write_all(requests, keys.iter().map(one).collect::<Outcome<Vec<_>>>()?).await
+}
+
+/// Writes objects under an epoch that nobody sees, numbered from `seq` on.
+pub(super) async fn fill(requests: &Requests, keys: Keys<'_>, seq: u64, objects: &[New]) -> Outcome<()> {
+    let listed = |mut key: Item, object: &New| {
+        key.insert("id".to_owned(), bytes(object.id.as_bytes()));
+        key
+    };
+    let (mut places, mut items, mut terms) = (Vec::new(), Vec::new(), Vec::new());
+    for (seq, object) in (seq..).zip(objects) {
+        places.push(listed(keys.place(seq), object));
+        items.push(object.item(keys, seq, object.version));
+        terms.extend(object.terms.iter().map(|term| listed(keys.term(term, seq), object)));
+    }
+    // In this order: what is cleared away is found by its place, and its terms by its record.
+    for all in [places, items, terms] {
+        for some in all.chunks(25) {
+            let one = |item: &Item| -> Outcome<WriteRequest> {
+                let put = PutRequest::builder().set_item(Some(item.clone())).build()?;
+                Ok(WriteRequest::builder().put_request(put).build())
+            };
+            write_all(requests, some.iter().map(one).collect::<Outcome<Vec<_>>>()?).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes at most 25 items, each by itself.
+async fn write_all(requests: &Requests, mut left: Vec<WriteRequest>) -> Outcome<()> {
     let mut attempts = 0;
     while !left.is_empty() {
         let answer = requests.ask("BatchWriteItem", true, |client| {

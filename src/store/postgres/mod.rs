@@ -26,7 +26,8 @@ use crate::config::PostgresConfig;
 use crate::error::{Cause, Result};
 use crate::host::lock::lock;
 use crate::net::HostRules;
-use crate::store::{Cursor, ObjectId, ObjectRecord, Page, Query, Raw, Sink, Store, TokenRecord, copy, record};
+use crate::store::copy::{self, Contents, Replace};
+use crate::store::{Cursor, ObjectId, ObjectRecord, Page, Query, Raw, Sink, Store, TokenRecord, record};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -207,8 +208,8 @@ impl Store for PostgresStore {
         copy::to_file(self, to)
     }
 
-    fn restore(&self, from: &Path) -> Result<Option<PathBuf>> {
-        copy::from_file(self, from)
+    fn restore(&self, from: &Path, beside: &Path) -> Result<Option<PathBuf>> {
+        copy::from_file(self, from, beside)
     }
 
     fn create(&self) -> Result<()> {
@@ -264,5 +265,19 @@ impl Store for PostgresStore {
         let read_only = found.is_ok_and(|said| said == Some(true));
         *lock(&self.read_only) = Some((Instant::now(), read_only));
         read_only
+    }
+}
+
+impl Replace for PostgresStore {
+    fn replace(&self, counter: Option<u64>, contents: &Contents<'_>) -> Result<()> {
+        let counter = counter.map(|counter| counter as i64);
+        let work = |client: Arc<Client>, ticket| async move {
+            write::replace(&client, &ticket, self.name(), counter, contents).await
+        };
+        if self.write(LONG_PATIENCE, work)?.is_some() {
+            return Ok(());
+        }
+        self.create()?;
+        self.write(LONG_PATIENCE, work)?.ok_or_else(|| Cause::StoreCorrupt.with("the tables are gone again"))
     }
 }

@@ -9,6 +9,7 @@ use super::fault::{Outcome, Stop};
 use super::migrate;
 use super::schema::format_now;
 use crate::error::{Cause, Result};
+use crate::store::copy::Contents;
 use crate::store::terms::{self, Term};
 use crate::store::{ObjectId, ObjectRecord, Raw, TokenRecord, record};
 use futures_util::future::join;
@@ -181,6 +182,61 @@ pub(super) async fn insert(client: &Client, ticket: &Ticket<()>, name: &str, obj
                 return ticket.commit(client, &row, (), insert_batch(client, row.number, first, batch)).await;
             }
             insert_batch(client, row.number, first, batch).await?;
+        }
+        ticket.commit(client, &row, (), async { Ok(()) }).await
+    })
+    .await
+}
+
+/// Puts other contents in the place of the token and all its objects, if its counter is still this one; with `None` if
+/// there is still no token.
+pub(super) async fn replace(
+    client: &Client,
+    ticket: &Ticket<()>,
+    name: &str,
+    counter: Option<i64>,
+    contents: &Contents<'_>,
+) -> Outcome<()> {
+    let insert = concat!(
+        "INSERT INTO datakey_token (name, number, version, counter, record) \
+         SELECT $1, coalesce(max(number), 0) + 1, $2, $4, $3 FROM datakey_token \
+         ON CONFLICT (name) DO NOTHING RETURNING number, counter, ",
+        format_now!()
+    );
+    let update = concat!(
+        "UPDATE datakey_token SET version = $2, counter = counter + $4, record = $3 \
+         WHERE name = $1 AND counter = $5 RETURNING number, counter, ",
+        format_now!()
+    );
+    // One number for the token itself, even if it has no objects.
+    let (version, by) = (contents.token.version as i64, contents.objects as i64 + 1);
+    transaction(client, async {
+        client.batch_execute(BEGIN_LONG).await?;
+        let mut parameters: Vec<Parameter<'_>> =
+            vec![(&name, Type::TEXT), (&version, Type::INT8), (&contents.token.record, Type::BYTEA), (&by, Type::INT8)];
+        let rows = match &counter {
+            None => client.query_typed(insert, &parameters).await?,
+            Some(counter) => {
+                parameters.push((counter, Type::INT8));
+                client.query_typed(update, &parameters).await?
+            }
+        };
+        let row = Locked::of(&rows)?.ok_or_else(|| Cause::StoreConflict.with("the token was changed meanwhile"))?;
+        let number: &[Parameter<'_>] = &[(&row.number, Type::INT8)];
+        client.execute_typed("DELETE FROM datakey_lookup WHERE token = $1", number).await?;
+        client.execute_typed("DELETE FROM datakey_object WHERE token = $1", number).await?;
+        let (mut next, mut after) = (row.counter - contents.objects as i64 + 1, 0);
+        loop {
+            let (objects, last) = contents.page(after)?;
+            if objects.is_empty() {
+                break;
+            }
+            let objects: Vec<_> = objects.iter().map(New::raw).collect();
+            for (first, batch) in batches(next, &objects) {
+                insert_batch(client, row.number, first, batch).await?;
+            }
+            next += objects.len() as i64;
+            after = last;
         }
         ticket.commit(client, &row, (), async { Ok(()) }).await
     })

@@ -74,13 +74,27 @@ pub(super) fn copy(source: &Connection, to: &Path) -> Outcome<()> {
 
 /// The same over a connection of its own, for a caller whose connection has a transaction: what that one has not
 /// committed is not seen.
-pub(super) fn copy_committed(path: &Path, to: &Path) -> Outcome<()> {
+fn copy_committed(path: &Path, to: &Path) -> Outcome<()> {
     Salt::new().on(|| {
         let flags = OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_READ_WRITE;
         let source = Connection::open_with_flags(plain(path), flags)?;
         source.execute_batch("PRAGMA busy_timeout = 0; PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF")?;
         copy(&source, to)
     })
+}
+
+/// The same for what is about to be changed: `name` is a copy of all of it, or there is none. Under the lock that keeps
+/// writers out.
+pub(super) fn keep(path: &Path, name: &Path) -> Outcome<()> {
+    let draft = beside(name, ".tmp");
+    // What a process left that was killed here. No one has it open: we have the lock.
+    let cleared = match fs::remove_file(&draft) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    };
+    files(&draft, cleared)?;
+    copy_committed(path, &draft)?;
+    files(&draft, fs::rename(&draft, name).and_then(|()| sync_directory(name)))
 }
 
 /// [`Store::back_up`](crate::store::Store::back_up).
@@ -103,7 +117,7 @@ pub(super) fn back_up(link: &Link, path: &Path, to: &Path) -> Result<()> {
 
 /// Puts what the store at `from`, of the present format, holds in the place of all that `link` sees. A token that
 /// is there is copied first, under the lock that keeps writers out; answers the name of the copy.
-pub(super) fn replace(link: &Link, path: &Path, from: &Path) -> Result<Option<PathBuf>> {
+pub(super) fn replace(link: &Link, path: &Path, from: &Path, beside: &Path) -> Result<Option<PathBuf>> {
     link.run(path, |connection| {
         connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 1)?;
         let name = plain(from);
@@ -117,9 +131,8 @@ pub(super) fn replace(link: &Link, path: &Path, from: &Path) -> Result<Option<Pa
         let kept = match connection::begin_to_fill(connection)? {
             Format::Empty => None,
             _ => {
-                let name = free_name(path);
-                copy_committed(path, &name)?;
-                files(&name, sync_directory(&name))?;
+                let name = free_name(beside);
+                keep(path, &name)?;
                 Some(name)
             }
         };
@@ -169,7 +182,7 @@ pub(super) fn set_aside(path: &Path) -> Result<PathBuf> {
 }
 
 /// `FILE.before-restore`, with a number if there are earlier ones.
-fn free_name(path: &Path) -> PathBuf {
+pub(in crate::store) fn free_name(path: &Path) -> PathBuf {
     let name = |number: u32| match number {
         1 => beside(path, ".before-restore"),
         _ => beside(path, &format!(".before-restore-{number}")),

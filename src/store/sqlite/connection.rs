@@ -1,9 +1,9 @@
 //! One connection: how it is opened, and that it ends in the process in which it began.
 
 use super::fault::{Outcome, Stop, errno};
-use super::process::{self, Process, Salt};
+use super::process::{self, Process, Salt, Untold};
 use super::schema::{self, Format};
-use crate::error::{Cause, Error, Result};
+use crate::error::{Cause, Error};
 use crate::host::ownership::{self, Writers};
 use crate::store::wire::MAX_RECORD;
 use rusqlite::config::DbConfig;
@@ -13,6 +13,9 @@ use std::fs::{DirBuilder, File, metadata, symlink_metadata};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The statements that a connection keeps prepared.
 const STATEMENTS: usize = 40;
@@ -51,6 +54,7 @@ pub(super) struct Link {
     pub(super) read_only: bool,
     /// Whether SQLite takes the file for unchanging, so that we must notice a change.
     immutable: bool,
+    holds_on: AtomicBool,
 }
 
 /// Which file a path leads to, and its state.
@@ -131,19 +135,25 @@ impl Link {
     fn open_file(process: &'static Process, path: &Path, identity: Identity) -> Result<Self> {
         let salt = Salt::new();
         salt.on(|| {
-            let found = open(path, false).map(|found| (found, false)).or_else(|stop| {
+            let found = open(path, false).map(|found| (found, false)).or_else(|told| {
                 // Without its -wal and -shm files a store cannot be read in a place that cannot be written
                 // to, unless nobody else can write there either and the log that is not read is empty.
                 let empty_log = metadata(beside(path, "-wal")).map_or(true, |log| log.len() == 0);
-                if lacks_log(&stop) && empty_log && process::on_read_only_file_system(path) {
+                if lacks_log(&told) && empty_log && process::on_read_only_file_system(path) {
                     open(path, true).map(|found| (found, true))
                 } else {
-                    Err(stop)
+                    Err(told)
                 }
             });
-            let ((connection, read_only), immutable) = found.map_err(|stop| explain(stop, path))?;
-            Ok(Self { connection: Some(connection), process, salt, identity, read_only, immutable })
+            let ((connection, read_only), immutable) = found.map_err(|told| explain(told, path))?;
+            let holds_on = AtomicBool::new(false);
+            Ok(Self { connection: Some(connection), process, salt, identity, read_only, immutable, holds_on })
         })
+    }
+
+    /// Whether a lock could not be given back. It goes with the connection.
+    pub(super) fn holds_on(&self) -> bool {
+        self.holds_on.load(Ordering::Relaxed)
     }
 
     /// Whether this is a connection to the file that `now` is about.
@@ -154,16 +164,20 @@ impl Link {
     /// Runs `work` inside the gate.
     pub(super) fn run<T>(&self, path: &Path, work: impl FnOnce(&Connection) -> Outcome<T>) -> Result<T> {
         let Some(connection) = &self.connection else { return Err(Cause::NotInitialized.into()) };
+        if self.holds_on() {
+            // Another connection gets the lock, once this one is closed.
+            return Err(Cause::StoreBusy.with("a lock could not be given back"));
+        }
         self.salt.on(|| {
-            let result = work(connection);
+            let result = work(connection).map_err(|stop| Told::of(stop, connection));
             if result.is_err() && !connection.is_autocommit() {
                 // If even this fails, the transaction ends with the connection.
                 let _ = connection.execute_batch("ROLLBACK");
             }
-            result.map_err(|stop| {
-                let errno = errno(&stop, connection);
-                stop.into_error(path, errno)
-            })
+            if Untold::now().unlock_failed {
+                self.holds_on.store(true, Ordering::Relaxed);
+            }
+            result.map_err(|told| told.stop.into_error(path, told.errno))
         })
     }
 }
@@ -179,31 +193,63 @@ impl Drop for Link {
     }
 }
 
-/// Whether SQLite could not open, or make, the log or its index.
-fn lacks_log(stop: &Stop) -> bool {
-    stop.code().is_some_and(|code| matches!(code & 0xff, ffi::SQLITE_CANTOPEN | ffi::SQLITE_READONLY))
+/// Why something stopped, and the operating system's number behind it.
+struct Told {
+    stop: Stop,
+    errno: i32,
 }
 
-fn explain(stop: Stop, path: &Path) -> Error {
-    if lacks_log(&stop) && !beside(path, "-shm").exists() {
+impl Told {
+    fn of(stop: Stop, connection: &Connection) -> Self {
+        Self { errno: errno(&stop, connection), stop }
+    }
+}
+
+/// Whether SQLite could not open, or make, the log or its index, for want of the right to.
+fn lacks_log(told: &Told) -> bool {
+    let code = told.stop.code();
+    let is_right = matches!(told.errno, 0 | libc::EACCES | libc::EPERM | libc::EROFS | libc::ENOENT);
+    is_right && code.is_some_and(|code| matches!(code & 0xff, ffi::SQLITE_CANTOPEN | ffi::SQLITE_READONLY))
+}
+
+fn explain(told: Told, path: &Path) -> Error {
+    if lacks_log(&told) && !beside(path, "-shm").exists() {
         let why = "its -wal and -shm files are missing and cannot be made: open it once as its owner";
         return Cause::StoreUnavailable.with(format!("{}: {why}", path.display()));
     }
-    stop.into_error(path, 0)
+    told.stop.into_error(path, told.errno)
 }
 
 /// Opens without waiting and reads the first page. Also answers whether it can only be read.
-fn open(path: &Path, immutable: bool) -> Outcome<(Connection, bool)> {
+fn open(path: &Path, immutable: bool) -> Result<(Connection, bool), Told> {
     // Not `CREATE`: that is done beforehand, with permissions of our choice. Each connection is used by
     // one thread at a time, so SQLite need not lock it.
     let flags = OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = if immutable {
         let flags = flags | OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
-        Connection::open_with_flags(immutable_uri(path), flags)?
+        Connection::open_with_flags(immutable_uri(path), flags)
     } else {
         // SQLite itself falls back to reading where it may not write.
-        Connection::open_with_flags(plain(path), flags | OpenFlags::SQLITE_OPEN_READ_WRITE)?
+        Connection::open_with_flags(plain(path), flags | OpenFlags::SQLITE_OPEN_READ_WRITE)
     };
+    let connection = connection.map_err(|error| Told { stop: error.into(), errno: 0 })?;
+    let read_only = prepare(&connection).map_err(|stop| Told::of(stop, &connection))?;
+    if Untold::now().unlock_failed {
+        let error = Cause::StoreUnavailable.with(format!("{}: a lock could not be given back", path.display()));
+        return Err(Told { stop: error.into(), errno: 0 });
+    }
+    // What SQLite opened for reading only, for another reason than that it may not write, would stay so.
+    match Untold::now().opening {
+        0 | libc::EACCES | libc::EPERM | libc::EROFS | libc::ENOENT => Ok((connection, read_only)),
+        errno => {
+            let error = unavailable(path, &io::Error::from_raw_os_error(errno));
+            Err(Told { stop: error.into(), errno })
+        }
+    }
+}
+
+/// Sets a new connection up and reads the first page. Answers whether it can only be read.
+fn prepare(connection: &Connection) -> Outcome<bool> {
     for (limit, value) in LIMITS {
         connection.set_limit(*limit, *value)?;
     }
@@ -219,11 +265,10 @@ fn open(path: &Path, immutable: bool) -> Outcome<(Connection, bool)> {
     // The log and its index stay when the last connection closes, so that a process which may not make
     // files there can read the store at any time.
     connection.file_control(None::<&str>, FileControl::PersistWal(&mut 1))?;
-    if look(&connection)? == Format::Present {
-        schema::check(&connection)?;
+    if look(connection)? == Format::Present {
+        schema::check(connection)?;
     }
-    let read_only = connection.is_readonly("main")?;
-    Ok((connection, read_only))
+    Ok(connection.is_readonly("main")?)
 }
 
 /// Puts a file that is ours, or still empty, into WAL mode. Not in a transaction.

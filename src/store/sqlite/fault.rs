@@ -1,6 +1,6 @@
 //! SQLite's failures, by cause.
 
-use super::process;
+use super::process::{self, Untold};
 use crate::error::{Cause, Error};
 use rusqlite::Connection;
 use rusqlite::ffi::{self, ErrorCode};
@@ -55,7 +55,10 @@ impl Stop {
 /// The operating system's number behind `stop`, which happened on `connection`.
 pub(super) fn errno(stop: &Stop, connection: &Connection) -> i32 {
     match stop {
-        Stop::Sql(_) => process::system_errno(connection),
+        Stop::Sql(_) => match Untold::now().reading {
+            0 => process::system_errno(connection),
+            errno => errno,
+        },
         Stop::Refused(_) => 0,
     }
 }
@@ -69,12 +72,22 @@ fn translate(error: &rusqlite::Error, errno: i32) -> Error {
     let cause = match failure.code {
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed => Cause::StoreBusy,
         ErrorCode::DiskFull => Cause::StoreFull,
-        ErrorCode::SystemIoFailure if matches!(errno, libc::ENOSPC | libc::EDQUOT | libc::EFBIG) => Cause::StoreFull,
+        ErrorCode::SystemIoFailure | ErrorCode::CannotOpen
+            if matches!(errno, libc::ENOSPC | libc::EDQUOT | libc::EFBIG) =>
+        {
+            Cause::StoreFull
+        }
         ErrorCode::SystemIoFailure | ErrorCode::CannotOpen if errno == libc::EROFS => Cause::StoreReadOnly,
         ErrorCode::ReadOnly if failure.extended_code == ffi::SQLITE_READONLY_DBMOVED => Cause::StoreUnavailable,
         ErrorCode::ReadOnly => Cause::StoreReadOnly,
         ErrorCode::OutOfMemory => Cause::HostMemory,
         ErrorCode::ConstraintViolation => Cause::StoreConflict,
+        // What cannot be read is damaged to SQLite. The disk may be another, and well again, the next time.
+        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase
+            if matches!(errno, libc::EIO | libc::ENXIO | libc::ERANGE) =>
+        {
+            Cause::StoreUnavailable
+        }
         // `Unknown` is an SQL error: a table that the format says is there is missing. `TooBig` is a value that
         // was never ours: what we write is measured before.
         ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown | ErrorCode::TooBig => {

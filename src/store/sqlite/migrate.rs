@@ -4,15 +4,13 @@
 //! and the others wait and find it done, and a process killed in the middle has done nothing. Before the
 //! first step the store is copied, as it is under that lock, to `FILE.backup-vN`.
 
-use super::backup::{self, files};
+use super::backup;
 use super::connection::{self, Link};
 use super::fault::Outcome;
 use super::schema::{self, Format};
 use crate::error::{Cause, Result};
 use crate::store::terms;
 use rusqlite::Connection;
-use std::fs;
-use std::io;
 use std::path::Path;
 
 /// What leads from format N to N + 1, by N.
@@ -28,7 +26,7 @@ pub(super) fn migrate(link: &Link, path: &Path) -> Result<()> {
     }
     link.run(path, |connection| {
         let Format::Older(version) = connection::begin(connection)? else { return connection::commit(connection) };
-        back_up(path, version)?;
+        backup::keep(path, &connection::beside(path, &format!(".backup-v{version}")))?;
         for step in STEPS.iter().skip(version as usize) {
             step(connection)?;
         }
@@ -37,23 +35,6 @@ pub(super) fn migrate(link: &Link, path: &Path) -> Result<()> {
         connection::commit(connection)
     })?;
     link.run(path, connection::use_log)
-}
-
-/// Copies the store over a second connection: the first holds the lock that keeps writers out. The copy gets its
-/// name when it is complete.
-fn back_up(path: &Path, version: i64) -> Outcome<()> {
-    let name = connection::beside(path, &format!(".backup-v{version}"));
-    let draft = connection::beside(&name, ".tmp");
-    // What a process left that was killed here. No one has these files open: we have the lock.
-    files(
-        &draft,
-        match fs::remove_file(&draft) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-            _ => Ok(()),
-        },
-    )?;
-    backup::copy_committed(path, &draft)?;
-    files(&draft, fs::rename(&draft, &name).and_then(|()| backup::sync_directory(&name)))
 }
 
 /// Format 2 has the same tables; its records may carry MACs, which an older module would not know of.

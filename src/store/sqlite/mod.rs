@@ -12,10 +12,12 @@ mod process;
 mod query;
 mod queue;
 mod schema;
+mod whole;
 mod write;
 
+pub(super) use self::backup::free_name;
 use self::connection::Link;
-use self::fault::Outcome;
+use self::fault::{Outcome, Stop};
 use self::pool::{PATIENCE, Pool};
 use self::queue::{Change, Queue};
 use self::schema::Format;
@@ -34,6 +36,26 @@ impl SqliteStore {
     /// The store in the file at `path`, which need not exist and is not touched yet.
     pub(super) fn new(path: &Path) -> Result<Self> {
         Ok(Self { pool: Pool::new(path)?, queue: Queue::default() })
+    }
+
+    /// A copy that can be put in the place of a store: it is looked through, and of the present format afterwards.
+    pub(super) fn copy_at(path: &Path) -> Result<Self> {
+        let copy = Self::new(path)?;
+        copy.check()?;
+        match copy.token()? {
+            Some(_) => Ok(copy),
+            None => Err(Cause::TokenNotRecognized.with(format!("{} holds no token", path.display()))),
+        }
+    }
+
+    /// The token's record as it is kept, how many objects there are, and the highest version of all.
+    pub(super) fn outline(&self) -> Result<(Raw, u64, u64)> {
+        self.read(write::outline)?.ok_or(Cause::TokenNotRecognized.into())
+    }
+
+    /// The next objects after number `after`, as they are kept, and the number of the last of them.
+    pub(super) fn raw_objects(&self, after: i64) -> Result<(Vec<(ObjectId, Raw)>, i64)> {
+        self.read(|connection| write::raw_objects(connection, after))?.ok_or(Cause::TokenNotRecognized.into())
     }
 
     /// Runs `work` in a read transaction; `None` if nothing was ever written.
@@ -168,14 +190,12 @@ impl Store for SqliteStore {
 
     fn check(&self) -> Result<u64> {
         let counted = self.read(|connection| {
-            // Whether the indexes say what the tables do as well: a search trusts them.
-            let found: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
-            if found != "ok" {
-                return Err(Cause::StoreCorrupt.with(format!("{}: {found}", self.pool.path.display())).into());
-            }
-            Ok(connection.query_row("SELECT count(*) FROM object", [], |row| row.get::<_, i64>(0))?)
+            whole::check(connection).map_err(|stop| match stop {
+                Stop::Refused(error) => error.context(self.pool.path.display()).into(),
+                stop => stop,
+            })
         })?;
-        Ok(counted.unwrap_or(0) as u64)
+        Ok(counted.unwrap_or(0))
     }
 
     fn back_up(&self, to: &Path) -> Result<()> {
@@ -183,12 +203,8 @@ impl Store for SqliteStore {
         self.pool.read(|link| backup::back_up(link, path, to))?.ok_or(Cause::TokenNotRecognized.into())
     }
 
-    fn restore(&self, from: &Path) -> Result<Option<PathBuf>> {
-        let copy = Self::new(from)?;
-        copy.check()?;
-        if copy.token()?.is_none() {
-            return Err(Cause::TokenNotRecognized.with(format!("{} holds no token", from.display())));
-        }
+    fn restore(&self, from: &Path, beside: &Path) -> Result<Option<PathBuf>> {
+        Self::copy_at(from)?;
         let path = &self.pool.path;
         let damaged = match self.check() {
             Err(error) if error.cause() == Cause::StoreCorrupt => Some(backup::set_aside(path)?),
@@ -198,7 +214,7 @@ impl Store for SqliteStore {
         let kept = self.pool.write(|link| {
             ready_to_write(link, path)?;
             link.run(path, connection::use_log)?;
-            backup::replace(link, path, from)
+            backup::replace(link, path, from, beside)
         });
         match (kept, damaged) {
             (Ok(Some(kept)), damaged) => Ok(damaged.or(kept)),

@@ -71,7 +71,8 @@ impl Pool {
             };
             let result = work(&link);
             // A connection that failed is closed: what it knew of the file may be what was wrong.
-            if result.is_ok() || (matches!(way, Way::Closed) && result.as_ref().is_err_and(harmless)) {
+            let is_sound = result.is_ok() || (matches!(way, Way::Closed) && result.as_ref().is_err_and(harmless));
+            if is_sound && !link.holds_on() {
                 reading.link = Some(link);
             }
             result.map(Some)
@@ -93,7 +94,8 @@ impl Pool {
             };
             let result = work(&link);
             // A conflict and its like are answers, not faults of the connection.
-            if !result.as_ref().is_err_and(|e| e.cause().device_error() != 0 && !harmless(e)) {
+            let is_faulty = result.as_ref().is_err_and(|e| e.cause().device_error() != 0 && !harmless(e));
+            if !is_faulty && !link.holds_on() {
                 turn.link = Some(link);
             }
             result.map(Some)

@@ -72,6 +72,39 @@ thread_local! {
     /// What inode numbers are altered by in this thread at this moment. Constant initialiser and no
     /// destructor: usable at any time in a thread's life.
     static SALT: Cell<u64> = const { Cell::new(0) };
+    /// What went wrong in this call into SQLite that SQLite does not tell.
+    static UNTOLD: Cell<Untold> = const { Cell::new(Untold::NOTHING) };
+}
+
+/// What the system refused to SQLite, and SQLite made something else of.
+#[derive(Clone, Copy)]
+pub(super) struct Untold {
+    /// Whether a lock could not be given back. SQLite takes no notice where it is done with it all the same; neither it
+    /// nor others would get it again until the file is closed.
+    pub(super) unlock_failed: bool,
+    /// The error number of a read that failed, which to SQLite may be damage; 0 if none did.
+    pub(super) reading: i32,
+    /// The same of opening for writing. SQLite then opens for reading, whatever the reason.
+    pub(super) opening: i32,
+}
+
+impl Untold {
+    const NOTHING: Self = Self { unlock_failed: false, reading: 0, opening: 0 };
+
+    /// What happened in this call so far.
+    pub(super) fn now() -> Self {
+        UNTOLD.get()
+    }
+
+    fn note(change: impl FnOnce(&mut Self)) {
+        let mut untold = UNTOLD.get();
+        change(&mut untold);
+        UNTOLD.set(untold);
+    }
+}
+
+fn last_errno() -> i32 {
+    io::Error::last_os_error().raw_os_error().unwrap_or(0)
 }
 
 /// What makes the inode numbers that one connection sees its own.
@@ -89,6 +122,7 @@ impl Salt {
     pub(super) fn on<T>(self, work: impl FnOnce() -> T) -> T {
         inside(|| {
             let before = SALT.replace(self.0);
+            UNTOLD.set(Untold::NOTHING);
             let result = work();
             SALT.set(before);
             result
@@ -202,8 +236,17 @@ unsafe extern "C" fn fcntl_of_open_file(file: c_int, command: c_int, argument: *
     // SAFETY: with these commands SQLite passes a `struct flock` of its own. A lock of an open file has no
     // process.
     unsafe {
-        (*argument.cast::<Flock>()).l_pid = 0;
-        libc::fcntl(file, command, argument)
+        let lock = argument.cast::<Flock>();
+        (*lock).l_pid = 0;
+        let mut result = libc::fcntl(file, command, argument);
+        // SQLite repeats all other calls itself.
+        while result != 0 && last_errno() == libc::EINTR {
+            result = libc::fcntl(file, command, argument);
+        }
+        if result != 0 && command == libc::F_OFD_SETLK && c_int::from((*lock).l_type) == libc::F_UNLCK {
+            Untold::note(|untold| untold.unlock_failed = true);
+        }
+        result
     }
 }
 
@@ -228,10 +271,26 @@ fn place(file: c_int) -> Option<&'static AtomicU64> {
 unsafe extern "C" fn noted_open(path: *const c_char, flags: c_int, mode: c_int) -> c_int {
     // SAFETY: SQLite's own call, passed on.
     let file = unsafe { libc::open(path, flags, mode as libc::mode_t) };
+    if file < 0 && flags & libc::O_ACCMODE == libc::O_RDWR {
+        let errno = last_errno();
+        if errno != libc::EINTR {
+            Untold::note(|untold| untold.opening = errno);
+        }
+    }
     if let Some(place) = place(file) {
         place.store(identity(file), Ordering::SeqCst);
     }
     file
+}
+
+unsafe extern "C" fn noted_pread(file: c_int, out: *mut c_void, len: usize, offset: libc::off64_t) -> isize {
+    // SAFETY: SQLite's own call, passed on. It has 64-bit offsets, see above.
+    let read = unsafe { libc::pread64(file, out, len, offset) };
+    if read < 0 {
+        let errno = last_errno();
+        Untold::note(|untold| untold.reading = errno);
+    }
+    read
 }
 
 unsafe extern "C" fn noted_close(file: c_int) -> c_int {
@@ -251,7 +310,10 @@ fn replace_system_calls() -> bool {
     // SAFETY: SQLite's default VFS lives as long as the process. The names are C strings, and SQLite
     // casts each pointer back to the type that it has here, but for `fcntl` (see there), before it calls it.
     unsafe {
-        let calls: [(&CStr, SystemCall); 5] = [
+        type OnRead = unsafe extern "C" fn(c_int, *mut c_void, usize, libc::off64_t) -> isize;
+        let calls: [(&CStr, SystemCall); 7] = [
+            (c"pread", mem::transmute::<OnRead, SystemCall>(noted_pread)),
+            (c"pread64", mem::transmute::<OnRead, SystemCall>(noted_pread)),
             (c"fstat", mem::transmute::<OnStat<c_int>, SystemCall>(salted_fstat)),
             (c"stat", mem::transmute::<OnStat<*const c_char>, SystemCall>(salted_stat)),
             (

@@ -93,6 +93,33 @@ pub(super) fn insert(connection: &Connection, objects: &[New]) -> Outcome<()> {
 /// How many objects a sink is shown at once.
 const EXPORTED: usize = 256;
 
+/// Reads the token's record as it is kept, how many objects there are, and the highest version of all.
+pub(super) fn outline(connection: &Connection) -> Outcome<(Raw, u64, u64)> {
+    let mut select = connection.prepare_cached("SELECT version, record FROM token")?;
+    let token = select.query_row([], |row| Ok(Raw { version: row.get::<_, i64>(0)? as u64, record: row.get(1)? }));
+    let token = token.optional()?.ok_or(Cause::TokenNotRecognized)?;
+    let count = "SELECT count(*), ifnull(max(version), 0) FROM object";
+    let (objects, highest) =
+        connection.query_row(count, [], |row| Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64)))?;
+    let highest = highest.max(token.version);
+    Ok((token, objects, highest))
+}
+
+/// Reads the next objects after number `after`, as they are kept, and the number of the last of them.
+pub(super) fn raw_objects(connection: &Connection, after: i64) -> Outcome<(Vec<(ObjectId, Raw)>, i64)> {
+    let sql =
+        "SELECT seq, id, version, record FROM object JOIN record USING (seq) WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+    let mut select = connection.prepare_cached(sql)?;
+    let mut rows = select.query(params![after, EXPORTED as i64])?;
+    let (mut objects, mut last) = (Vec::new(), after);
+    while let Some(row) = rows.next()? {
+        last = row.get(0)?;
+        let raw = Raw { version: row.get::<_, i64>(2)? as u64, record: row.get(3)? };
+        objects.push((ObjectId::from_bytes(row.get(1)?), raw));
+    }
+    Ok((objects, last))
+}
+
 /// Shows everything to a sink.
 pub(super) fn export(connection: &Connection, sink: &mut dyn Sink) -> Outcome<()> {
     let mut select = connection.prepare_cached("SELECT version, record FROM token")?;

@@ -34,6 +34,7 @@ fn main() {
             ("killed_at_any_moment_no_pair_is_halved", killed_at_any_moment_no_pair_is_halved),
             ("a_server_that_crashes_loses_nothing_that_was_acknowledged", a_server_that_crashes),
             ("a_lost_answer_to_a_commit_is_looked_for", a_lost_answer_to_a_commit_is_looked_for),
+            ("what_cannot_be_found_out_is_said", what_cannot_be_found_out_is_said),
             ("a_child_forgets_its_parents_connections", a_child_forgets_its_parents_connections),
             ("no_thread_stays_behind_a_call", no_thread_stays_behind_a_call),
             ("wrong_pins_are_counted_across_processes", wrong_pins_are_counted_across_processes),
@@ -252,6 +253,29 @@ fn a_lost_answer_to_a_commit_is_looked_for() {
     direct.update(&ours).unwrap();
     refused(store.update(&ours), Cause::StoreConflict);
     direct.check().unwrap();
+}
+
+fn what_cannot_be_found_out_is_said() {
+    let mut server = Server::start(false);
+    let (database, direct) = initialised_in(&server);
+    let cutter = Cutter::to(server.port, "COMMIT");
+    let mut config = server.place(&database, "t");
+    config.hosts = vec![(PostgresHost::Name("127.0.0.1".into()), cutter.port())];
+    config.password = Some(PASSWORD.to_owned().into());
+    let store = open(&location(config)).unwrap();
+    assert!(store.token().unwrap().is_some());
+    // Its commit is on its way when the server goes, and does not come back in time.
+    cutter.next(Cut::Late);
+    std::thread::scope(|scope| {
+        let inserting = scope.spawn(|| store.insert(&pair(0, 0)));
+        while cutter.cuts() == 0 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        server.stop();
+        refused(inserting.join().unwrap(), Cause::StoreInDoubt);
+    });
+    server.start_again();
+    assert_eq!(direct.check().unwrap() % 2, 0);
 }
 
 fn a_child_forgets_its_parents_connections() {

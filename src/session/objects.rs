@@ -147,7 +147,7 @@ impl Session {
                     return self.handle_of_object(object.copied(copy), epoch);
                 }
                 now => {
-                    self.slot.token.discard(&copy)?;
+                    self.slot.token.discard(&copy).map_err(|error| error.leaves_in_doubt("the copy stays"))?;
                     object = now?;
                 }
             }

@@ -107,10 +107,8 @@ impl PostgresStore {
                 }
             }
         });
-        done.map_err(|error| match ticket.is_open() {
-            true => error.context("the answer to a commit was lost: whether the change was made is not known"),
-            false => error,
-        })
+        // Whatever ended the search for it: nothing else may be said of a change that was perhaps made.
+        done.map_err(|error| if ticket.is_open() { error.leaves_in_doubt("a commit was not answered") } else { error })
     }
 }
 

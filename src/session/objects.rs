@@ -5,7 +5,7 @@ use super::handles::Object;
 use super::table::Session;
 use super::use_of_key::{UseOfKey, copying};
 use crate::crypto::Secret;
-use crate::error::{Cause, Result};
+use crate::error::{Cause, Error, Result};
 use crate::mechanism::{Given as Parameter, Mechanism, Params, Pbkdf2, find};
 use crate::object::{
     self, Answer, KeyFromPassword, Look, NewKeyPair, NewObject, NewSecretKey, Reading, Template, template::Given,
@@ -14,6 +14,7 @@ use crate::token::{User, secret_parts};
 use cryptoki_sys::*;
 use once_cell::unsync::OnceCell;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// How often a change is tried while others change the same object.
 const CHANGES: usize = 4;
@@ -210,21 +211,19 @@ impl Session {
         let (on_token, so) = (attributes.is(CKA_TOKEN), self.is_officer());
         let mut record = object.record.clone();
         for _ in 0..CHANGES {
+            let since = Instant::now();
             match self.slot.token.change(&record, &template, so) {
                 Ok(changed) if changed == record => return Ok(()),
                 Ok(changed) => {
-                    if self.slot.handles.replace(handle, changed) || on_token {
+                    if self.slot.handles.replace(handle, changed, since) || on_token {
                         return Ok(());
                     }
                 }
-                Err(error) if error.cause() != Cause::StoreConflict => return Err(error),
+                Err(error) if error.cause() != Cause::StoreConflict => return Err(self.noting_end(handle, error)),
                 Err(_) => {}
             }
             // Somebody else changed the object since it was read: once more, from what it is now.
-            record = match on_token {
-                true => self.slot.token.get(&record.id)?.ok_or(Cause::ObjectHandleInvalid)?,
-                false => self.object(handle, Cause::ObjectHandleInvalid)?.record.clone(),
-            };
+            record = self.object_now(handle)?.record.clone();
         }
         Err(Cause::StoreConflict.into())
     }
@@ -234,11 +233,19 @@ impl Session {
         let object = self.object_now(handle)?;
         let attributes = &object.record.attributes;
         self.check_writable(attributes.is(CKA_TOKEN), attributes.is(CKA_PRIVATE))?;
-        self.slot.token.destroy(&object.record)?;
+        self.slot.token.destroy(&object.record).map_err(|error| self.noting_end(handle, error))?;
         self.slot.handles.forget(handle);
         // Once more: an operation may have opened it before its handle was gone.
         self.slot.token.forget_key(object.record.id);
         Ok(())
+    }
+
+    /// Ends a handle if that is what the error says: who was told that the object is gone does not see it any more.
+    fn noting_end(&self, handle: CK_OBJECT_HANDLE, error: Error) -> Error {
+        if error.cause() == Cause::ObjectHandleInvalid {
+            self.slot.handles.forget(handle);
+        }
+        error
     }
 
     /// `C_GetObjectSize`: the bytes of its attributes and of its sealed key.

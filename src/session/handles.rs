@@ -6,7 +6,7 @@ use crate::host::lock::{lock, read, write};
 use crate::mechanism::{IvCount, MessageParams};
 use crate::object::{Look, create, policy};
 use crate::store::{ObjectId, ObjectRecord};
-use crate::token::Made;
+use crate::token::{Made, Told};
 use cryptoki_sys::*;
 use once_cell::sync::OnceCell;
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -287,25 +287,41 @@ impl Handles {
         oldest: Duration,
         get: impl FnOnce(&ObjectId) -> Result<Option<ObjectRecord>>,
     ) -> Result<Arc<Object>> {
+        self.object_told(handle, sees_private, oldest, |id, _| get(id).map(Told::Now))
+    }
+
+    /// The same, where `get` may say nothing of an object that was read before, so that it is as it was.
+    pub(super) fn object_told(
+        &self,
+        handle: CK_OBJECT_HANDLE,
+        sees_private: bool,
+        oldest: Duration,
+        get: impl FnOnce(&ObjectId, Option<Instant>) -> Result<Told<Option<ObjectRecord>>>,
+    ) -> Result<Arc<Object>> {
         let known = self.read().by_handle.get(&handle).cloned().ok_or(Cause::ObjectHandleInvalid)?;
         let object = match known.seen() {
             Some((at, object)) if known.session.is_some() || at.elapsed() < oldest => object,
             seen => {
                 let (is_first, since) = (seen.is_none(), Instant::now());
-                let Some(record) = get(&known.id)? else {
-                    self.forget(handle);
-                    return Err(Cause::ObjectHandleInvalid.into());
-                };
-                let object = match seen {
-                    Some((_, object)) if object.record == record => object,
-                    Some((_, object)) => object.changed(record),
-                    None => Object::new(record),
-                };
-                known.keep(Arc::clone(&object), since);
-                if is_first {
-                    self.note_read(Arc::clone(&known));
+                match (get(&known.id, seen.as_ref().map(|(at, _)| *at))?, seen) {
+                    (Told::Now(Some(record)), seen) => {
+                        let object = match seen {
+                            Some((_, object)) if object.record == record => object,
+                            Some((_, object)) => object.changed(record),
+                            None => Object::new(record),
+                        };
+                        known.keep(Arc::clone(&object), since);
+                        if is_first {
+                            self.note_read(Arc::clone(&known));
+                        }
+                        object
+                    }
+                    (Told::Nothing, Some((_, object))) => object,
+                    (Told::Nothing | Told::Now(None), _) => {
+                        self.forget(handle);
+                        return Err(Cause::ObjectHandleInvalid.into());
+                    }
                 }
-                object
             }
         };
         if object.is_private() && (!sees_private || known.epoch.login != self.epoch().login) {

@@ -165,7 +165,7 @@ impl Session {
         handle: CK_OBJECT_HANDLE,
         wanted: impl IntoIterator<Item = (CK_ATTRIBUTE_TYPE, Room)>,
     ) -> Result<Vec<Result<Answer>>> {
-        let object = self.object(handle, Cause::ObjectHandleInvalid)?;
+        let object = self.object(handle)?;
         let (now, parts) = (OnceCell::new(), OnceCell::new());
         let answer = |(attribute, room)| {
             if let Reading::Open(answer) = object::read(&object.record.attributes, attribute)? {
@@ -250,7 +250,7 @@ impl Session {
 
     /// `C_GetObjectSize`: the bytes of its attributes and of its sealed key.
     pub fn object_size(&self, handle: CK_OBJECT_HANDLE) -> Result<usize> {
-        let object = self.object(handle, Cause::ObjectHandleInvalid)?;
+        let object = self.object(handle)?;
         let attributes: usize = object.record.attributes.values().map(Vec::len).sum();
         Ok(attributes + object.record.sealed.as_ref().map_or(0, |sealed| sealed.blob.len()))
     }

@@ -5,6 +5,7 @@ mod generate;
 mod import;
 mod key;
 mod objects;
+mod outage;
 mod parts;
 mod pins;
 mod rewrap;
@@ -13,6 +14,7 @@ mod token_key;
 mod vouch;
 
 pub use objects::{Made, secret_parts};
+pub use outage::Told;
 pub use pins::{PIN_LEN, PinFlags, User};
 pub use token_key::TokenKey;
 
@@ -39,6 +41,7 @@ pub struct Token {
     /// PINs are tried one at a time, so that no two tries see the same count.
     trying: Mutex<()>,
     seen: RwLock<Option<(Instant, Option<Arc<TokenRecord>>)>>,
+    outage: outage::Outage,
 }
 
 /// How long the token's own record may be believed before it is read again: what other processes
@@ -64,6 +67,7 @@ impl Token {
             unseal: Flights::new(),
             trying: Mutex::new(()),
             seen: RwLock::new(None),
+            outage: outage::Outage::default(),
         }
     }
 
@@ -111,8 +115,13 @@ impl Token {
 
     /// The token's own record as it is now.
     fn fresh_record(&self) -> Result<Option<Arc<TokenRecord>>> {
+        self.fresh_record_within(None)
+    }
+
+    /// The same, with less patience than the store's own.
+    fn fresh_record_within(&self, patience: Option<Duration>) -> Result<Option<Arc<TokenRecord>>> {
         let since = Instant::now();
-        let record = self.store()?.token()?.map(Arc::new);
+        let record = self.store()?.token_within(patience)?.map(Arc::new);
         record.as_ref().map_or(Ok(()), |record| self.check_login_mode(record))?;
         self.note(since, record.clone());
         Ok(record)
@@ -141,11 +150,6 @@ impl Token {
         if !is_newer {
             *seen = Some((since, record));
         }
-    }
-
-    /// The record of an initialised token; `TokenNotRecognized` before `C_InitToken`.
-    pub fn initialised(&self) -> Result<Arc<TokenRecord>> {
-        self.record()?.ok_or_else(|| Cause::TokenNotRecognized.into())
     }
 
     /// Whether private objects need a login.

@@ -9,6 +9,7 @@ use crate::store::{Attributes, Cursor, ObjectId, ObjectRecord, Page, Query, Toke
 use crate::unwrap::{Epoch, Opened};
 use cryptoki_sys::*;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// An object that was just made.
 pub struct Made {
@@ -135,10 +136,15 @@ impl Token {
 
     /// An object on the token as it is now; `None` if it is gone.
     pub fn get(&self, id: &ObjectId) -> Result<Option<ObjectRecord>> {
+        self.get_within(id, None)
+    }
+
+    /// The same, with less patience than the store's own.
+    pub(super) fn get_within(&self, id: &ObjectId, patience: Option<Duration>) -> Result<Option<ObjectRecord>> {
         if let Some(object) = builtin::get(id) {
             return Ok(Some(object.clone()));
         }
-        let object = self.store()?.get(id)?;
+        let object = self.store()?.get_within(id, patience)?;
         object.as_ref().map_or(Ok(()), |object| self.check_read(object))?;
         Ok(object)
     }

@@ -25,6 +25,8 @@ libp11-kit-dev    test -e /usr/include/p11-kit-1/p11-kit/pkcs11.h
 gnutls-bin        command -v p11tool
 openssh-client    command -v ssh-keygen
 binutils          command -v nm
+iproute2          test -e /usr/sbin/ip -o -e /sbin/ip
+util-linux        command -v nsenter
 python3           command -v python3
 python3-venv      python3 -c "import ensurepip, venv"
 openjdk-17-jdk-headless command -v javac && command -v keytool && command -v jarsigner

@@ -164,6 +164,7 @@ causes! {
     StoreDenied           CKR_DEVICE_ERROR    0x30A "the store's server denied access; check user, password or credentials, and what they are allowed";
     StoreThrottled        CKR_FUNCTION_FAILED 0x30B "the store's server throttled the call and all its retries; raise its capacity, or call again later";
     StoreSetup            CKR_DEVICE_ERROR    0x30C "the client of the store cannot be set up; check the store's settings and its root certificates";
+    StoreInDoubt          CKR_DEVICE_ERROR    0x30D "the answer to a change was lost, and whether it was made is not known; look before you make it again";
 
     // 0x4xx: configuration.
     ConfigInvalid         CKR_FUNCTION_FAILED 0x401 "the configuration is not valid";
@@ -201,6 +202,12 @@ impl Error {
     /// What is known of the case; may be empty.
     pub fn detail(&self) -> &str {
         &self.detail
+    }
+
+    /// This error, after which nobody knows whether a change was made.
+    #[must_use]
+    pub fn leaves_in_doubt(self, what: impl fmt::Display) -> Self {
+        Cause::StoreInDoubt.with(format!("{what}: {self}"))
     }
 
     /// The same error with more known about the case, put in front.

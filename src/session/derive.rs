@@ -133,7 +133,7 @@ impl Session {
 
     /// A key that the parameter of a derivation names: it has to be good for the derivation itself.
     fn other_key(&self, handle: CK_OBJECT_HANDLE, row: &'static Mechanism) -> Result<Arc<Object>> {
-        let object = self.object(handle, Cause::KeyHandleInvalid)?;
+        let object = self.key_of(handle)?;
         let key = &object.record.attributes;
         if key.number(CKA_CLASS) != Some(CKO_SECRET_KEY) {
             return Err(Cause::KeyHandleInvalid.with("the other key is no secret key"));
@@ -222,7 +222,7 @@ impl Session {
         base: CK_OBJECT_HANDLE,
         templates: impl FnOnce() -> Result<Vec<Template>>,
     ) -> Result<Vec<CK_OBJECT_HANDLE>> {
-        let object = self.object(base, Cause::KeyHandleInvalid)?;
+        let object = self.key_of(base)?;
         let private = &object.record.attributes;
         if private.number(CKA_CLASS) != Some(CKO_PRIVATE_KEY) {
             return Err(Cause::KeyTypeInconsistent.with("no private key"));

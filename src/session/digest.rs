@@ -79,7 +79,7 @@ impl Session {
         self.digesting.advance(
             |_| Ok(None),
             |digesting| {
-                let object = self.object(key, Cause::KeyHandleInvalid)?;
+                let object = self.key_of(key)?;
                 let attributes = &object.record.attributes;
                 match attributes.number(CKA_CLASS) {
                     Some(CKO_SECRET_KEY) => {}

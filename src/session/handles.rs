@@ -6,7 +6,7 @@ use crate::host::lock::{lock, read, write};
 use crate::mechanism::{IvCount, MessageParams};
 use crate::object::{Look, create, policy};
 use crate::store::{ObjectId, ObjectRecord};
-use crate::token::Made;
+use crate::token::{Made, Told};
 use cryptoki_sys::*;
 use once_cell::sync::OnceCell;
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -95,7 +95,8 @@ impl Object {
 }
 
 /// How long an object of the token may be used as it was read, before it is looked at again. Another
-/// process's change is noticed after this time; its own are at once.
+/// process's change is noticed after this time; its own are at once. It counts from before the reading: what
+/// an answer says that was long on its way is as old as the question.
 pub(super) const FRESH: Duration = Duration::from_secs(1);
 
 /// So many objects of the token are kept as they were read. A process that has seen a million keys does not hold a
@@ -106,9 +107,12 @@ const KEPT: usize = 4096;
 /// initialised and finalised.
 static LAST: AtomicU64 = AtomicU64::new(0);
 
-/// The login in which a handle was given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct HandleEpoch(u64);
+/// The login in which a call began that gives handles, and when it began.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HandleEpoch {
+    login: u64,
+    since: Instant,
+}
 
 /// The handles of one slot's objects.
 #[derive(Default)]
@@ -161,6 +165,7 @@ struct Known {
     /// The session that the object belongs to; `None` for objects of the token.
     session: Option<CK_SESSION_HANDLE>,
     /// The object, once it was read: a search for a million objects reads none of them.
+    /// With it, when it was like that at the earliest.
     read: RwLock<Option<(Instant, Arc<Object>)>>,
     /// Whether it was private, if it was read and let go again.
     was_private: OnceCell<bool>,
@@ -168,7 +173,7 @@ struct Known {
 
 impl Known {
     fn new(id: ObjectId, epoch: HandleEpoch, session: Option<CK_SESSION_HANDLE>, read: Option<Arc<Object>>) -> Self {
-        let read = RwLock::new(read.map(|object| (Instant::now(), object)));
+        let read = RwLock::new(read.map(|object| (epoch.since, object)));
         Self { id, epoch, session, read, was_private: OnceCell::new() }
     }
 
@@ -176,11 +181,15 @@ impl Known {
         read(&self.read).clone()
     }
 
-    /// Keeps what was read at a time, unless something newer was read meanwhile.
-    fn keep(&self, at: Instant, object: Arc<Object>) {
+    /// Keeps what was read in a reading that began at `since`, unless something newer was read meanwhile.
+    fn keep(&self, object: Arc<Object>, since: Instant) {
         let mut seen = write(&self.read);
-        if seen.as_ref().is_none_or(|(_, present)| present.record.version <= object.record.version) {
-            *seen = Some((at, object));
+        let newer = |(at, present): &(Instant, Arc<Object>)| match present.record.version.cmp(&object.record.version) {
+            std::cmp::Ordering::Equal => *at > since,
+            order => order.is_gt(),
+        };
+        if !seen.as_ref().is_some_and(newer) {
+            *seen = Some((since, object));
         }
     }
 
@@ -224,7 +233,7 @@ impl Handles {
 
     /// The present login.
     pub(super) fn epoch(&self) -> HandleEpoch {
-        HandleEpoch(self.epoch.load(Ordering::Acquire))
+        HandleEpoch { login: self.epoch.load(Ordering::Acquire), since: Instant::now() }
     }
 
     /// The handle that the object has, or a new one if it has none that is good for every object.
@@ -232,7 +241,7 @@ impl Handles {
         let good = |maps: &Maps| {
             let handle = *maps.by_id.get(&new.id)?;
             let known = maps.by_handle.get(&handle)?;
-            (known.epoch == new.epoch || known.is_private() == Some(false)).then_some(handle)
+            (known.epoch.login == new.epoch.login || known.is_private() == Some(false)).then_some(handle)
         };
         if let Some(handle) = good(&self.read()) {
             return handle;
@@ -278,36 +287,52 @@ impl Handles {
         oldest: Duration,
         get: impl FnOnce(&ObjectId) -> Result<Option<(Instant, ObjectRecord)>>,
     ) -> Result<Arc<Object>> {
+        self.object_told(handle, sees_private, oldest, |id, _| get(id).map(Told::Now))
+    }
+
+    /// The same, where `get` may say nothing of an object that was read before, so that it is as it was.
+    pub(super) fn object_told(
+        &self,
+        handle: CK_OBJECT_HANDLE,
+        sees_private: bool,
+        oldest: Duration,
+        get: impl FnOnce(&ObjectId, Option<Instant>) -> Result<Told<Option<(Instant, ObjectRecord)>>>,
+    ) -> Result<Arc<Object>> {
         let known = self.read().by_handle.get(&handle).cloned().ok_or(Cause::ObjectHandleInvalid)?;
         let object = match known.seen() {
             Some((at, object)) if known.session.is_some() || at.elapsed() < oldest => object,
             seen => {
                 let is_first = seen.is_none();
-                let Some((at, record)) = get(&known.id)? else {
-                    self.forget(handle);
-                    return Err(Cause::ObjectHandleInvalid.into());
-                };
-                let object = match seen {
-                    Some((_, object)) if object.record == record => object,
-                    Some((_, object)) => object.changed(record),
-                    None => Object::new(record),
-                };
-                known.keep(at, Arc::clone(&object));
-                if is_first {
-                    self.note_read(Arc::clone(&known));
+                match (get(&known.id, seen.as_ref().map(|(at, _)| *at))?, seen) {
+                    (Told::Now(Some((since, record))), seen) => {
+                        let object = match seen {
+                            Some((_, object)) if object.record == record => object,
+                            Some((_, object)) => object.changed(record),
+                            None => Object::new(record),
+                        };
+                        known.keep(Arc::clone(&object), since);
+                        if is_first {
+                            self.note_read(Arc::clone(&known));
+                        }
+                        object
+                    }
+                    (Told::Nothing, Some((_, object))) => object,
+                    (Told::Nothing | Told::Now(None), _) => {
+                        self.forget(handle);
+                        return Err(Cause::ObjectHandleInvalid.into());
+                    }
                 }
-                object
             }
         };
-        if object.is_private() && (!sees_private || known.epoch != self.epoch()) {
+        if object.is_private() && (!sees_private || known.epoch.login != self.epoch().login) {
             return Err(Cause::ObjectHandleInvalid.into());
         }
         Ok(object)
     }
 
-    /// Puts a changed object under its handle, unless that has one as new already: then another thread changed
-    /// it too, and of a session's object this change is not there. False then.
-    pub(super) fn replace(&self, handle: CK_OBJECT_HANDLE, record: ObjectRecord) -> bool {
+    /// Puts an object under its handle that was changed after `since`, unless that has one as new already: then another
+    /// thread changed it too, and of a session's object this change is not there. False then.
+    pub(super) fn replace(&self, handle: CK_OBJECT_HANDLE, record: ObjectRecord, since: Instant) -> bool {
         let Some(known) = self.read().by_handle.get(&handle).cloned() else { return true };
         let mut seen = write(&known.read);
         let present = seen.as_ref().map(|(_, object)| object);
@@ -319,7 +344,7 @@ impl Handles {
             None => Object::new(record),
         };
         let is_first = present.is_none();
-        *seen = Some((Instant::now(), changed));
+        *seen = Some((since, changed));
         drop(seen);
         if is_first {
             self.note_read(known);
@@ -454,9 +479,10 @@ mod tests {
         let handles = Handles::default();
         let handle = of_new(&handles, record(1, false, false), 1);
         let changed = ObjectRecord { version: 2, ..record(1, false, false) };
-        assert!(handles.replace(handle, changed.clone()));
-        assert!(!handles.replace(handle, changed.clone()));
-        assert!(handles.replace(handle, ObjectRecord { version: 3, ..changed }));
+        let now = Instant::now();
+        assert!(handles.replace(handle, changed.clone(), now));
+        assert!(!handles.replace(handle, changed.clone(), now));
+        assert!(handles.replace(handle, ObjectRecord { version: 3, ..changed }, now));
     }
 
     #[test]
@@ -470,6 +496,34 @@ mod tests {
         assert_eq!(handles.session_objects(true, |_| true), public[1..]);
         // After another login the object on the token has another handle.
         assert!(handles.of_id(ObjectId::from_bytes([3; 16])) > private[1]);
+    }
+
+    /// What was long on its way is as old as the question for it, whatever brought it.
+    #[test]
+    fn an_object_is_as_old_as_the_question_for_it() {
+        let handles = Handles::default();
+        let old = Instant::now() - 2 * FRESH;
+        let version = |version| ObjectRecord { version, ..record(1, true, false) };
+        let reads = |handle, found: u64| {
+            let asked = std::cell::Cell::new(false);
+            let object = handles.object(handle, true, FRESH, |_| {
+                asked.set(true);
+                Ok(Some((Instant::now(), version(found))))
+            });
+            assert_eq!(object.unwrap().record.version, found);
+            asked.get()
+        };
+        let made = handles.of_new(Object::new(version(1)), 1, HandleEpoch { since: old, ..handles.epoch() });
+        assert!(reads(made, 1) && !reads(made, 1));
+        assert!(handles.replace(made, version(2), old));
+        assert!(reads(made, 3) && !reads(made, 3));
+        let known = Arc::clone(&handles.read().by_handle[&made]);
+        known.keep(Object::new(version(4)), old);
+        assert!(reads(made, 4));
+        // An answer that others overtook changes nothing.
+        known.keep(Object::new(version(4)), old);
+        known.keep(Object::new(version(3)), Instant::now());
+        assert!(!reads(made, 4));
     }
 
     /// What was let go is read again under the same handle, and a logout ends the same handles as ever.

@@ -5,7 +5,7 @@ use super::handles::Object;
 use super::table::Session;
 use super::use_of_key::{UseOfKey, copying};
 use crate::crypto::Secret;
-use crate::error::{Cause, Result};
+use crate::error::{Cause, Error, Result};
 use crate::mechanism::{Given as Parameter, Mechanism, Params, Pbkdf2, find};
 use crate::object::{
     self, Answer, KeyFromPassword, Look, NewKeyPair, NewObject, NewSecretKey, Reading, Template, template::Given,
@@ -15,6 +15,7 @@ use crate::token::{User, secret_parts};
 use cryptoki_sys::*;
 use once_cell::unsync::OnceCell;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// How often a change is tried while others change the same object.
 const CHANGES: usize = 4;
@@ -152,7 +153,7 @@ impl Session {
                     return self.handle_of_object(object.copied(copy), epoch);
                 }
                 now => {
-                    self.slot.token.discard(&copy)?;
+                    self.slot.token.discard(&copy).map_err(|error| error.leaves_in_doubt("the copy stays"))?;
                     object = now?;
                 }
             }
@@ -169,7 +170,7 @@ impl Session {
         handle: CK_OBJECT_HANDLE,
         wanted: impl IntoIterator<Item = (CK_ATTRIBUTE_TYPE, Room)>,
     ) -> Result<Vec<Result<Answer>>> {
-        let object = self.object(handle, Cause::ObjectHandleInvalid)?;
+        let object = self.object(handle)?;
         let (now, parts) = (OnceCell::new(), OnceCell::new());
         let answer = |(attribute, room)| {
             if let Reading::Open(answer) = object::read(&object.record.attributes, attribute)? {
@@ -215,21 +216,19 @@ impl Session {
         let (on_token, so) = (attributes.is(CKA_TOKEN), self.is_officer());
         let mut record = object.record.clone();
         for _ in 0..CHANGES {
+            let since = Instant::now();
             match self.slot.token.change(&record, &template, so) {
                 Ok(changed) if changed == record => return Ok(()),
                 Ok(changed) => {
-                    if self.slot.handles.replace(handle, changed) || on_token {
+                    if self.slot.handles.replace(handle, changed, since) || on_token {
                         return Ok(());
                     }
                 }
-                Err(error) if error.cause() != Cause::StoreConflict => return Err(error),
+                Err(error) if error.cause() != Cause::StoreConflict => return Err(self.noting_end(handle, error)),
                 Err(_) => {}
             }
             // Somebody else changed the object since it was read: once more, from what it is now.
-            record = match on_token {
-                true => self.slot.token.get(&record.id)?.ok_or(Cause::ObjectHandleInvalid)?,
-                false => self.object(handle, Cause::ObjectHandleInvalid)?.record.clone(),
-            };
+            record = self.object_now(handle)?.record.clone();
         }
         Err(Cause::StoreConflict.into())
     }
@@ -239,16 +238,24 @@ impl Session {
         let object = self.object_now(handle)?;
         let attributes = &object.record.attributes;
         self.check_writable(attributes.is(CKA_TOKEN), attributes.is(CKA_PRIVATE))?;
-        self.slot.token.destroy(&object.record)?;
+        self.slot.token.destroy(&object.record).map_err(|error| self.noting_end(handle, error))?;
         self.slot.handles.forget(handle);
         // Once more: an operation may have opened it before its handle was gone.
         self.slot.token.forget_key(object.record.id);
         Ok(())
     }
 
+    /// Ends a handle if that is what the error says: who was told that the object is gone does not see it any more.
+    fn noting_end(&self, handle: CK_OBJECT_HANDLE, error: Error) -> Error {
+        if error.cause() == Cause::ObjectHandleInvalid {
+            self.slot.handles.forget(handle);
+        }
+        error
+    }
+
     /// `C_GetObjectSize`: the bytes of its attributes and of its sealed key.
     pub fn object_size(&self, handle: CK_OBJECT_HANDLE) -> Result<usize> {
-        let object = self.object(handle, Cause::ObjectHandleInvalid)?;
+        let object = self.object(handle)?;
         let attributes: usize = object.record.attributes.values().map(Vec::len).sum();
         Ok(attributes + object.record.sealed.as_ref().map_or(0, |sealed| sealed.blob.len()))
     }

@@ -5,7 +5,7 @@ use super::operation::AnySlot;
 use super::table::Session;
 use crate::error::{Cause, Result};
 use crate::object::{Template, builtin, template::Given};
-use crate::store::{Cursor, Query, Visibility};
+use crate::store::{Cursor, ObjectId, Query, Visibility};
 use cryptoki_sys::*;
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
@@ -75,10 +75,18 @@ impl Session {
         Ok(())
     }
 
-    /// The object under a handle, if this session may see it; `invalid` where there is none.
-    pub(super) fn object(&self, handle: CK_OBJECT_HANDLE, invalid: Cause) -> Result<Arc<Object>> {
-        self.object_of(handle, FRESH).map_err(|error| match error.cause() {
-            Cause::ObjectHandleInvalid => invalid.into(),
+    /// The object under a handle, if this session may see it.
+    pub(super) fn object(&self, handle: CK_OBJECT_HANDLE) -> Result<Arc<Object>> {
+        self.object_of(handle, FRESH)
+    }
+
+    /// The object under a handle that is to be used as a key: also while the store does not answer, for a while.
+    /// `KeyHandleInvalid` where there is none.
+    pub(super) fn key_of(&self, handle: CK_OBJECT_HANDLE) -> Result<Arc<Object>> {
+        let sees_private = self.slot.sees_private()?;
+        let told = |id: &ObjectId, since| self.slot.token.get_for_use(id, since, FRESH);
+        self.slot.handles.object_told(handle, sees_private, FRESH, told).map_err(|error| match error.cause() {
+            Cause::ObjectHandleInvalid => Cause::KeyHandleInvalid.into(),
             _ => error,
         })
     }

@@ -129,7 +129,7 @@ impl Session {
         let row = find(mechanism)
             .filter(|row| row.flags() & demand.flag != 0)
             .ok_or_else(|| Cause::MechanismInvalid.with(format!("{mechanism:#x}")))?;
-        let object = self.object(key, Cause::KeyHandleInvalid)?;
+        let object = self.key_of(key)?;
         let attributes = &object.record.attributes;
         let class = attributes.number(CKA_CLASS).unwrap_or(CKO_DATA);
         if class != CKO_PUBLIC_KEY && !SEALED_CLASSES.contains(&class) {

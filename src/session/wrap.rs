@@ -33,7 +33,7 @@ impl Session {
         const DEMAND: Demand =
             Demand { flag: CKF_WRAP, classes: &[CKO_PUBLIC_KEY, CKO_SECRET_KEY], permission: CKA_WRAP };
         let (request, with) = self.request(mechanism, given, wrapping, &DEMAND).map_err(of_wrapping_key)?;
-        let object = self.object(key, Cause::KeyHandleInvalid)?;
+        let object = self.key_of(key)?;
         let way = Wrapping::new(&request)?;
         check_wrappable(&way, &with.record.attributes, &object.record.attributes)?;
 

@@ -27,6 +27,7 @@ use crate::error::{Cause, Result};
 use crate::host;
 use crate::net::HostRules;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// One token's records, shared by all the processes that use the token.
 ///
@@ -56,6 +57,18 @@ pub trait Store: Send + Sync {
 
     /// One object; `None` where there is none. `RecordCorrupt` if its record is damaged.
     fn get(&self, id: &ObjectId) -> Result<Option<ObjectRecord>>;
+
+    /// [`Store::token`] by who does not wait longer than `patience`, if it is given: where others would be waited for.
+    fn token_within(&self, patience: Option<Duration>) -> Result<Option<TokenRecord>> {
+        let _ = patience;
+        self.token()
+    }
+
+    /// [`Store::get`] by such a one.
+    fn get_within(&self, id: &ObjectId, patience: Option<Duration>) -> Result<Option<ObjectRecord>> {
+        let _ = patience;
+        self.get(id)
+    }
 
     /// Inserts all or none. Their versions become 1, whatever the records say. An id that is in use is
     /// a `StoreConflict`, no token to insert into is `TokenNotRecognized`.

@@ -52,18 +52,20 @@ impl Token {
 
     /// An object on the token as it was at most `oldest` ago, and when that was; `None` if it is gone.
     pub fn get_recent(&self, id: &ObjectId, oldest: Duration) -> Result<Option<(Instant, ObjectRecord)>> {
-        let at = Instant::now();
-        if let Some((read_at, raw)) = self.found.take(id)
-            && at.duration_since(read_at) < oldest
-        {
-            // Whatever is wrong with it may be so no more: a login in between may have given it its MAC.
-            let object = record::decode_object(id, raw.version, &raw.record);
-            let checked = object.and_then(|object| self.check_read(&object).map(|()| object));
-            if let Ok(object) = checked {
-                return Ok(Some((read_at, object)));
-            }
+        if let Some(found) = self.found_within(id, oldest) {
+            return Ok(Some(found));
         }
+        let at = Instant::now();
         Ok(self.get(id)?.map(|object| (at, object)))
+    }
+
+    /// The same, if a search read it.
+    pub(super) fn found_within(&self, id: &ObjectId, oldest: Duration) -> Option<(Instant, ObjectRecord)> {
+        let (at, raw) = self.found.take(id).filter(|(at, _)| at.elapsed() < oldest)?;
+        // Whatever is wrong with it may be so no more: a login in between may have given it its MAC.
+        let object = record::decode_object(id, raw.version, &raw.record).ok()?;
+        self.check_read(&object).ok()?;
+        Some((at, object))
     }
 }
 

@@ -184,11 +184,19 @@ impl Token {
     /// Takes back what was just written if another process initialised the token anew meanwhile: it is
     /// sealed under a token key that is gone. (If that happens after this look, the objects are gone too.)
     fn check_still_this_token(&self, record: &TokenRecord, written: &[ObjectRecord]) -> Result<()> {
-        if self.fresh_record()?.is_some_and(|now| now.serial == record.serial) {
+        let now = self
+            .fresh_record()
+            .map_err(|error| error.leaves_in_doubt("it was written, for a token that is perhaps gone"))?;
+        if now.is_some_and(|now| now.serial == record.serial) {
             return Ok(());
         }
         for object in written {
-            self.store()?.delete(&object.id, None)?;
+            match self.store()?.delete(&object.id, None) {
+                Err(error) if error.cause() == Cause::ObjectHandleInvalid => {}
+                deleted => {
+                    deleted.map_err(|error| error.leaves_in_doubt("it was written, for a token that is gone"))?
+                }
+            }
         }
         Err(Cause::UserNotLoggedIn.with("the token was initialised anew by another process"))
     }

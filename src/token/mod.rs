@@ -7,6 +7,7 @@ mod generate;
 mod import;
 mod key;
 mod objects;
+mod outage;
 mod parts;
 mod pins;
 mod rewrap;
@@ -16,6 +17,7 @@ mod vouch;
 
 pub use counter::counted;
 pub use objects::{Made, secret_parts};
+pub use outage::Told;
 pub use pins::{PIN_LEN, PinFlags, User};
 pub use token_key::TokenKey;
 
@@ -44,10 +46,12 @@ pub struct Token {
     trying: Mutex<()>,
     turns: counter::Turns,
     seen: RwLock<Option<(Instant, Option<Arc<TokenRecord>>)>>,
+    outage: outage::Outage,
 }
 
 /// How long the token's own record may be believed before it is read again: what other processes
-/// change in it (label, PIN counters) is shown to people, and decisions about PINs read it afresh.
+/// change in it (label, PIN counters) is shown to people, and decisions about PINs read it afresh. It counts from
+/// before the reading.
 const RECORD_LIFE: Duration = Duration::from_secs(1);
 
 /// How often a change by compare-and-swap is tried again when another process was faster.
@@ -70,6 +74,7 @@ impl Token {
             trying: Mutex::new(()),
             turns: counter::Turns::default(),
             seen: RwLock::new(None),
+            outage: outage::Outage::default(),
         }
     }
 
@@ -104,41 +109,54 @@ impl Token {
 
     /// The token's own record, at most a second old; `None` before `C_InitToken`.
     pub fn record(&self) -> Result<Option<Arc<TokenRecord>>> {
-        if let Some((at, record)) = &*read(&self.seen)
-            && at.elapsed() < RECORD_LIFE
-        {
-            return Ok(record.clone());
+        match self.seen() {
+            Some((at, record)) if at.elapsed() < RECORD_LIFE => Ok(record),
+            _ => self.fresh_record(),
         }
-        self.fresh_record()
+    }
+
+    /// The record that was read last, and when.
+    fn seen(&self) -> Option<(Instant, Option<Arc<TokenRecord>>)> {
+        read(&self.seen).clone()
     }
 
     /// The token's own record as it is now.
     fn fresh_record(&self) -> Result<Option<Arc<TokenRecord>>> {
-        let record = self.store()?.token()?.map(Arc::new);
-        // The record itself is not sealed. Who can write it must not be able to turn a token with PINs into one
-        // whose token key he made himself.
-        if let Some(record) = &record
-            && self.config.login == LoginMode::Pin
-            && record.login == LoginMode::None
-        {
-            return Err(Cause::SealBroken
-                .with("the token says that it has no PINs, the configuration says login = \"pin\" (the default)"));
-        }
-        *write(&self.seen) = Some((Instant::now(), record.clone()));
+        self.fresh_record_within(None)
+    }
+
+    /// The same, with less patience than the store's own.
+    fn fresh_record_within(&self, patience: Option<Duration>) -> Result<Option<Arc<TokenRecord>>> {
+        let since = Instant::now();
+        let record = self.store()?.token_within(patience)?.map(Arc::new);
+        record.as_ref().map_or(Ok(()), |record| self.check_login_mode(record))?;
+        self.note(since, record.clone());
         Ok(record)
     }
 
-    /// Reads the token's own record after a change. The change is made: that the record cannot be read now is for who
-    /// reads it next.
-    fn look_again(&self) {
-        if self.fresh_record().is_err() {
-            *write(&self.seen) = None;
+    /// The record itself is not sealed. Who can write it must not be able to turn a token with PINs into one whose token
+    /// key he made himself.
+    fn check_login_mode(&self, record: &TokenRecord) -> Result<()> {
+        if self.config.login == LoginMode::Pin && record.login == LoginMode::None {
+            return Err(Cause::SealBroken
+                .with("the token says that it has no PINs, the configuration says login = \"pin\" (the default)"));
         }
+        Ok(())
     }
 
-    /// The record of an initialised token; `TokenNotRecognized` before `C_InitToken`.
-    pub fn initialised(&self) -> Result<Arc<TokenRecord>> {
-        self.record()?.ok_or_else(|| Cause::TokenNotRecognized.into())
+    /// Keeps the record as it was after `since`, unless a newer one is kept.
+    fn note(&self, since: Instant, record: Option<Arc<TokenRecord>>) {
+        let mut seen = write(&self.seen);
+        let is_newer = match (&*seen, &record) {
+            (Some((at, Some(present))), Some(new)) if present.serial == new.serial => {
+                (present.version, *at) > (new.version, since)
+            }
+            (Some((at, _)), _) => *at > since,
+            (None, _) => false,
+        };
+        if !is_newer {
+            *seen = Some((since, record));
+        }
     }
 
     /// Whether private objects need a login.

@@ -136,11 +136,16 @@ impl Token {
 
     /// An object on the token as it is now; `None` if it is gone.
     pub fn get(&self, id: &ObjectId) -> Result<Option<ObjectRecord>> {
+        self.get_within(id, None)
+    }
+
+    /// The same, with less patience than the store's own.
+    pub(super) fn get_within(&self, id: &ObjectId, patience: Option<Duration>) -> Result<Option<ObjectRecord>> {
         if let Some(object) = builtin::get(id) {
             return Ok(Some(object.clone()));
         }
         self.found.forget(id);
-        let object = self.store()?.get(id)?;
+        let object = self.store()?.get_within(id, patience)?;
         object.as_ref().map_or(Ok(()), |object| self.check_read(object))?;
         Ok(object)
     }
@@ -195,7 +200,10 @@ impl Token {
             let Some(object) = self.store()?.get(id)? else { return Ok(None) };
             let Some(changed) = change(object)? else { return Ok(None) };
             match self.store()?.update(&changed) {
-                Ok(version) => return Ok(Some(ObjectRecord { version, ..changed })),
+                Ok(version) => {
+                    self.found.forget(id);
+                    return Ok(Some(ObjectRecord { version, ..changed }));
+                }
                 Err(error) if error.cause() == Cause::ObjectHandleInvalid => return Ok(None),
                 Err(error) if error.cause() == Cause::StoreConflict => last = error,
                 Err(error) => return Err(error),
@@ -246,9 +254,10 @@ impl Token {
         Ok(())
     }
 
-    /// Wipes the unwrapped key of an object that is gone or changed.
+    /// Wipes the unwrapped key of an object that is gone or changed, and what a search read of it.
     pub fn forget_key(&self, id: ObjectId) {
         self.cache.remove(id);
+        self.found.forget(&id);
     }
 }
 

@@ -10,10 +10,10 @@ use super::{TRIES, Token, TokenKey};
 use crate::config::{LoginMode, PinHash};
 use crate::crypto::{Secret, password, random, seal_box};
 use crate::error::{Cause, Error, Result};
-use crate::host::lock::lock;
+use crate::host::lock::{lock, write};
 use crate::store::{PinRecord, TokenRecord};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Who logs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,15 @@ pub struct PinFlags {
     pub final_try: bool,
     /// It is locked.
     pub locked: bool,
+}
+
+/// Whether a change of the token's record is to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Decision {
+    /// It is.
+    Write,
+    /// The record is to stay as it is.
+    Leave,
 }
 
 impl Token {
@@ -96,7 +105,7 @@ impl Token {
         }
         self.store()?.initialise(&record, before.map(|record| record.version))?;
         self.forget_secrets();
-        self.look_again();
+        *write(&self.seen) = None;
         Ok(())
     }
 
@@ -104,12 +113,26 @@ impl Token {
     ///
     /// Wrong tries are counted in the store. Errors: `PinIncorrect`, `PinLocked`,
     /// `UserPinNotInitialized`.
+    ///
+    /// Whatever others do meanwhile, it is as if it were done at one moment: what was computed for a PIN that others
+    /// changed is computed again, and what the lock overtook is told of the lock and nothing else. So of all tries by
+    /// all hosts only as many as are allowed learn whether a PIN is right.
     pub fn check_pin(&self, user: User, pin: &[u8]) -> Result<Option<Arc<TokenKey>>> {
         let _alone = lock(&self.trying);
+        for _ in 0..TRIES {
+            if let Some(done) = self.try_pin(user, pin)? {
+                return Ok(done);
+            }
+        }
+        Err(Cause::StoreConflict.with("the PIN is changed all the time"))
+    }
+
+    /// One try; `None` if the PIN was changed meanwhile.
+    fn try_pin(&self, user: User, pin: &[u8]) -> Result<Option<Option<Arc<TokenKey>>>> {
         let record = self.fresh_record()?.ok_or(Cause::TokenNotRecognized)?;
         let Some(stored) = pin_of(&record, user) else {
             return match (record.login, user) {
-                (LoginMode::None, _) => Ok(None),
+                (LoginMode::None, _) => Ok(Some(None)),
                 (LoginMode::Pin, User::User) => Err(Cause::UserPinNotInitialized.into()),
                 (LoginMode::Pin, User::So) => Err(Cause::RecordCorrupt.with("the token has no SO PIN")),
             };
@@ -121,27 +144,26 @@ impl Token {
             // Never right, so it is no guess to be counted.
             return Err(Cause::PinIncorrect.into());
         }
-        let Some(opened) = unwrap(stored, &record.serial, user, pin)? else {
-            self.count_pin(user, |failed| failed.saturating_add(1))?;
-            return Err(Cause::PinIncorrect.into());
-        };
-        // Another process may have locked the PIN while this one computed.
+        let opened = unwrap(stored, &record.serial, user, pin)?;
+        // A right one that nothing was wrong with needs no change of the store.
         let now = self.fresh_record()?.ok_or(Cause::TokenNotRecognized)?;
-        let failed = pin_of(&now, user).map_or(0, |pin| pin.failed_attempts);
+        if !is_same_pin(&record, &now, user) {
+            return Ok(None);
+        }
+        let needs_count = opened.is_none() || pin_of(&now, user).is_some_and(|pin| pin.failed_attempts != 0);
         if self.flags_of(pin_of(&now, user)).locked {
             return Err(Cause::PinLocked.into());
         }
-        // That they stay counted makes nobody's guess cheaper, and keeps nobody out who has the PIN.
-        if failed != 0
-            && let Err(error) = self.count_pin(user, |_| 0)
-        {
-            tracing::warn!("the PIN is right, and the wrong tries before it stay counted: {error}");
+        if needs_count && !self.count_pin(user, &record, opened.is_some())? {
+            return Ok(None);
         }
-        match (record.login, opened.vouching) {
-            (LoginMode::None, _) => Ok(None),
-            (LoginMode::Pin, Vouching::Complete) => TokenKey::new(&opened.key, &record, opened.vouching).map(Some),
-            (LoginMode::Pin, Vouching::Partial) => self.adopt_by_pin(&opened, &record, user).map(Some),
-        }
+        let opened = opened.ok_or(Cause::PinIncorrect)?;
+        let key = match (record.login, opened.vouching) {
+            (LoginMode::None, _) => None,
+            (LoginMode::Pin, Vouching::Complete) => Some(TokenKey::new(&opened.key, &record, opened.vouching)?),
+            (LoginMode::Pin, Vouching::Partial) => Some(self.adopt_by_pin(&opened, &record, user)?),
+        };
+        Ok(Some(key))
     }
 
     /// A token of an earlier version: its objects get their MACs, and this PIN opens it in the present way.
@@ -157,22 +179,30 @@ impl Token {
                     pin.wrapped_token_key.clone_from(&wrapped);
                     record.mac = Some(mac);
                 }
-                Ok(())
+                Ok(Decision::Write)
             })
+            .map(drop)
         })
     }
 
-    /// Sets the count of wrong tries. A store that cannot be written cannot count; that is no reason to
-    /// refuse a right PIN or to hide a wrong one.
-    fn count_pin(&self, user: User, change: impl Fn(u32) -> u32) -> Result<()> {
+    /// Counts a wrong try, or forgets those before a right one, of the PIN as it was in `before`; false if it is another
+    /// now. `PinLocked` if that was overtaken by its lock. A store that cannot be written cannot count; that is no
+    /// reason to refuse a right PIN or to hide a wrong one.
+    fn count_pin(&self, user: User, before: &TokenRecord, is_right: bool) -> Result<bool> {
         let result = self.change_record(|record| {
-            if let Some(pin) = pin_of_mut(record, user) {
-                pin.failed_attempts = change(pin.failed_attempts);
+            if !is_same_pin(before, record, user) {
+                return Ok(Decision::Leave);
             }
-            Ok(())
+            if self.flags_of(pin_of(record, user)).locked {
+                return Err(Cause::PinLocked.into());
+            }
+            if let Some(pin) = pin_of_mut(record, user) {
+                pin.failed_attempts = if is_right { 0 } else { pin.failed_attempts.saturating_add(1) };
+            }
+            Ok(Decision::Write)
         });
         match result {
-            Err(error) if error.cause() == Cause::StoreReadOnly => Ok(()),
+            Err(error) if error.cause() == Cause::StoreReadOnly => Ok(true),
             other => other,
         }
     }
@@ -192,8 +222,9 @@ impl Token {
                 return Err(Cause::UserNotLoggedIn.with("the token was initialised anew"));
             }
             record.user_pin = Some(wrapped.clone());
-            Ok(())
+            Ok(Decision::Write)
         })
+        .map(drop)
     }
 
     /// `C_SetPIN`: changes a PIN by who knows the old one.
@@ -202,24 +233,33 @@ impl Token {
         if pin_of(&record, user).is_none() && record.login == LoginMode::None {
             return Err(Cause::FunctionNotSupported.with("a token with login = \"none\" has no such PIN"));
         }
-        let key = self.check_pin(user, old)?;
-        check_length(new)?;
-        let wrapped = match key {
-            Some(key) => self.wrap(key.key.expose()?, &bound_to(&record.serial, user, key.vouching), new)?,
-            None => self.wrap(new_key()?.expose(), &bound_to(&record.serial, user, Vouching::Complete), new)?,
-        };
-        let unchanged = pin_of(&record, user).map(|pin| pin.salt);
-        self.change_record(|record| {
-            // Whoever changed the PIN meanwhile knew it too; this change was made for the old one.
-            if pin_of(record, user).map(|pin| pin.salt) != unchanged {
-                return Err(Cause::PinIncorrect.with("the PIN was changed at the same time"));
+        for _ in 0..TRIES {
+            let before = self.fresh_record()?.ok_or(Cause::TokenNotRecognized)?;
+            let key = self.check_pin(user, old)?;
+            check_length(new)?;
+            let wrapped = match key {
+                Some(key) => self.wrap(key.key.expose()?, &bound_to(&before.serial, user, key.vouching), new)?,
+                None => self.wrap(new_key()?.expose(), &bound_to(&before.serial, user, Vouching::Complete), new)?,
+            };
+            let changed = self.change_record(|record| {
+                // Whoever changed it meanwhile knew it, or is the officer: what is there now is to be tried anew.
+                if !is_same_pin(&before, record, user) {
+                    return Ok(Decision::Leave);
+                }
+                if self.flags_of(pin_of(record, user)).locked {
+                    return Err(Cause::PinLocked.into());
+                }
+                match user {
+                    User::So => record.so_pin = Some(wrapped.clone()),
+                    User::User => record.user_pin = Some(wrapped.clone()),
+                }
+                Ok(Decision::Write)
+            });
+            if changed? {
+                return Ok(());
             }
-            match user {
-                User::So => record.so_pin = Some(wrapped.clone()),
-                User::User => record.user_pin = Some(wrapped.clone()),
-            }
-            Ok(())
-        })
+        }
+        Err(Cause::StoreConflict.with("the PIN is changed all the time"))
     }
 
     /// The token key as it is kept under a PIN, at the configured price.
@@ -256,17 +296,27 @@ impl Token {
         }
     }
 
-    /// Changes the token's record by compare-and-swap, again if another process was faster.
-    pub(super) fn change_record(&self, change: impl Fn(&mut TokenRecord) -> Result<()>) -> Result<()> {
+    /// Changes the token's record by compare-and-swap, again if another process was faster. False if `change` left it.
+    pub(super) fn change_record(&self, change: impl Fn(&mut TokenRecord) -> Result<Decision>) -> Result<bool> {
         let mut last = Error::from(Cause::StoreConflict);
         for _ in 0..TRIES {
-            let mut record = self.store()?.token()?.ok_or(Cause::TokenNotRecognized)?;
-            change(&mut record)?;
+            let since = Instant::now();
+            let before = self.store()?.token()?.ok_or(Cause::TokenNotRecognized)?;
+            self.check_login_mode(&before)?;
+            let mut record = before.clone();
+            match change(&mut record) {
+                Ok(Decision::Write) => {}
+                // Who is told of a lock sees it from then on.
+                left => {
+                    self.note(since, Some(Arc::new(before)));
+                    return left.map(|_| false);
+                }
+            }
             record.changed = now();
             match self.store()?.update_token(&record) {
-                Ok(_) => {
-                    self.look_again();
-                    return Ok(());
+                Ok(version) => {
+                    self.note(since, Some(Arc::new(TokenRecord { version, ..record })));
+                    return Ok(true);
                 }
                 Err(error) if error.cause() == Cause::StoreConflict => last = error,
                 Err(error) => return Err(error),
@@ -294,6 +344,12 @@ fn pin_of_mut(record: &mut TokenRecord, user: User) -> Option<&mut PinRecord> {
         User::So => record.so_pin.as_mut(),
         User::User => record.user_pin.as_mut(),
     }
+}
+
+/// Whether it is the same PIN of the same token: each that is set has a salt of its own.
+fn is_same_pin(before: &TokenRecord, now: &TokenRecord, user: User) -> bool {
+    let salt = |record| pin_of(record, user).map(|pin| pin.salt);
+    before.serial == now.serial && salt(before) == salt(now)
 }
 
 fn check_length(pin: &[u8]) -> Result<()> {

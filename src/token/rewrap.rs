@@ -3,6 +3,7 @@
 
 use super::Token;
 use super::parts::{Layer, Parts};
+use super::pins::Decision;
 use super::seal::stored_context;
 use super::token_key::stored_token_key_context;
 use crate::error::{Cause, Result};
@@ -65,8 +66,7 @@ impl Token {
                 return Err(Cause::StoreConflict.with("the token was initialised anew meanwhile"));
             }
             record.sealed_token_key = Some(moved.clone());
-            Ok(())
-        })?;
-        Ok(true)
+            Ok(Decision::Write)
+        })
     }
 }

@@ -3,7 +3,7 @@
 
 use super::Token;
 use super::parts::Parts;
-use super::pins::User;
+use super::pins::{Decision, User};
 use super::seal::stored_pairs;
 use super::vouch::Vouching;
 use crate::config::LoginMode;
@@ -95,8 +95,9 @@ impl Token {
                     record.mac = Some(mac);
                     record.sealed_token_key = Some(kept.clone());
                 }
-                Ok(())
+                Ok(Decision::Write)
             })
+            .map(drop)
         })
     }
 

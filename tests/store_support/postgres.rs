@@ -18,19 +18,36 @@ const SUPERVISE: &str = r#"
     "$1/initdb" -D "$0/data" -U dk --auth-local=trust --auth-host=scram-sha-256 --pwfile="$0/password" \
         --no-sync -E UTF8 --locale=C.UTF-8 >"$0/log" 2>&1 || exit 1
     cp "$0"/server.* "$0/data/" 2>/dev/null
+    [ "$5" = 127.0.0.1 ] || echo "host all all all scram-sha-256" >>"$0/data/pg_hba.conf"
+    others() { grep -l "^PPid:.$server\$" /proc/[0-9]*/status 2>/dev/null | cut -d/ -f3; }
     serve() {
-        "$1/postgres" -D "$0/data" -c fsync="$4" -p "$2" -k "$0" -c listen_addresses=127.0.0.1 -c shared_buffers=32MB \
+        "$1/postgres" -D "$0/data" -c fsync="$4" -p "$2" -k "$0" -c listen_addresses="$5" -c shared_buffers=32MB \
             -c max_connections=150 -c ssl="$3" -c log_min_messages=fatal >>"$0/log" 2>&1 &
         server=$!
     }
-    serve "$1" "$2" "$3" "$4"
+    serve "$1" "$2" "$3" "$4" "$5"
     while read -r word; do
         case $word in
-        kill) kill -QUIT $server; wait $server; serve "$1" "$2" "$3" "$4" ;;
+        kill) kill -CONT $server $(others); kill -QUIT $server; wait $server; serve "$1" "$2" "$3" "$4" "$5" ;;
         stop) kill -INT $server; wait $server; echo stopped ;;
-        start) serve "$1" "$2" "$3" "$4" ;;
+        start) serve "$1" "$2" "$3" "$4" "$5" ;;
+        pause) kill -STOP $server $(others) ;;
+        resume) kill -CONT $server $(others) ;;
         esac
     done
+    kill -CONT $server $(others)
+    kill -QUIT $server
+    wait $server
+    rm -rf "$0"
+"#;
+
+/// Starts a standby of the server in the folder `$2` at port `$3`, which applies what it hears `$5` seconds later.
+const STAND_BY: &str = r#"
+    "$1/pg_basebackup" -h "$2" -p "$3" -U dk -D "$0/data" -R -X stream -c fast --no-sync >"$0/log" 2>&1 || exit 1
+    "$1/postgres" -D "$0/data" -F -p "$4" -k "$0" -c listen_addresses= -c shared_buffers=32MB -c max_connections=150 \
+        -c recovery_min_apply_delay="$5s" >>"$0/log" 2>&1 &
+    server=$!
+    cat >/dev/null
     kill -QUIT $server
     wait $server
     rm -rf "$0"
@@ -75,31 +92,51 @@ fn user() -> Option<(u32, u32)> {
     Some((parts[2].parse().unwrap(), parts[3].parse().unwrap()))
 }
 
+fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
 impl Server {
     /// Starts one of its own; with `tls`, by a certificate for `localhost`, whose root is `folder/root.crt`.
     pub(crate) fn start(tls: bool) -> Self {
-        Self::begin(tls, false)
+        Self::begin("127.0.0.1", tls, false)
     }
 
     /// The same without TLS, which waits for the disk at each commit.
     pub(crate) fn durable() -> Self {
-        Self::begin(false, true)
+        Self::begin("127.0.0.1", false, true)
     }
 
-    fn begin(tls: bool, durable: bool) -> Self {
-        let folder = tempfile::Builder::new().prefix("dkpg").tempdir_in("/tmp").unwrap().keep();
-        fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
-        fs::write(folder.join("password"), PASSWORD).unwrap();
-        if tls {
-            let made =
-                Command::new("sh").args(["-ec", CERTIFICATE]).current_dir(&folder).stderr(Stdio::null()).status();
+    /// One without TLS that listens at this address: one of a network namespace of the test's own.
+    pub(crate) fn start_at(address: &str) -> Self {
+        Self::begin(address, false, false)
+    }
+
+    fn begin(address: &str, tls: bool, durable: bool) -> Self {
+        let (folder, mut supervisor) = Self::prepare(SUPERVISE, |folder| {
+            fs::write(folder.join("password"), PASSWORD).unwrap();
+            if !tls {
+                return;
+            }
+            let made = Command::new("sh").args(["-ec", CERTIFICATE]).current_dir(folder).stderr(Stdio::null()).status();
             assert!(made.unwrap().success());
             fs::set_permissions(folder.join("server.key"), fs::Permissions::from_mode(0o600)).unwrap();
-        }
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        });
+        let port = free_port();
+        let [tls, durable] = [tls, durable].map(|on| if on { "on" } else { "off" });
+        supervisor.args([port.to_string().as_str(), tls, durable, address]);
+        let server = Self::supervise(folder, port, supervisor);
+        server.wait();
+        server
+    }
+
+    /// A folder of its own, and a command in it that runs as who may start a server.
+    fn prepare(script: &str, prepare: impl FnOnce(&Path)) -> (PathBuf, Command) {
+        let folder = tempfile::Builder::new().prefix("dkpg").tempdir_in("/tmp").unwrap().keep();
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
+        prepare(&folder);
         let mut supervisor = Command::new("sh");
-        supervisor.arg("-c").arg(SUPERVISE).arg(&folder).arg(programs()).arg(port.to_string());
-        supervisor.args([tls, durable].map(|on| if on { "on" } else { "off" })).current_dir("/tmp");
+        supervisor.arg("-c").arg(script).arg(&folder).arg(programs()).current_dir("/tmp");
         if let Some((user, group)) = user() {
             let mut all: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
             all.push(folder.clone());
@@ -107,11 +144,33 @@ impl Server {
             supervisor.uid(user).gid(group);
         }
         // A signal from the terminal is for this program, whose end is the server's.
-        let mut supervisor = supervisor.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-        let commands = supervisor.stdin.take().unwrap();
-        let server = Self { folder, port, commands, _supervisor: supervisor };
+        supervisor.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null());
+        (folder, supervisor)
+    }
+
+    /// A standby that can be read, and is so many seconds behind.
+    pub(crate) fn standby(&self, seconds: u32) -> Self {
+        let (folder, mut supervisor) = Self::prepare(STAND_BY, |_| ());
+        let port = free_port();
+        supervisor.arg(&self.folder).args([self.port, port].map(|port| port.to_string())).arg(seconds.to_string());
+        let server = Self::supervise(folder, port, supervisor);
         server.wait();
         server
+    }
+
+    fn supervise(folder: PathBuf, port: u16, mut supervisor: Command) -> Self {
+        let mut supervisor = supervisor.spawn().unwrap();
+        let commands = supervisor.stdin.take().unwrap();
+        Self { folder, port, commands, _supervisor: supervisor }
+    }
+
+    /// Waits until there is a token in a database.
+    pub(crate) fn wait_for(&self, database: &str) {
+        let begun = Instant::now();
+        while !self.try_sql(database, "SELECT 1 / count(*) FROM datakey_token") {
+            assert!(begun.elapsed() < Duration::from_secs(60), "the standby does not follow");
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     fn wait(&self) {
@@ -126,6 +185,11 @@ impl Server {
     /// Stops it at once, as a crash does, and starts it again.
     pub(crate) fn crash(&mut self) {
         writeln!(self.commands, "kill").unwrap();
+    }
+
+    /// Stops the processes that serve for a while, or has them go on.
+    pub(crate) fn pause(&mut self, paused: bool) {
+        writeln!(self.commands, "{}", if paused { "pause" } else { "resume" }).unwrap();
     }
 
     pub(crate) fn stop(&mut self) {

@@ -25,6 +25,14 @@ impl Emulator {
         Self::start(Some("/_localstack/health"), Self::ministack_on)
     }
 
+    /// The same, that listens at all addresses: of a network namespace of the test's own.
+    pub(crate) fn ministack_everywhere() -> Self {
+        Self::start(Some("/_localstack/health"), |command, port| {
+            Self::ministack_on(command, port);
+            command.env("BIND_HOST", "0.0.0.0");
+        })
+    }
+
     /// The same behind TLS, with a fresh certificate whose root is put into `folder` as `root.pem`.
     pub(crate) fn ministack_with_tls(folder: &Path) -> Self {
         let script = scripts().join("certificate.py");
@@ -57,6 +65,13 @@ impl Emulator {
     /// Its URL, without TLS.
     pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Stops it for a while, or has it go on.
+    pub(crate) fn pause(&self, paused: bool) {
+        let signal = if paused { libc::SIGSTOP } else { libc::SIGCONT };
+        // SAFETY: a child of ours that was not waited for.
+        unsafe { libc::kill(self.process.id() as i32, signal) };
     }
 
     /// Starts and waits: for a good answer on the path `ready`, or until connections are taken.

@@ -59,6 +59,12 @@ impl DynamoDbStore {
         })
     }
 
+    /// How long a call takes in all, if it is not to take longer than `most`.
+    fn patience(&self, most: Option<Duration>) -> Duration {
+        let patience = self.table.patience();
+        most.map_or(patience, |most| most.min(patience))
+    }
+
     fn change<T, F>(&self, work: impl FnOnce(Requests) -> F) -> Result<Option<T>>
     where
         T: Send,
@@ -82,7 +88,11 @@ impl DynamoDbStore {
 
 impl Store for DynamoDbStore {
     fn token(&self) -> Result<Option<TokenRecord>> {
-        let head = self.run(self.table.patience(), |requests| async move { self.head(&requests).await })?;
+        self.token_within(None)
+    }
+
+    fn token_within(&self, patience: Option<Duration>) -> Result<Option<TokenRecord>> {
+        let head = self.run(self.patience(patience), |requests| async move { self.head(&requests).await })?;
         head.flatten().map(|head| record::decode_token(head.version, &head.record)).transpose()
     }
 
@@ -123,7 +133,11 @@ impl Store for DynamoDbStore {
     }
 
     fn get(&self, id: &ObjectId) -> Result<Option<ObjectRecord>> {
-        let item = self.run(self.table.patience(), |requests| async move { self.item(&requests, id).await })?;
+        self.get_within(id, None)
+    }
+
+    fn get_within(&self, id: &ObjectId, patience: Option<Duration>) -> Result<Option<ObjectRecord>> {
+        let item = self.run(self.patience(patience), |requests| async move { self.item(&requests, id).await })?;
         let Some(item) = item.flatten() else { return Ok(None) };
         let read = Read(&item);
         record::decode_object(id, read.number("version")?, read.bytes("record")?).map(Some)

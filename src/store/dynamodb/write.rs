@@ -132,7 +132,7 @@ where
     let mut attempts = 0;
     let unknown = |error: Error, open: &[u64]| match open.is_empty() {
         true => error,
-        false => error.context("the answer to a change was lost: whether it was made is not known"),
+        false => error.leaves_in_doubt("a transaction was not answered"),
     };
     let mut answers: HashMap<u64, T> = HashMap::new();
     loop {
@@ -148,8 +148,17 @@ where
             Ok(plan) => plan,
             // What it found in the way may be what was sent before, and was made only now.
             Err(refused) => {
-                let ours = made(requests, name, &open, &nonce).await?;
-                return ours.and_then(|counter| answers.remove(&counter)).ok_or(refused);
+                let ours = made(requests, name, &open, &nonce).await;
+                let ours = ours.map_err(|stop| Stop { error: unknown(stop.error, &open), ..stop })?;
+                let ours = ours.and_then(|counter| answers.remove(&counter));
+                // An answer of ours means that others made a change, so that what was sent does nothing if it arrives
+                // yet. A failure on the way means nothing.
+                let is_answer = matches!(
+                    refused.error.cause(),
+                    Cause::StoreConflict | Cause::ObjectHandleInvalid | Cause::TokenNotRecognized
+                );
+                let error = if is_answer { refused.error } else { unknown(refused.error, &open) };
+                return ours.ok_or(Stop { error, ..refused });
             }
         };
         let counter = head.as_ref().map_or(0, |head| head.counter) + by;

@@ -73,7 +73,15 @@ impl PostgresStore {
         T: Send,
         F: Future<Output = Outcome<T>> + Send,
     {
-        self.pool.run(PATIENCE, |client| {
+        self.read_within(PATIENCE, work)
+    }
+
+    fn read_within<T, F>(&self, patience: Duration, work: impl Fn(Arc<Client>) -> F) -> Result<Option<T>>
+    where
+        T: Send,
+        F: Future<Output = Outcome<T>> + Send,
+    {
+        self.pool.run(patience, |client| {
             let work = work(client);
             async {
                 match work.await {
@@ -108,17 +116,19 @@ impl PostgresStore {
                 }
             }
         });
-        done.map_err(|error| match ticket.is_open() {
-            true => error.context("the answer to a commit was lost: whether the change was made is not known"),
-            false => error,
-        })
+        // Whatever ended the search for it: nothing else may be said of a change that was perhaps made.
+        done.map_err(|error| if ticket.is_open() { error.leaves_in_doubt("a commit was not answered") } else { error })
     }
 }
 
 impl Store for PostgresStore {
     fn token(&self) -> Result<Option<TokenRecord>> {
+        self.token_within(None)
+    }
+
+    fn token_within(&self, patience: Option<Duration>) -> Result<Option<TokenRecord>> {
         let select = concat!("SELECT version, record, ", format_now!(), " FROM datakey_token WHERE name = $1");
-        let found = self.read(|client| async move {
+        let found = self.read_within(patience.unwrap_or(PATIENCE), |client| async move {
             write::token(&client.query_typed(select, &[(&self.name(), Type::TEXT)]).await?)
         })?;
         Ok(found.flatten())
@@ -157,7 +167,12 @@ impl Store for PostgresStore {
     }
 
     fn get(&self, id: &ObjectId) -> Result<Option<ObjectRecord>> {
-        let found = self.read(|client| async move { stored(&client, self.name(), id).await })?;
+        self.get_within(id, None)
+    }
+
+    fn get_within(&self, id: &ObjectId, patience: Option<Duration>) -> Result<Option<ObjectRecord>> {
+        let patience = patience.unwrap_or(PATIENCE);
+        let found = self.read_within(patience, |client| async move { stored(&client, self.name(), id).await })?;
         found.flatten().map(|(version, bytes)| record::decode_object(id, version, &bytes)).transpose()
     }
 

@@ -7,6 +7,7 @@ use super::connection::{self, Identity, Link};
 use super::process::Process;
 use crate::error::{Cause, Error, Result};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -22,6 +23,8 @@ pub(super) struct Pool {
     root: Option<Identity>,
     state: Mutex<State>,
     writer_is_back: Condvar,
+    /// Whether the file was there before.
+    was_there: AtomicBool,
 }
 
 #[derive(Default)]
@@ -50,6 +53,7 @@ impl Pool {
             root: root(),
             state: Mutex::default(),
             writer_is_back: Condvar::new(),
+            was_there: AtomicBool::new(false),
         })
     }
 
@@ -104,9 +108,16 @@ impl Pool {
 
     fn way(&self) -> Result<Way> {
         Ok(match connection::identity(&self.path)? {
-            Some(file) => Way::To(file),
+            Some(file) => {
+                self.was_there.store(true, Ordering::Relaxed);
+                Way::To(file)
+            }
             None => match (root(), self.root) {
                 (Some(now), Some(then)) if !now.is_same_file(&then) => Way::Closed,
+                // Not a token that was never initialised: a file system that is not mounted any more, say.
+                _ if self.was_there.load(Ordering::Relaxed) => {
+                    return Err(Cause::StoreUnavailable.with(format!("{} is gone", self.path.display())));
+                }
                 _ => Way::Nowhere,
             },
         })

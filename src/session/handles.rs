@@ -366,11 +366,11 @@ impl Handles {
         Ok(made)
     }
 
-    /// Notes what an object of the token is now, if there is a handle of it.
-    pub(super) fn note(&self, record: ObjectRecord) {
+    /// Notes what an object of the token became after `since`, if there is a handle of it.
+    pub(super) fn note(&self, record: ObjectRecord, since: Instant) {
         let handle = self.read().by_id.get(&record.id).copied();
         if let Some(handle) = handle {
-            self.replace(handle, record);
+            self.replace(handle, record, since);
         }
     }
 

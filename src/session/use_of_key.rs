@@ -190,8 +190,9 @@ impl UseOfKey {
         if !record.attributes.is(CKA_TOKEN) {
             return slot.handles.change(record.id, |record| counted(record, take));
         }
+        let since = Instant::now();
         let (used, moved) = slot.token.count(&record.id, take)?;
-        slot.handles.note(moved);
+        slot.handles.note(moved, since);
         Ok(used)
     }
 

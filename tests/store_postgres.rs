@@ -209,6 +209,9 @@ fn a_server_that_crashes() {
     assert!(store.get(&pair(0, 0)[0].id).unwrap().is_some());
 }
 
+/// The whole statement: each transaction begins with `READ COMMITTED`.
+const COMMIT: &str = "COMMIT\0";
+
 /// The same database over a listener, with the password that the server asks for there.
 fn over(cutter: &Cutter, database: &str) -> PostgresConfig {
     let mut config = server().place(database, "t");
@@ -219,7 +222,7 @@ fn over(cutter: &Cutter, database: &str) -> PostgresConfig {
 
 fn a_lost_answer_to_a_commit_is_looked_for() {
     let (database, direct) = initialised_in(server());
-    let cutter = Cutter::to(server().port, "COMMIT");
+    let cutter = Cutter::to(server().port, COMMIT);
     let store = open(&location(over(&cutter, &database))).unwrap();
     assert!(store.token().unwrap().is_some());
     for (number, cut) in (0..).zip([Cut::Before, Cut::After, Cut::Late, Cut::Before, Cut::Late, Cut::After]) {
@@ -258,23 +261,23 @@ fn a_lost_answer_to_a_commit_is_looked_for() {
 fn what_cannot_be_found_out_is_said() {
     let mut server = Server::start(false);
     let (database, direct) = initialised_in(&server);
-    let cutter = Cutter::to(server.port, "COMMIT");
+    let cutter = Cutter::to(server.port, COMMIT);
     let mut config = server.place(&database, "t");
     config.hosts = vec![(PostgresHost::Name("127.0.0.1".into()), cutter.port())];
     config.password = Some(PASSWORD.to_owned().into());
     let store = open(&location(config)).unwrap();
     assert!(store.token().unwrap().is_some());
-    // Its commit is on its way when the server goes, and does not come back in time.
+    // Its commit is on its way when the server stops to answer, for longer than the call has time.
     cutter.next(Cut::Late);
     std::thread::scope(|scope| {
         let inserting = scope.spawn(|| store.insert(&pair(0, 0)));
         while cutter.cuts() == 0 {
             std::thread::sleep(Duration::from_millis(5));
         }
-        server.stop();
+        server.pause(true);
         refused(inserting.join().unwrap(), Cause::StoreInDoubt);
     });
-    server.start_again();
+    server.pause(false);
     assert_eq!(direct.check().unwrap() % 2, 0);
 }
 

@@ -136,8 +136,8 @@ pub trait Sink: Send {
 /// The store at `location`, for a program that may start threads.
 ///
 /// Touches neither file nor network: the first call does. Of a file only `initialise` makes one (0600, in a directory
-/// of 0700 if that had to be made too). What is missing reads as a token that was never initialised; what
-/// cannot be used makes every call fail until it can. Fails with `ForkedWhileBusy` in a
+/// of 0700 if that had to be made too). What is missing reads as a token that was never initialised (a
+/// file that was there and is gone is `StoreUnavailable`); what cannot be used makes every call fail until it can. Fails with `ForkedWhileBusy` in a
 /// child that was forked while another thread was inside the store's library.
 pub fn open(location: &StoreLocation) -> Result<Box<dyn Store>> {
     open_in(location, HostRules { threads_allowed: true, secure_mode: host::secure_mode() })

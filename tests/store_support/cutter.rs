@@ -63,7 +63,8 @@ impl Cutter {
 
 impl Shared {
     fn serve(&self, client: &TcpStream, target: u16, word: &[u8]) {
-        let server = TcpStream::connect((Ipv4Addr::LOCALHOST, target)).unwrap();
+        // A server that is down takes no client.
+        let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, target)) else { return };
         let (from_server, to_client) = (server.try_clone().unwrap(), client.try_clone().unwrap());
         let back = thread::spawn(move || pass(&from_server, &to_client));
         let mut buffer = vec![0; 1 << 16];
@@ -86,7 +87,8 @@ impl Shared {
                         thread::sleep(Duration::from_secs(1));
                     }
                     if cut != Cut::Before {
-                        (&server).write_all(&part).unwrap();
+                        // It may have gone meanwhile.
+                        let _ = (&server).write_all(&part);
                         thread::sleep(Duration::from_millis(300));
                     }
                     break;

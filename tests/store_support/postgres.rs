@@ -28,14 +28,14 @@ const SUPERVISE: &str = r#"
     serve "$1" "$2" "$3" "$4" "$5"
     while read -r word; do
         case $word in
-        kill) kill -CONT $server $(others); kill -QUIT $server; wait $server; serve "$1" "$2" "$3" "$4" "$5" ;;
+        kill) kill -CONT $server $(others) 2>/dev/null; kill -QUIT $server; wait $server; serve "$1" "$2" "$3" "$4" "$5" ;;
         stop) kill -INT $server; wait $server; echo stopped ;;
         start) serve "$1" "$2" "$3" "$4" "$5" ;;
-        pause) kill -STOP $server $(others) ;;
-        resume) kill -CONT $server $(others) ;;
+        pause) kill -STOP $server $(others) 2>/dev/null ;;
+        resume) kill -CONT $server $(others) 2>/dev/null ;;
         esac
     done
-    kill -CONT $server $(others)
+    kill -CONT $server $(others) 2>/dev/null
     kill -QUIT $server
     wait $server
     rm -rf "$0"

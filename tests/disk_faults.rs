@@ -236,7 +236,7 @@ impl Test {
                 return wrong(format!("{answer:#x}, and {command}: {rv:#x}"));
             }
         }
-        if fault.at % 2 == 0 {
+        if fault.at.is_multiple_of(2) {
             expect(&mut host, "finalise", &[OK])?;
         } else {
             host.kill();
@@ -244,7 +244,7 @@ impl Test {
         drop(host);
         self.look(&place, &[PIN, "new-pin", "other-pin"]).map_err(|why| format!("{what}: a new process: {why}"))?;
         let found = place.summary(base.token.as_ref());
-        let made = operation.after.iter().any(|command| *command == "generate p256 after");
+        let made = operation.after.contains(&"generate p256 after");
         let has = |class: u8| found.iter().any(|line| line.starts_with(&format!("object {class}:after ")));
         if made != (has(2) && has(3)) {
             return wrong(format!("what was made afterwards is lost: {found:?}"));

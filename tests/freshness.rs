@@ -25,6 +25,7 @@ fn main() {
     store_support::main(
         &[
             ("what_one_host_changes_another_sees_in_time", what_one_host_changes_another_sees_in_time),
+            ("what_is_held_is_as_old_as_it_may_be", what_is_held_is_as_old_as_it_may_be),
             ("keys_outlive_their_store_for_a_while_and_say_so", keys_outlive_their_store_for_a_while_and_say_so),
         ],
         &[("host", serve), ("furnish", furnish)],
@@ -209,11 +210,11 @@ impl Drop for Host {
 }
 
 /// A configuration of two tokens, on an embedded KMS.
-fn configure(folder: &Path, stores: &[String; 2], max_age: &str) -> PathBuf {
+fn configure(folder: &Path, stores: &[String; 2], cache: &str) -> PathBuf {
     let (keys, log) = (folder.join("kms.json"), folder.join("log"));
     let mut text = format!("[log]\ntarget = \"file:{}\"\n", log.display());
     for (label, store, more) in [
-        ("objects", &stores[0], format!("login = \"none\"\ncache = {{ max_age = \"{max_age}\" }}")),
+        ("objects", &stores[0], format!("login = \"none\"\ncache = {{ {cache} }}")),
         ("lock", &stores[1], "max_pin_attempts = 3\npin_hash = { memory = \"1M\", passes = 1 }".to_owned()),
     ] {
         let kms = keys.display();
@@ -257,7 +258,7 @@ fn what_one_host_changes_another_sees_in_time() {
 
 fn sees_in_time(name: &str, stores: &[String; 2]) {
     let folder = tempfile::tempdir().unwrap();
-    let configuration = configure(folder.path(), stores, "5m");
+    let configuration = configure(folder.path(), stores, "");
     let (mut a, mut b) = (Host::start(&configuration), Host::start(&configuration));
     let mut times = Vec::new();
     let mut took = |what: &str, time: Duration| times.push(format!("{what} {} ms", time.as_millis()));
@@ -304,12 +305,29 @@ fn sees_in_time(name: &str, stores: &[String; 2]) {
     println!("     {name}: {}", times.join(", "));
 }
 
+fn what_is_held_is_as_old_as_it_may_be() {
+    for (cache, sees) in [("max_object_age = \"1h\"", "one"), ("max_object_age = 0", "two")] {
+        let folder = tempfile::tempdir().unwrap();
+        let configuration = configure(folder.path(), &in_files(folder.path()), cache);
+        let (mut a, mut b) = (Host::start(&configuration), Host::start(&configuration));
+        a.ok("make one");
+        b.ok("hold one");
+        assert_eq!(b.ok("label"), "one");
+        a.ok("rename two");
+        assert_eq!(b.ok("label"), sees, "{cache}");
+        // What others changed is never overwritten unseen, and one's own changes count at once.
+        assert_eq!(b.ok("copy"), "two", "{cache}");
+        b.ok("rename three");
+        assert_eq!(b.ok("label"), "three", "{cache}");
+    }
+}
+
 /// How long a key may be used, in these tests.
-const MAX_AGE: &str = "6s";
+const CACHE: &str = "max_age = \"6s\"";
 
 /// Has the store go away and come back under a host with an open key.
 fn outlives(name: &str, folder: &Path, stores: &[String; 2], lose: impl FnOnce(), regain: impl FnOnce()) {
-    let configuration = configure(folder, stores, MAX_AGE);
+    let configuration = configure(folder, stores, CACHE);
     let (mut host, mut other) = (Host::start(&configuration), Host::start(&configuration));
     host.ok("key");
     host.ok("sign");
@@ -343,7 +361,7 @@ fn outlives(name: &str, folder: &Path, stores: &[String; 2], lose: impl FnOnce()
     let said =
         log.lines().find(|line| line.contains("the store does not answer")).unwrap_or_else(|| panic!("{name}: {log}"));
     println!(
-        "     {name}: {made} signatures without the store, the last {:.1} s after it was lost (max_age {MAX_AGE})",
+        "     {name}: {made} signatures without the store, the last {:.1} s after it was lost ({CACHE})",
         (BOUND + lasted).as_secs_f64()
     );
     println!("     {said}");

@@ -57,7 +57,7 @@ const TABLES: &[(&str, &[&str])] = &[
     ),
     (TIMEOUTS, &["attempt", "total", "generate_attempt", "generate_total"]),
     (PIN_HASH, &["memory", "passes"]),
-    (CACHE, &["max_age", "max_stale", "max_uses", "max_keys"]),
+    (CACHE, &["max_age", "max_stale", "max_uses", "max_keys", "max_object_age"]),
     (LOG, &["level", "target", "audit", "metrics"]),
 ];
 

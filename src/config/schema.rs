@@ -110,11 +110,20 @@ pub struct CacheConfig {
     pub max_uses: u64,
     /// How many keys are kept; the least recently used one goes first.
     pub max_keys: usize,
+    /// How old what the store said of an object or of the token may be when it is used; zero means that it is asked
+    /// for each use.
+    pub max_object_age: Duration,
 }
 
 impl Default for CacheConfig {
     fn default() -> Self {
-        Self { max_age: Duration::from_secs(300), max_stale: Duration::ZERO, max_uses: 100_000, max_keys: 1000 }
+        Self {
+            max_age: Duration::from_secs(300),
+            max_stale: Duration::ZERO,
+            max_uses: 100_000,
+            max_keys: 1000,
+            max_object_age: Duration::from_secs(1),
+        }
     }
 }
 

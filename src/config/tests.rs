@@ -95,7 +95,7 @@ fn every_key_is_read() {
         max_pin_attempts = 0
         pin_hash = { memory = "9216K", passes = 4 }
         generate = "without-plaintext"
-        cache = { max_age = 0, max_uses = 1, max_keys = 0x10 }
+        cache = { max_age = 0, max_uses = 1, max_keys = 0x10, max_object_age = "1m" }
         "#,
     );
     assert_eq!(config.log.level, LogLevel::Debug);
@@ -130,7 +130,13 @@ fn every_key_is_read() {
     assert_eq!(token.generate, GenerateMode::WithoutPlaintext);
     assert_eq!(
         token.cache,
-        CacheConfig { max_age: Duration::ZERO, max_stale: Duration::ZERO, max_uses: 1, max_keys: 16 }
+        CacheConfig {
+            max_age: Duration::ZERO,
+            max_stale: Duration::ZERO,
+            max_uses: 1,
+            max_keys: 16,
+            max_object_age: Duration::from_secs(60),
+        }
     );
     let shown = format!("{config:?}");
     for secret in ["secret", "one", "two", "external_id: Some"] {

@@ -406,5 +406,6 @@ fn cache(field: &Field<'_>) -> Result<CacheConfig> {
         max_keys: table
             .read("max_keys", |f| f.integer(1, 10_000_000))?
             .map_or(default.max_keys, |n| usize::try_from(n).unwrap_or(usize::MAX)),
+        max_object_age: table.read("max_object_age", duration)?.unwrap_or(default.max_object_age),
     })
 }

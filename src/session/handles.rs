@@ -94,11 +94,6 @@ impl Object {
     }
 }
 
-/// How long an object of the token may be used as it was read, before it is looked at again. Another
-/// process's change is noticed after this time; its own are at once. It counts from before the reading: what
-/// an answer says that was long on its way is as old as the question.
-pub(super) const FRESH: Duration = Duration::from_secs(1);
-
 /// So many objects of the token are kept as they were read. A process that has seen a million keys does not hold a
 /// million records; those that it let go are read again when they are used.
 const KEPT: usize = 4096;
@@ -446,6 +441,8 @@ mod tests {
     use super::*;
     use crate::object::attribute::boolean;
     use crate::store::Attributes;
+
+    const FRESH: Duration = Duration::from_secs(1);
 
     fn record(id: u8, on_token: bool, private: bool) -> ObjectRecord {
         let attributes = Attributes::from([(CKA_TOKEN, boolean(on_token)), (CKA_PRIVATE, boolean(private))]);

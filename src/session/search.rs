@@ -1,6 +1,6 @@
 //! Searches: a page of handles at a time.
 
-use super::handles::{FRESH, Object};
+use super::handles::Object;
 use super::operation::AnySlot;
 use super::table::Session;
 use crate::error::{Cause, Result};
@@ -77,15 +77,16 @@ impl Session {
 
     /// The object under a handle, if this session may see it.
     pub(super) fn object(&self, handle: CK_OBJECT_HANDLE) -> Result<Arc<Object>> {
-        self.object_of(handle, FRESH)
+        self.object_of(handle, self.slot.token.max_object_age())
     }
 
     /// The object under a handle that is to be used as a key: also while the store does not answer, for a while.
     /// `KeyHandleInvalid` where there is none.
     pub(super) fn key_of(&self, handle: CK_OBJECT_HANDLE) -> Result<Arc<Object>> {
         let sees_private = self.slot.sees_private()?;
-        let told = |id: &ObjectId, since| self.slot.token.get_for_use(id, since, FRESH);
-        self.slot.handles.object_told(handle, sees_private, FRESH, told).map_err(|error| match error.cause() {
+        let oldest = self.slot.token.max_object_age();
+        let told = |id: &ObjectId, since| self.slot.token.get_for_use(id, since, oldest);
+        self.slot.handles.object_told(handle, sees_private, oldest, told).map_err(|error| match error.cause() {
             Cause::ObjectHandleInvalid => Cause::KeyHandleInvalid.into(),
             _ => error,
         })

@@ -49,11 +49,6 @@ pub struct Token {
     outage: outage::Outage,
 }
 
-/// How long the token's own record may be believed before it is read again: what other processes
-/// change in it (label, PIN counters) is shown to people, and decisions about PINs read it afresh. It counts from
-/// before the reading.
-const RECORD_LIFE: Duration = Duration::from_secs(1);
-
 /// How often a change by compare-and-swap is tried again when another process was faster.
 const TRIES: u32 = 50;
 
@@ -107,10 +102,18 @@ impl Token {
         self.store()?.check()
     }
 
-    /// The token's own record, at most a second old; `None` before `C_InitToken`.
+    /// How long an object of the token may be used as it was read, and the token's own record be believed, before it is
+    /// read again. Another process's change is noticed after this time; its own are at once, and decisions about PINs
+    /// read the record afresh. It counts from before the reading: what an answer says that was long on its way is as
+    /// old as the question.
+    pub fn max_object_age(&self) -> Duration {
+        self.config.cache.max_object_age
+    }
+
+    /// The token's own record, at most [`max_object_age`](Self::max_object_age) old; `None` before `C_InitToken`.
     pub fn record(&self) -> Result<Option<Arc<TokenRecord>>> {
         match self.seen() {
-            Some((at, record)) if at.elapsed() < RECORD_LIFE => Ok(record),
+            Some((at, record)) if at.elapsed() < self.max_object_age() => Ok(record),
             _ => self.fresh_record(),
         }
     }

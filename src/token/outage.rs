@@ -122,7 +122,7 @@ impl Token {
     pub fn initialised(&self) -> Result<Arc<TokenRecord>> {
         let known = self.seen();
         let record = match known {
-            Some((at, record)) if at.elapsed() < super::RECORD_LIFE => record,
+            Some((at, record)) if at.elapsed() < self.max_object_age() => record,
             Some((at, Some(record))) => match self.ask(Some(at), |patience| self.fresh_record_within(patience))? {
                 Told::Now(now) => now,
                 Told::Nothing => Some(record),

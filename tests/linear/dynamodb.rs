@@ -38,7 +38,7 @@ pub(crate) fn is_linearizable() {
         server: Box::new(|_, begins| emulator.pause(begins)),
         ..Plan::calm(seconds(6), &stores)
     };
-    run("DynamoDB (ministack)", plan).is_sound();
+    run("DynamoDB (ministack)", plan).expect_sound();
 }
 
 /// What a listener before a table does to requests.
@@ -52,11 +52,14 @@ enum Lie {
 
 const OLD: Duration = Duration::from_secs(2);
 
+/// What was asked, and what was answered when.
+type Answers = HashMap<Vec<u8>, (Instant, Vec<u8>)>;
+
 /// Starts a listener that lies as soon as it may.
 fn liar(target: u16, lie: Lie, may: Arc<AtomicBool>) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
-    let answers: Arc<Mutex<HashMap<Vec<u8>, (Instant, Vec<u8>)>>> = Arc::default();
+    let answers: Arc<Mutex<Answers>> = Arc::default();
     let count = Arc::new(AtomicU32::new(0));
     std::thread::spawn(move || {
         for client in listener.incoming().map_while(Result::ok) {

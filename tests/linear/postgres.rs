@@ -55,7 +55,7 @@ pub(crate) fn is_linearizable() {
         server: Box::new(act),
         ..Plan::calm(seconds(7), &stores)
     };
-    run("PostgreSQL", plan).is_sound();
+    run("PostgreSQL", plan).expect_sound();
     for token in ["objects", "lock"] {
         let store = datakey::store::open(&crate::postgres::location(server.place(&database, token))).unwrap();
         store.check().unwrap();

@@ -228,8 +228,8 @@ fn report(name: &str, plan: &Plan<'_>, findings: &Findings, faults: &BTreeMap<Fa
 }
 
 impl Outcome {
-    /// Nothing was seen that cannot be.
-    pub(crate) fn is_sound(self) {
+    /// Asserts that nothing was seen that cannot be.
+    pub(crate) fn expect_sound(self) {
         print!("{}", self.text);
         let Findings { violations, surprises, operations, .. } = &self.findings;
         for text in violations.iter().chain(surprises).take(5) {

@@ -16,7 +16,7 @@ pub(crate) fn is_linearizable() {
     let folder = tempfile::tempdir().unwrap();
     let stores = |_| stores(folder.path());
     let plan = Plan { clients: 6, faults: LOCAL.to_vec(), longest: 1500, ..Plan::calm(seconds(4), &stores) };
-    run("SQLite", plan).is_sound();
+    run("SQLite", plan).expect_sound();
     for name in ["objects.db", "lock.db"] {
         crate::store_support::assert_sound(&folder.path().join(name));
     }

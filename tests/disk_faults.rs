@@ -39,6 +39,8 @@ const UNAVAILABLE: (u64, u64) = (0x30, 0x301);
 const BUSY: (u64, u64) = (0x06, 0x302);
 const FULL: (u64, u64) = (0x31, 0x303);
 const READ_ONLY: (u64, u64) = (0xe2, 0x304);
+/// The change was sent, and the look whether it may stay failed.
+const IN_DOUBT: (u64, u64) = (0x30, 0x30d);
 const LASTING: u32 = u32::MAX;
 
 const WAYS: &[Way] = &[
@@ -314,7 +316,7 @@ fn is_allowed(way: &Way, operation: &Operation, answer: (u64, u64)) -> bool {
     let (rv, device_error) = answer;
     answer.0 == operation.answer
         // Where no session is open the device error cannot be asked for.
-        || way.answers.iter().any(|(allowed, number)| *allowed == rv && (device_error == *number || device_error == 0))
+        || way.answers.iter().chain(&[IN_DOUBT]).any(|(allowed, number)| *allowed == rv && (device_error == *number || device_error == 0))
 }
 
 #[test]

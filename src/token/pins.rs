@@ -203,6 +203,8 @@ impl Token {
         });
         match result {
             Err(error) if error.cause() == Cause::StoreReadOnly => Ok(true),
+            // A full disk keeps nobody out who has the PIN; the wrong tries before stay counted.
+            Err(error) if is_right && error.cause() == Cause::StoreFull => Ok(true),
             other => other,
         }
     }

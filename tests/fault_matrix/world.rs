@@ -205,7 +205,7 @@ impl World {
             }
             // An answer that came and is refused for what is in it has no number of attempts.
             let attempts = if asked > 1 { format!("{asked} attempts in ") } else { String::new() };
-            let names = [format!("KMS key {}", self.kms_key), format!("kms:{operation}"), attempts];
+            let names = ["KMS key ".to_owned(), self.kms_key.clone(), format!("kms:{operation}"), attempts];
             if !names.iter().all(|name| line.contains(name)) {
                 self.wrong.push(format!("{what}: not all of {names:?} in {line}"));
             }

@@ -339,9 +339,10 @@ impl Model {
         }
         let mut faults = new.faults.to_vec();
         faults.extend(self.fault_of_access(session, new.on_token, new.hidden));
-        // A private key is encrypted under what the PIN opens even if anybody may see it: this token wants
-        // the user for it, which 5.18.2 has a code for.
-        let allowed: &[CK_RV] = if self.user == Some(User::User) { &[] } else { &[CKR_USER_NOT_LOGGED_IN] };
+        // A private key on the token is encrypted under what the PIN opens even if anybody may see it: this token
+        // wants the user for it, which 5.18.2 has a code for.
+        let is_free = self.user == Some(User::User) || !new.on_token;
+        let allowed: &[CK_RV] = if is_free { &[] } else { &[CKR_USER_NOT_LOGGED_IN] };
         if !allowed_or(rv, &faults, allowed)? {
             return Ok(());
         }

@@ -164,7 +164,8 @@ impl Model {
                     faults.push(CKR_KEY_FUNCTION_NOT_PERMITTED);
                 }
             }
-            if class == CKO_PRIVATE_KEY && self.user != Some(super::User::User) {
+            let is_free = !object.is(CKA_TOKEN) && !object.is(CKA_PRIVATE);
+            if class == CKO_PRIVATE_KEY && !is_free && self.user != Some(super::User::User) {
                 // One that anybody sees: its use still needs the user, as its making did.
                 faults.push(CKR_USER_NOT_LOGGED_IN);
             }

@@ -138,7 +138,7 @@ pub(crate) fn create_and_exit(store: &dyn Store) -> ! {
 pub(crate) type Test = (&'static str, fn());
 pub(crate) type Role = (&'static str, fn(&Path, &[String]));
 
-/// Runs a role, or all tests whose names contain the first argument.
+/// Runs a role, or all tests whose names contain the first argument. One that fails ends the program.
 pub(crate) fn main(tests: &[Test], roles: &[Role]) {
     let mut arguments = std::env::args().skip(1);
     let first = arguments.next().unwrap_or_default();
@@ -151,9 +151,12 @@ pub(crate) fn main(tests: &[Test], roles: &[Role]) {
         return tests.iter().for_each(|(name, _)| println!("{name}: test"));
     }
     let filter = if first.starts_with('-') { "" } else { &first };
+    let mut passed = 0;
     for (name, test) in tests.iter().filter(|(name, _)| name.contains(filter)) {
         let started = Instant::now();
         test();
         println!("test {name} ... ok ({:.1} s)", started.elapsed().as_secs_f64());
+        passed += 1;
     }
+    println!("\ntest result: ok. {passed} passed; 0 failed");
 }

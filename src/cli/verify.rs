@@ -7,7 +7,7 @@ use super::progress::Progress;
 use crate::crypto::PublicKey;
 use crate::error::{Cause, Result};
 use crate::object::certificate::Certificate;
-use crate::object::{keypair, opened_key, policy};
+use crate::object::{SEALED_CLASSES, keypair, opened_key, policy};
 use crate::store::Query;
 use crate::token::Token;
 use cryptoki_sys::*;
@@ -78,21 +78,19 @@ fn check(token: &Token, object: &Seen, each_kms_key: bool) -> Result<()> {
     let attributes = &object.record.attributes;
     token.check_vouched(&object.record)?;
     match (object.class(), &object.record.sealed) {
-        (CKO_PRIVATE_KEY | CKO_SECRET_KEY | CKO_OTP_KEY, Some(_)) if each_kms_key => {
+        (class, Some(_)) if SEALED_CLASSES.contains(&class) && each_kms_key => {
             for (kms_key, opened) in token.open_by_each_key(&object.record)? {
                 let whole = opened.and_then(|plaintext| opened_key(attributes, &plaintext));
                 whole.map_err(|error| error.context(format!("by the KMS key {kms_key}")))?;
             }
             Ok(())
         }
-        (CKO_PRIVATE_KEY | CKO_SECRET_KEY | CKO_OTP_KEY, Some(sealed)) => {
+        (class, Some(sealed)) if SEALED_CLASSES.contains(&class) => {
             let opened = token.key(&object.record, policy::seal_tag(attributes, &sealed.blob)).map(drop);
             token.forget_key(object.record.id);
             opened
         }
-        (CKO_PRIVATE_KEY | CKO_SECRET_KEY | CKO_OTP_KEY, None) => {
-            Err(Cause::RecordCorrupt.with("a key without its blob"))
-        }
+        (class, None) if SEALED_CLASSES.contains(&class) => Err(Cause::RecordCorrupt.with("a key without its blob")),
         (CKO_CERTIFICATE, _) => Certificate::parse(attributes.get(&CKA_VALUE).map_or(&[], Vec::as_slice)).map(drop),
         (CKO_PUBLIC_KEY, _) => {
             let mut said = attributes.clone();

@@ -20,6 +20,10 @@ pub(crate) struct Operation {
     pub(crate) may_change: bool,
 }
 
+/// What a new token wants before it makes a key.
+const SET_UP: &[&str] =
+    &["open", "login-so so-pin-1", "init-pin user-pin-1", "logout", "login user-pin-1", "generate p256 after"];
+
 const OPEN: &[&str] = &["initialise", "open"];
 const OFFICER: &[&str] = &["initialise", "open", "login-so so-pin-1"];
 const USER: &[&str] = &["initialise", "open", "login user-pin-1", "list"];
@@ -44,25 +48,11 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         ..operation("open a store after a crash", Start::Killed, &["initialise"], "open")
     },
     Operation {
-        after: &[
-            "open",
-            "login-so so-pin-1",
-            "init-pin user-pin-1",
-            "logout",
-            "login user-pin-1",
-            "generate p256 after",
-        ],
+        after: SET_UP,
         ..operation("C_InitToken, the first", Start::Nothing, &["initialise"], "init-token so-pin-1")
     },
     Operation {
-        after: &[
-            "open",
-            "login-so so-pin-1",
-            "init-pin user-pin-1",
-            "logout",
-            "login user-pin-1",
-            "generate p256 after",
-        ],
+        after: SET_UP,
         ..operation("C_InitToken, again", Start::Closed, &["initialise"], "init-token so-pin-1")
     },
     Operation {

@@ -154,8 +154,8 @@
 /* The client of the store cannot be set up; check the store's settings and its root certificates. */
 #define DATAKEY_ERR_STORE_SETUP 0x30CUL
 
-/* The answer to a change was lost, and whether it was made is not known; look before you make it again. Every other
-   error of the store promises that nothing was changed. */
+/* Whether a change was made is not known, for its answer was lost or the disk failed; look before you make it again.
+   Every other error of the store promises that nothing was changed. */
 #define DATAKEY_ERR_STORE_IN_DOUBT 0x30DUL
 
 /* 0x4xx: the configuration. */

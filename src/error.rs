@@ -164,7 +164,7 @@ causes! {
     StoreDenied           CKR_DEVICE_ERROR    0x30A "the store's server denied access; check user, password or credentials, and what they are allowed";
     StoreThrottled        CKR_FUNCTION_FAILED 0x30B "the store's server throttled the call and all its retries; raise its capacity, or call again later";
     StoreSetup            CKR_DEVICE_ERROR    0x30C "the client of the store cannot be set up; check the store's settings and its root certificates";
-    StoreInDoubt          CKR_DEVICE_ERROR    0x30D "the answer to a change was lost, and whether it was made is not known; look before you make it again";
+    StoreInDoubt          CKR_DEVICE_ERROR    0x30D "whether a change was made is not known, for its answer was lost or the disk failed; look before you make it again";
 
     // 0x4xx: configuration.
     ConfigInvalid         CKR_FUNCTION_FAILED 0x401 "the configuration is not valid";

@@ -39,7 +39,7 @@ const UNAVAILABLE: (u64, u64) = (0x30, 0x301);
 const BUSY: (u64, u64) = (0x06, 0x302);
 const FULL: (u64, u64) = (0x31, 0x303);
 const READ_ONLY: (u64, u64) = (0xe2, 0x304);
-/// The change was sent, and the look whether it may stay failed.
+/// What makes a change durable failed, or the look whether it may stay. Nothing else may be found done.
 const IN_DOUBT: (u64, u64) = (0x30, 0x30d);
 const LASTING: u32 = u32::MAX;
 
@@ -364,6 +364,10 @@ fn each_call_that_fails_is_told_and_survived() {
                                 *tally.answers.entry(way.name).or_default().entry(seen.answer).or_default() += 1;
                                 if seen.done && seen.answer.0 != ready.operation.answer {
                                     let key = format!("{name}, {}: {}", way.name, seen.report.what);
+                                    // Where no session is open the device error cannot be asked for.
+                                    if seen.answer.1 != 0 && seen.answer != IN_DOUBT {
+                                        tally.wrong.push(format!("{key}: {:x?}, and it is done", seen.answer));
+                                    }
                                     *tally.refused_and_done.entry(key).or_default() += 1;
                                 }
                                 if !is_allowed(way, ready.operation, seen.answer) {

@@ -146,7 +146,7 @@ pub(super) fn replace(link: &Link, path: &Path, from: &Path, beside: &Path) -> R
                 _ => statement.execute([ahead])?,
             };
         }
-        connection::commit(connection)?;
+        connection::commit_change(connection)?;
         Ok(kept)
     });
     let detached = link.run(path, |connection| {

@@ -308,9 +308,16 @@ pub(super) fn begin_to_fill(connection: &Connection) -> Outcome<Format> {
     Ok(found)
 }
 
-/// Commits.
+/// Commits what changes nothing that a caller asked for.
 pub(super) fn commit(connection: &Connection) -> Outcome<()> {
     connection.prepare_cached("COMMIT")?.execute([])?;
+    Ok(())
+}
+
+/// Commits what a caller wants changed.
+pub(super) fn commit_change(connection: &Connection) -> Outcome<()> {
+    let mut commit = connection.prepare_cached("COMMIT")?;
+    commit.execute([]).map_err(Stop::Commit)?;
     Ok(())
 }
 

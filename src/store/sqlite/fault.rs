@@ -10,6 +10,8 @@ use std::path::Path;
 #[derive(Debug)]
 pub(super) enum Stop {
     Sql(rusqlite::Error),
+    /// SQLite failed to commit changes.
+    Commit(rusqlite::Error),
     Refused(Error),
 }
 
@@ -38,7 +40,8 @@ impl Stop {
     /// SQLite's extended result code, if it was SQLite.
     pub(super) fn code(&self) -> Option<i32> {
         match self {
-            Self::Sql(rusqlite::Error::SqliteFailure(error, _)) => Some(error.extended_code),
+            Self::Sql(rusqlite::Error::SqliteFailure(error, _))
+            | Self::Commit(rusqlite::Error::SqliteFailure(error, _)) => Some(error.extended_code),
             _ => None,
         }
     }
@@ -48,14 +51,32 @@ impl Stop {
         match self {
             Self::Refused(error) => error,
             Self::Sql(error) => translate(&error, errno).context(path.display()),
+            Self::Commit(error) => {
+                let told = translate(&error, errno).context(path.display());
+                if is_settled(&error, &told) { told } else { told.leaves_in_doubt("the commit") }
+            }
         }
+    }
+}
+
+/// Whether a commit that failed with `error` did not happen, for good. Without the lock nothing was written. Where the
+/// disk took no more, the mark that ends a transaction, which is written last, is not there: the log says nothing to
+/// whoever reads it after a crash. After any other failure the log may be whole, and found so after a crash, though this
+/// process and those beside it go on without the change.
+fn is_settled(error: &rusqlite::Error, told: &Error) -> bool {
+    const AFTER_WRITING: [i32; 2] = [ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_IOERR_DIR_FSYNC];
+    let written = matches!(error, rusqlite::Error::SqliteFailure(e, _) if AFTER_WRITING.contains(&e.extended_code));
+    match told.cause() {
+        Cause::StoreBusy => true,
+        Cause::StoreFull | Cause::StoreReadOnly => !written,
+        _ => false,
     }
 }
 
 /// The operating system's number behind `stop`, which happened on `connection`.
 pub(super) fn errno(stop: &Stop, connection: &Connection) -> i32 {
     match stop {
-        Stop::Sql(_) => match Untold::now().reading {
+        Stop::Sql(_) | Stop::Commit(_) => match Untold::now().reading {
             0 => process::system_errno(connection),
             errno => errno,
         },

@@ -88,7 +88,7 @@ impl SqliteStore {
             link.run(path, |connection| {
                 let format = connection::begin(connection)?;
                 let done = (format == Format::Present).then(|| work(connection)).transpose()?;
-                connection::commit(connection)?;
+                connection::commit_change(connection)?;
                 Ok(done)
             })
         })?;
@@ -107,7 +107,9 @@ impl SqliteStore {
         match self.write(|connection| queue::apply_all(connection, changes)) {
             Ok(Some(results)) => results,
             Ok(None) => changes.iter().map(|change| Err(change.without_token())).collect(),
-            Err(error) if changes.len() == 1 || error.cause() == Cause::StoreBusy => vec![Err(error); changes.len()],
+            Err(error) if changes.len() == 1 || matches!(error.cause(), Cause::StoreBusy | Cause::StoreInDoubt) => {
+                vec![Err(error); changes.len()]
+            }
             // One that is too large for the disk, say, need not keep the others out.
             Err(_) => changes.iter().flat_map(|change| self.write_all(&[*change])).collect(),
         }
@@ -143,7 +145,7 @@ impl Store for SqliteStore {
             link.run(path, |connection| {
                 connection::begin_to_fill(connection)?;
                 write::initialise(connection, &encoded, expected)?;
-                connection::commit(connection)
+                connection::commit_change(connection)
             })
         })?;
         done.ok_or_else(|| Cause::StoreConflict.with("the token is gone"))
@@ -243,7 +245,7 @@ impl Store for SqliteStore {
             link.run(path, |connection| {
                 connection::begin_to_fill(connection)?;
                 write::import_token(connection, token)?;
-                connection::commit(connection)
+                connection::commit_change(connection)
             })
         })?;
         done.ok_or_else(|| Cause::StoreConflict.with("the store was removed meanwhile"))

@@ -151,7 +151,7 @@ impl Turn<'_> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         for (ticket, _) in &self.batch {
-            *lock(&ticket.0) = Some(Err(Cause::StoreUnavailable.with("whoever wrote it was interrupted")));
+            *lock(&ticket.0) = Some(Err(Cause::StoreInDoubt.with("whoever wrote it was interrupted")));
         }
         lock(&self.queue.state).writing = false;
         self.queue.written.notify_all();

@@ -132,7 +132,7 @@ const WAYS: &[Way] = &[
         kinds: disk::LOCK,
         error: libc::EAGAIN,
         times: LASTING,
-        answers: &[BUSY],
+        answers: &[BUSY, UNAVAILABLE],
         one_of: 400,
     },
     Way {

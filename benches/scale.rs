@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo bench --bench scale -- [--objects 10,1000,100000,1000000] [--folder DIR] [--module OURS] [--store STORE]
-//!                              [--beside SOFTHSM2] [--keep]
+//!                              [--beside SOFTHSM2] [--among N] [--unlisted] [--keep]
 //! cargo bench --bench scale -- --writers 8 [--each 10000] [--folder DIR] [--module OURS] [--store STORE]
 //! cargo bench --bench scale -- --use FOLDER [--module OURS] [--beside SOFTHSM2]
 //! ```
@@ -18,8 +18,10 @@
 //!
 //! Each count is measured in a new process, which loads the module, logs in by PIN, finds a key and signs, and then asks
 //! for keys at random that it has not seen before, of each kind of search some unmeasured ones first. Times are medians,
-//! in microseconds, but for those in ms. `used` is a search and the first look at what was found. `--keep` leaves the
-//! token where it is, and `--use` measures such a one once more.
+//! in microseconds, but for those in ms. `used` is a search and the first look at what was found. With `--among N` each
+//! token is measured once more, by a host that asks for N keys alone, again and again: what the number of objects costs
+//! where the number of those in use is the same. `--unlisted` leaves out what goes through all of them, for an emulator
+//! that cannot answer that in time. `--keep` leaves the token where it is, and `--use` measures such a one once more.
 //!
 //! `--writers` has as many processes create and destroy data objects in one store at the same time.
 
@@ -53,6 +55,8 @@ struct Settings {
     again: Option<PathBuf>,
     store: Option<String>,
     beside: Option<PathBuf>,
+    among: Option<u32>,
+    unlisted: bool,
     keep: bool,
 }
 
@@ -75,7 +79,9 @@ fn main() {
             // What this program tells itself.
             "--make" => return measure::make(Path::new(&value())),
             "--fill" => return measure::fill(Path::new(&value()), number(value()), number(value())),
-            "--measure" => return measure::measure(Path::new(&value()), number(value())),
+            "--measure" => {
+                return measure::measure(Path::new(&value()), number(value()), number(value()), number(value()) == 1);
+            }
             "--list" => return measure::list(Path::new(&value())),
             "--write" => return measure::write(Path::new(&value()), number(value())),
             "--objects" => settings.objects = value().split(',').map(number).collect(),
@@ -85,6 +91,8 @@ fn main() {
             "--use" => settings.again = Some(value().into()),
             "--store" => settings.store = Some(value()),
             "--beside" => settings.beside = Some(value().into()),
+            "--among" => settings.among = Some(number(value())),
+            "--unlisted" => settings.unlisted = true,
             "--keep" => settings.keep = true,
             // SAFETY: this process has one thread yet.
             "--module" => unsafe { std::env::set_var("DATAKEY_TEST_MODULE", value()) },
@@ -120,10 +128,11 @@ fn main() {
 
 fn usage() -> ! {
     eprintln!(
-        "usage: scale [--objects N,…] [--folder DIR] [--module OURS] [--store STORE] [--beside SOFTHSM2] [--keep]"
+        "usage: scale [--objects N,…] [--folder DIR] [--module OURS] [--store STORE] [--beside SOFTHSM2] [--among N]"
     );
+    eprintln!("             [--unlisted] [--keep]");
     eprintln!("       scale --writers N [--each N] [--folder DIR] [--module OURS] [--store STORE]");
-    eprintln!("       scale --use FOLDER [--module OURS] [--beside SOFTHSM2]");
+    eprintln!("       scale --use FOLDER [--module OURS] [--beside SOFTHSM2] [--among N] [--unlisted]");
     exit(2)
 }
 
@@ -182,28 +191,30 @@ fn head() {
 fn grow(settings: &Settings, subjects: &[Subject], folder: &Path) {
     let mut have = 0;
     let mut first: Vec<Option<Vec<f64>>> = vec![None; subjects.len()];
+    let mut first_among = first.clone();
+    let beginning = format!("/{}", settings.objects[0]);
     head();
     for objects in &settings.objects {
         let pairs = objects / 2;
         let mut all = Vec::new();
-        for (subject, first) in subjects.iter().zip(&mut first) {
+        for ((subject, first), first_among) in subjects.iter().zip(&mut first).zip(&mut first_among) {
             let begun = Instant::now();
             await_success(subject.tell("--fill", &[have, pairs]));
             let rate = f64::from(2 * (pairs - have)) / begun.elapsed().as_secs_f64();
-            let measured = measure_one(subject, pairs, &objects.to_string(), &format!("{rate:.0}"));
-            match first {
-                Some(first) => ratio(&format!("/{}", settings.objects[0]), &measured, first),
-                None => *first = Some(measured.clone()),
+            let measured = measure_one(settings, subject, pairs, None, &format!("{rate:.0}"));
+            ratio(&beginning, &measured, first);
+            if settings.among.is_some() {
+                ratio(&beginning, &measure_one(settings, subject, pairs, settings.among, "-"), first_among);
             }
             all.push(measured);
         }
         if let [ours, other] = &all[..] {
-            ratio("beside", other, ours);
+            ratio("beside", other, &mut Some(ours.clone()));
         }
         have = pairs;
         std::fs::write(folder.join(PAIRS), pairs.to_string()).expect("the folder is ours");
     }
-    print!("{}", await_success(subjects[0].tell("--list", &[])));
+    list(settings, &subjects[0]);
 }
 
 /// Measures a token that was kept.
@@ -211,24 +222,40 @@ fn again(settings: &Settings, folder: &Path) {
     let pairs = number(std::fs::read_to_string(folder.join(PAIRS)).expect("a folder of --keep").trim());
     head();
     for subject in subjects(settings, folder) {
-        measure_one(&subject, pairs, &(2 * pairs).to_string(), "-");
+        measure_one(settings, &subject, pairs, None, "-");
+        if settings.among.is_some() {
+            measure_one(settings, &subject, pairs, settings.among, "-");
+        }
+        list(settings, &subject);
+    }
+}
+
+fn list(settings: &Settings, subject: &Subject) {
+    if !settings.unlisted {
         print!("{}", await_success(subject.tell("--list", &[])));
     }
 }
 
-fn measure_one(subject: &Subject, pairs: u32, objects: &str, rate: &str) -> Vec<f64> {
-    let measured = await_success(subject.tell("--measure", &[pairs]));
+/// By a host that uses all keys, or so many.
+fn measure_one(settings: &Settings, subject: &Subject, pairs: u32, among: Option<u32>, rate: &str) -> Vec<f64> {
+    let numbers = [pairs, among.unwrap_or(pairs), u32::from(!settings.unlisted)];
+    let measured = await_success(subject.tell("--measure", &numbers));
     let cells: Vec<String> = measured.split_whitespace().map(str::to_owned).collect();
-    row(subject.name, objects, rate, cells.iter().cloned());
+    let rate = among.map_or(rate.to_owned(), |among| format!("{among} keys"));
+    row(subject.name, &(2 * pairs).to_string(), &rate, cells.iter().cloned());
     cells.iter().map(|cell| cell.parse().unwrap_or(f64::NAN)).collect()
 }
 
-/// How many times as much one costs as the other.
-fn ratio(name: &str, measured: &[f64], first: &[f64]) {
+/// How many times as much one costs as what was measured first, unless that is what is measured.
+fn ratio(name: &str, measured: &[f64], first: &mut Option<Vec<f64>>) {
+    let Some(first) = first else {
+        *first = Some(measured.to_vec());
+        return;
+    };
     let cell = |(now, then): (&f64, &f64)| {
         if now.is_nan() || then.is_nan() { "-".to_owned() } else { format!("x{:.2}", now / then) }
     };
-    row("", name, "", measured.iter().zip(first).map(cell));
+    row("", name, "", measured.iter().zip(first.iter()).map(cell));
 }
 
 fn write_at_once(writers: usize, each: u32, subject: &Subject) {

@@ -15,7 +15,8 @@ use datakey::config::StoreLocation;
 use datakey::error::{Cause, Error};
 use datakey::store::{Query, Store, copy, open};
 use dynamodb::{in_child, location, new_name, urls};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 use store_support::{ID, LABEL, all, by, pair, token};
 
 const TABLE: &str = "datakey-test";
@@ -237,4 +238,51 @@ fn what_dynamodb_refuses_has_its_cause() {
     refused(missing.insert(&pair(0, 0)), Cause::TokenNotRecognized);
     refused(answered(200, "<html>").token(), Cause::StoreUnreachable);
     refused(soon(&tool::nobody()).token(), Cause::StoreUnreachable);
+}
+
+/// How long a call that is refused at once takes at most, on a busy machine.
+const AT_ONCE: Duration = Duration::from_millis(300);
+
+#[test]
+fn a_server_that_does_not_answer_is_asked_by_one_caller_at_a_time() {
+    if !in_child() {
+        return;
+    }
+    let body = "{\"__type\":\"com.amazonaws.dynamodb.v20120810#ResourceNotFoundException\",\"message\":\"why\"}";
+    let (url, silent) = tool::answering_if_not_silent(400, "content-type: application/x-amz-json-1.0\r\n", body);
+    let store = soon(&url);
+    assert_eq!(store.token(), Ok(None));
+    silent.store(true, Ordering::Relaxed);
+    for _ in 0..3 {
+        let error = refused(store.token(), Cause::StoreUnreachable);
+        assert!(error.contains("no answer within"), "{error}");
+    }
+    let (begun, waited, spared) = (Instant::now(), AtomicU32::new(0), AtomicU32::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                while begun.elapsed() < Duration::from_secs(3) {
+                    let asked = Instant::now();
+                    let error = refused(store.token(), Cause::StoreUnreachable);
+                    match asked.elapsed() < AT_ONCE {
+                        true => assert!(error.contains("not asked, tried again in"), "{error}"),
+                        false => drop(waited.fetch_add(1, Ordering::Relaxed)),
+                    }
+                    spared.fetch_add(1, Ordering::Relaxed);
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            });
+        }
+    });
+    // One after a second, and perhaps one two seconds after that has ended.
+    let (waited, spared) = (waited.into_inner(), spared.into_inner());
+    assert!((1..=2).contains(&waited) && spared > 100, "{waited} waited, {spared} did not");
+    // It is noticed that it is back.
+    silent.store(false, Ordering::Relaxed);
+    let back = Instant::now();
+    while store.token().is_err() {
+        assert!(back.elapsed() < Duration::from_secs(8), "it is not noticed");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(store.token(), Ok(None));
 }

@@ -23,7 +23,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use store_support::*;
 
 fn main() {
@@ -35,6 +35,7 @@ fn main() {
             ("a_server_that_crashes_loses_nothing_that_was_acknowledged", a_server_that_crashes),
             ("a_lost_answer_to_a_commit_is_looked_for", a_lost_answer_to_a_commit_is_looked_for),
             ("what_cannot_be_found_out_is_said", what_cannot_be_found_out_is_said),
+            ("who_does_not_answer_is_asked_by_one_caller_at_a_time", who_does_not_answer_is_asked_by_one),
             ("a_child_forgets_its_parents_connections", a_child_forgets_its_parents_connections),
             ("no_thread_stays_behind_a_call", no_thread_stays_behind_a_call),
             ("wrong_pins_are_counted_across_processes", wrong_pins_are_counted_across_processes),
@@ -279,6 +280,28 @@ fn what_cannot_be_found_out_is_said() {
     });
     server.pause(false);
     assert_eq!(direct.check().unwrap() % 2, 0);
+}
+
+fn who_does_not_answer_is_asked_by_one() {
+    let mut server = Server::start(false);
+    let (_, store) = initialised_in(&server);
+    server.pause(true);
+    // It stops a moment later.
+    let ask = || store.token_within(Some(Duration::from_millis(500)));
+    while ask().is_ok() {}
+    for _ in 1..3 {
+        refused(ask(), Cause::StoreUnreachable);
+    }
+    let begun = Instant::now();
+    let error = refused(store.insert(&pair(0, 0)), Cause::StoreUnreachable);
+    assert!(error.contains("not asked, tried again in") && begun.elapsed() < Duration::from_millis(500), "{error}");
+    server.pause(false);
+    let back = Instant::now();
+    while store.token().is_err() {
+        assert!(back.elapsed() < Duration::from_secs(8), "it is not noticed that it is back");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    store.insert(&pair(0, 0)).unwrap();
 }
 
 fn a_child_forgets_its_parents_connections() {

@@ -5,12 +5,12 @@
 //! often it tried, sleeps a second before a signature is tried again, and takes `LimitExceededException`
 //! for throttling.
 
-use super::breaker::{Permit, is_silence};
 use super::errors::{Failure, Retry, plain};
 use super::setup::Session;
 use crate::counters::{Count, Counters};
 use crate::error::{Cause, Error, Result};
 use crate::host::pause::pause;
+use crate::net::Permit;
 use aws_sdk_kms::Client;
 use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -78,6 +78,7 @@ where
             Err(failure) => failure,
         };
         let rest = match failure.retry {
+            // A probe that was not answered makes no other attempt.
             _ if permit.is_probe() => None,
             Retry::Never => None,
             Retry::Once if renewed => None,
@@ -103,6 +104,11 @@ where
         }
         return Err(failure.into_error(name.operation, name.key_id, attempts, begun.elapsed()));
     }
+}
+
+/// Whether a cause says that nobody answered.
+pub(super) fn is_silence(cause: Cause) -> bool {
+    matches!(cause, Cause::KmsTimeout | Cause::KmsUnreachable)
 }
 
 /// Tells breaker and counters of an attempt that failed for this cause, or succeeded.

@@ -2,8 +2,7 @@
 
 use super::HostRules;
 use super::answer::{self, bare_id};
-use super::breaker::Breaker;
-use super::call::{self, Limits, Name};
+use super::call::{self, Limits, Name, is_silence};
 use super::context::EncryptionContext;
 use super::embedded::{self, Embedded};
 use super::setup::{self, Session};
@@ -11,9 +10,9 @@ use super::warm;
 use crate::attestation::Attestor;
 use crate::config::{KmsBackend, KmsConfig};
 use crate::counters::{Count, Counters};
-use crate::error::Result;
+use crate::error::{Cause, Result};
 use crate::host::lock::lock;
-use crate::net::{self, Driver};
+use crate::net::{self, Breaker, Driver};
 use aws_sdk_kms::Client;
 use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -67,7 +66,7 @@ impl Kms {
             loading: tokio::sync::Mutex::new(()),
             cancelled: watch::Sender::new(false),
             attestor: config.attestation.as_ref().map(Attestor::new),
-            breaker: Breaker::new(),
+            breaker: Breaker::new("KMS"),
             counters,
             config: config.clone(),
         }
@@ -148,14 +147,21 @@ impl Kms {
         T: Send,
     {
         let name = Name { operation, key_id: &self.key_id };
-        let mut permit = self.breaker.admit(name).inspect_err(|_| self.counters.add(Count::KmsNotTried))?;
+        let mut permit = self.breaker.admit().map_err(|why| {
+            self.counters.add(Count::KmsNotTried);
+            Cause::KmsNotTried.with(format!("{}: {why}", name.about(None)))
+        })?;
         self.counters.add(Count::KmsCalls);
         let answer = self.run(async {
             let deadline = Instant::now() + limits.total;
             let session = call::within(deadline, name, self.session()).await?;
             call::until_answered(name, limits, deadline, &session, &mut permit, &self.counters, send).await
         });
-        permit.conclude(&answer);
+        if let Err(error) = &answer
+            && is_silence(error.cause())
+        {
+            permit.unanswered(error.detail());
+        }
         answer.inspect_err(|_| self.counters.add(Count::KmsFailures))
     }
 

@@ -3,14 +3,13 @@
 //! [`Kms`] is what the floors above see: one per token, cheap to make, safe to call from many threads.
 //! A call runs on the calling thread, in a current-thread runtime that is made at the first call; no
 //! thread is left between calls, no lock is held during one, and every wait has a deadline. While KMS is
-//! not there at all, calls fail at once (`breaker.rs`). The
+//! not there at all, calls fail at once (`net/breaker.rs`). The
 //! embedded KMS ([`embedded`]) takes the place of the SDK's HTTP client, so that serialisation,
 //! signing, retries and error parsing are the same against it as against AWS.
 #![forbid(unsafe_code)]
 
 mod answer;
 mod attested;
-mod breaker;
 mod call;
 mod client;
 mod context;

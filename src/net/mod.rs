@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod aws;
+mod breaker;
 mod chain;
 mod credentials;
 mod dns;
@@ -13,6 +14,7 @@ mod text;
 mod transport;
 
 pub use aws::{Access, CONNECT, access, behaviour, is_endpoint, wants_native_roots};
+pub use breaker::{Breaker, NotTried, Permit};
 pub use credentials::{Cached, Edition};
 pub use dns::Resolver;
 pub use driver::Driver;

@@ -13,6 +13,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 pub(crate) const SO_PIN: &str = "so-pin-1";
 pub(crate) const USER_PIN: &str = "user-pin-1";
@@ -166,20 +167,32 @@ impl Setup {
 
 /// A server on a loopback port that gives every request the same answer; its URL. It ends with the process.
 pub(crate) fn answering(status: u16, headers: &str, body: &str) -> String {
+    answering_if_not_silent(status, headers, body).0
+}
+
+/// The same, and what to set so that it takes requests and answers none.
+pub(crate) fn answering_if_not_silent(status: u16, headers: &str, body: &str) -> (String, Arc<AtomicBool>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let len = body.len();
     let answer =
         format!("HTTP/1.1 {status} Answer\r\ncontent-length: {len}\r\nconnection: close\r\n{headers}\r\n{body}");
+    let silent = Arc::new(AtomicBool::new(false));
+    let is_silent = Arc::clone(&silent);
     std::thread::spawn(move || {
+        let mut unanswered = Vec::new();
         for connection in listener.incoming() {
             let mut connection = connection.unwrap();
+            if is_silent.load(Ordering::Relaxed) {
+                unanswered.push(connection);
+                continue;
+            }
             read_request(&mut BufReader::new(&connection));
             // Who asked may have gone.
             drop(connection.write_all(answer.as_bytes()));
         }
     });
-    url
+    (url, silent)
 }
 
 fn read_request(request: &mut impl BufRead) {

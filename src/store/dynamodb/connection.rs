@@ -10,7 +10,7 @@ use crate::error::{Cause, Error, Result};
 use crate::host::gate;
 use crate::host::lock::lock;
 use crate::net::{self, Access, CONNECT, Cached, Driver, HostRules, Nobody, behaviour};
-use crate::store::remote::{Origin, pause};
+use crate::store::remote::{Origin, Server, pause};
 use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::{RetryConfig, RetryPartition};
@@ -34,6 +34,7 @@ pub(super) struct Table {
     pub(super) config: DynamoDbConfig,
     rules: HostRules,
     origin: Origin,
+    server: Server,
     driver: ManuallyDrop<Mutex<Option<Arc<Driver>>>>,
     session: ManuallyDrop<Mutex<Option<Arc<Session>>>>,
     loading: tokio::sync::Mutex<()>,
@@ -61,6 +62,7 @@ impl Table {
             config: config.clone(),
             rules,
             origin: Origin::new(),
+            server: Server::new(),
             driver: ManuallyDrop::new(Mutex::new(None)),
             session: ManuallyDrop::new(Mutex::new(None)),
             loading: tokio::sync::Mutex::new(()),
@@ -74,7 +76,7 @@ impl Table {
         F: Future<Output = Outcome<T>> + Send,
     {
         self.origin.check()?;
-        self.within(patience, work).map_err(|error| self.about(error))
+        self.server.call(|| self.within(patience, work)).map_err(|error| self.about(error))
     }
 
     fn within<T, F>(&self, patience: Duration, work: impl FnOnce(Requests) -> F) -> Result<T>

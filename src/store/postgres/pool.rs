@@ -6,7 +6,7 @@ use crate::config::PostgresConfig;
 use crate::error::{Cause, Error, Result};
 use crate::host::lock::lock;
 use crate::net::HostRules;
-use crate::store::remote::{Origin, pause};
+use crate::store::remote::{Origin, Server, pause};
 use std::mem;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -23,6 +23,7 @@ const MOST: usize = 8;
 pub(super) struct Pool {
     way: Way,
     origin: Origin,
+    server: Server,
     state: Mutex<State>,
     one_is_back: Condvar,
 }
@@ -36,7 +37,7 @@ struct State {
 impl Pool {
     pub(super) fn new(config: &PostgresConfig, rules: HostRules) -> Self {
         let way = Way::new(config, rules);
-        Self { way, origin: Origin::new(), state: Mutex::default(), one_is_back: Condvar::new() }
+        Self { way, origin: Origin::new(), server: Server::new(), state: Mutex::default(), one_is_back: Condvar::new() }
     }
 
     pub(super) fn config(&self) -> &PostgresConfig {
@@ -51,7 +52,15 @@ impl Pool {
     {
         self.origin.check()?;
         let deadline = Instant::now() + patience;
-        let mut turn = self.turn(deadline).map_err(|error| self.about(error))?;
+        let turn = self.turn(deadline).map_err(|error| self.about(error))?;
+        self.server.call(|| self.attempts(turn, deadline, work)).map_err(|error| self.about(error))
+    }
+
+    fn attempts<T, F>(&self, mut turn: Turn<'_>, deadline: Instant, work: impl Fn(Arc<Client>) -> F) -> Result<T>
+    where
+        T: Send,
+        F: Future<Output = Outcome<T>> + Send,
+    {
         let mut attempts = 0;
         loop {
             let stop = match turn.run(deadline, &work) {
@@ -63,7 +72,7 @@ impl Pool {
             let next = if stop.is_read_only() && !self.way.config.needs_writable { Next::Never } else { stop.next() };
             let rest = pause(attempts);
             if next == Next::Never || Instant::now() + rest >= deadline {
-                return Err(self.about(stop.into_error()));
+                return Err(stop.into_error());
             }
             std::thread::sleep(rest);
         }

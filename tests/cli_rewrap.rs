@@ -8,7 +8,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 use tool::{Setup, kms_key};
 
-/// A token on a listener, with `count` AES keys and a key pair, and two KMS keys: the one that sealed all, and another.
+/// A token on a listener, with `count` keys and a public one (a pair, one that counts, and AES keys), and two KMS keys:
+/// the one that sealed all, and another.
 struct Scene {
     setup: Setup,
     server: Server,
@@ -26,7 +27,8 @@ impl Scene {
         let init: &[&str] = &["token", "init"];
         setup.ok(init);
         setup.ok(&["key", "generate", "--type", "p-256", "--label", "pair"]);
-        for number in 1..count {
+        setup.create_hotp(login);
+        for number in 2..count {
             setup.ok(&["key", "generate", "--type", "aes-256", "--label", &format!("key {number}")]);
         }
         let before = arns(&setup).pop().unwrap();

@@ -6,16 +6,13 @@ use cryptoki_sys::*;
 use datakey::config::StoreLocation;
 use datakey::crypto::{mac, password, seal_box};
 use datakey::object::Look;
-use datakey::session::{Sessions, Slot, Who};
 use datakey::store::{self, ObjectRecord, Query, Store, record};
-use datakey::token::User;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use std::fs;
-use std::sync::Arc;
 use tool::{Setup, USER_PIN, nobody};
 
-/// A token with a pair, a secret key, a certificate and a data object.
+/// A token with a pair, a secret key, a key that counts, a certificate and a data object.
 fn token(login: &str) -> Setup {
     let setup = Setup::embedded(&format!("login = \"{login}\""));
     let setup = if login == "pin" { setup.initialised() } else { setup };
@@ -25,15 +22,9 @@ fn token(login: &str) -> Setup {
     setup.ok(&["key", "generate", "--type", "p-256", "--label", "tls"]);
     setup.ok(&["key", "generate", "--type", "aes-256", "--label", "aes"]);
     setup.ok(&["cert", "self-sign", "tls", "--subject", "CN=x"]);
-    let sessions = Sessions::default();
-    let slot = Arc::new(Slot::new(0, setup.token()));
-    let session = sessions.get(sessions.open(&slot, CKF_SERIAL_SESSION | CKF_RW_SESSION).unwrap()).unwrap();
-    if login == "pin" {
-        session.login(Who::User(User::User), USER_PIN.as_bytes()).unwrap();
-    }
-    let class = CKO_DATA.to_ne_bytes();
-    session.create_object(&[(CKA_CLASS, &class), (CKA_TOKEN, &[CK_TRUE]), (CKA_LABEL, b"note")]).unwrap();
-    assert_eq!(setup.ok(&["verify"]), json!({"checked": 5, "failed": []}));
+    setup.create(login, &[(CKA_CLASS, &CKO_DATA.to_ne_bytes()), (CKA_LABEL, b"note")]);
+    setup.create_hotp(login);
+    assert_eq!(setup.ok(&["verify"]), json!({"checked": 6, "failed": []}));
     setup
 }
 
@@ -66,11 +57,11 @@ fn finds(setup: &Setup, id: &str, words: &str) {
     let run = setup.run(&["--json", "verify"]);
     let answer = run.json();
     let failed: &Vec<Value> = answer["failed"].as_array().unwrap_or_else(|| panic!("{words}: {run:?}"));
-    assert!(!run.success && failed.len() == 1 && answer["checked"] == 5, "{words}: {answer:#}");
+    assert!(!run.success && failed.len() == 1 && answer["checked"] == 6, "{words}: {answer:#}");
     assert_eq!(failed[0]["unique_id"], id);
     assert!(failed[0]["problem"].as_str().unwrap().contains(words), "{words}: {answer:#}");
     let human = setup.run(&["verify"]);
-    assert!(human.out.contains(id) && human.out.ends_with("5 objects verified, 1 failed\n"), "{human:?}");
+    assert!(human.out.contains(id) && human.out.ends_with("6 objects verified, 1 failed\n"), "{human:?}");
 }
 
 type Change = fn(&mut ObjectRecord);
@@ -81,6 +72,8 @@ const EDITS: &[(CK_OBJECT_CLASS, Change, Option<&str>)] = &[
     (CKO_PRIVATE_KEY, |key| key.sealed.as_mut().unwrap().blob[20] ^= 1, Some("altered or moved")),
     (CKO_PRIVATE_KEY, |key| key.sealed = None, Some("damaged")),
     (CKO_SECRET_KEY, |key| drop(key.attributes.insert(CKA_LABEL, b"other".to_vec())), None),
+    (CKO_OTP_KEY, |key| drop(key.attributes.insert(CKA_OTP_COUNTER, 9_u64.to_be_bytes().to_vec())), None),
+    (CKO_OTP_KEY, |key| key.sealed.as_mut().unwrap().blob[20] ^= 1, Some("altered or moved")),
     (CKO_PUBLIC_KEY, |key| key.attributes.get_mut(&CKA_EC_POINT).unwrap()[10] ^= 1, Some("not true of it")),
     (CKO_CERTIFICATE, |cert| cert.attributes.get_mut(&CKA_VALUE).unwrap().truncate(50), Some("not a certificate")),
     (CKO_DATA, |data| drop(data.attributes.insert(CKA_LABEL, b"other".to_vec())), None),
@@ -98,7 +91,7 @@ fn an_edit_without_the_token_key_is_told_of_its_object_alone() {
             finds(&setup, &good.id.to_string(), "was altered");
             store.update(&ObjectRecord { version, ..good }).unwrap();
         }
-        assert_eq!(setup.ok(&["verify"]), json!({"checked": 5, "failed": []}));
+        assert_eq!(setup.ok(&["verify"]), json!({"checked": 6, "failed": []}));
     }
 }
 

@@ -4,6 +4,8 @@
 mod host;
 mod hosts;
 mod objects;
+#[path = "store_support/postgres.rs"]
+mod postgres;
 
 use cryptoki_sys::*;
 use host::{Module, Place, alone, at, call, given, len, mechanism, ok, steps};
@@ -112,7 +114,10 @@ fn the_key(module: Module, session: CK_SESSION_HANDLE) -> CK_OBJECT_HANDLE {
 }
 
 fn token() -> (Place, Module, CK_SESSION_HANDLE) {
-    let place = Place::embedded("");
+    token_at(Place::embedded(""))
+}
+
+fn token_at(place: Place) -> (Place, Module, CK_SESSION_HANDLE) {
     let module = Module::start(&place.configuration());
     module.make_token(true);
     (place, module, module.enter())
@@ -328,9 +333,7 @@ fn storm(module: Module, key: CK_OBJECT_HANDLE) -> Vec<Password> {
 }
 
 /// Threads of several processes draw passwords from one key. Each counter comes once, and none is left out.
-#[test]
-fn no_two_threads_or_processes_get_the_same_password() {
-    const TEST: &str = "no_two_threads_or_processes_get_the_same_password";
+fn each_counter_comes_once(test: &str, place: impl FnOnce() -> Place) {
     if steps::step().is_some() {
         let module = Module::start_step();
         let session = module.enter();
@@ -339,10 +342,10 @@ fn no_two_threads_or_processes_get_the_same_password() {
         steps::say(said.join(" "));
         return module.finalise();
     }
-    if !alone(TEST) {
+    if !alone(test) {
         return;
     }
-    let (place, module, session) = token();
+    let (place, module, session) = token_at(place());
     let own = storm(module, module.create(session, &hotp(KEY)));
     let counters: BTreeSet<_> = own.iter().map(|(_, counter)| *counter).collect();
     assert!(own.len() == THREADS * EACH && counters.into_iter().eq(0..(THREADS * EACH) as u64));
@@ -350,7 +353,7 @@ fn no_two_threads_or_processes_get_the_same_password() {
     let key = module.create(session, &on_token());
     let children: Vec<_> = (0..3)
         .map(|_| {
-            let mut child = steps::command(TEST, "storm", &place.configuration());
+            let mut child = steps::command(test, "storm", &place.configuration());
             child.stdout(Stdio::piped()).spawn().unwrap()
         })
         .collect();
@@ -374,6 +377,20 @@ fn no_two_threads_or_processes_get_the_same_password() {
     }
     assert_eq!(stands_at(module, session, key), expected as u64);
     module.finalise();
+}
+
+#[test]
+fn no_two_threads_or_processes_get_the_same_password() {
+    each_counter_comes_once("no_two_threads_or_processes_get_the_same_password", || Place::embedded(""));
+}
+
+#[test]
+fn no_two_hosts_of_a_fleet_get_the_same_password() {
+    each_counter_comes_once("no_two_hosts_of_a_fleet_get_the_same_password", || {
+        let server = postgres::server();
+        let (folder, database, port) = (server.folder.display(), server.database(), server.port);
+        Place::stored(&format!("postgres://dk@/{database}?host={folder}&port={port}&sslmode=disable"), "")
+    });
 }
 
 /// Processes that are killed while they sign. What one of them said is never said again.

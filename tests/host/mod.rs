@@ -363,6 +363,13 @@ impl Place {
         Self::with(folder, &kms, more)
     }
 
+    /// The same, in a store at this URL.
+    pub(crate) fn stored(store: &str, more: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let kms = format!("kms = \"embedded:{}\"", folder.path().join(KEYS).display());
+        Self::with_store(folder, store, &kms, more)
+    }
+
     /// A token on a KMS at this URL: a listener of the embedded one, or an emulator.
     pub(crate) fn at(url: &str, key: &str, more: &str) -> Self {
         Self::with(tempfile::tempdir().unwrap(), &Self::kms_at(url, key), more)
@@ -380,8 +387,12 @@ impl Place {
     }
 
     fn with(folder: tempfile::TempDir, kms: &str, more: &str) -> Self {
-        let store = folder.path().join("token.db");
-        let text = format!("[[token]]\nlabel = \"test\"\nstore = \"sqlite:{}\"\n{kms}\n{more}\n", store.display());
+        let store = format!("sqlite:{}", folder.path().join("token.db").display());
+        Self::with_store(folder, &store, kms, more)
+    }
+
+    fn with_store(folder: tempfile::TempDir, store: &str, kms: &str, more: &str) -> Self {
+        let text = format!("[[token]]\nlabel = \"test\"\nstore = \"{store}\"\n{kms}\n{more}\n");
         let place = Self { folder };
         std::fs::write(place.configuration(), text).unwrap();
         place

@@ -2,9 +2,11 @@
 #![allow(dead_code, reason = "each test program uses its own part of this")]
 
 use aws_sdk_kms::config::{Credentials, Region};
+use cryptoki_sys::*;
 use datakey::config::{self, Environment};
 use datakey::kms::HostRules;
 use datakey::kms::embedded::{Embedded, InProcess};
+use datakey::session::{Sessions, Slot, Who};
 use datakey::token::{Token, User};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};
@@ -96,6 +98,25 @@ impl Setup {
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// Creates an object on the token, as a host would.
+    pub(crate) fn create(&self, login: &str, template: &[(CK_ATTRIBUTE_TYPE, &[u8])]) {
+        let sessions = Sessions::default();
+        let slot = Arc::new(Slot::new(0, self.token()));
+        let session = sessions.get(sessions.open(&slot, CKF_SERIAL_SESSION | CKF_RW_SESSION).unwrap()).unwrap();
+        if login == "pin" {
+            session.login(Who::User(User::User), USER_PIN.as_bytes()).unwrap();
+        }
+        let template = [&[(CKA_TOKEN, [CK_TRUE].as_slice())], template].concat();
+        session.create_object(&template).unwrap();
+    }
+
+    /// A key that counts.
+    pub(crate) fn create_hotp(&self, login: &str) {
+        let (class, kind) = (CKO_OTP_KEY.to_ne_bytes(), CKK_HOTP.to_ne_bytes());
+        let value = b"12345678901234567890";
+        self.create(login, &[(CKA_CLASS, &class), (CKA_KEY_TYPE, &kind), (CKA_LABEL, b"otp"), (CKA_VALUE, value)]);
     }
 
     /// The token in this process. It reads what the configuration says, and nothing of the environment.

@@ -240,8 +240,8 @@ fn what_dynamodb_refuses_has_its_cause() {
     refused(soon(&tool::nobody()).token(), Cause::StoreUnreachable);
 }
 
-/// How long a call that is refused at once takes at most, on a busy machine.
-const AT_ONCE: Duration = Duration::from_millis(300);
+/// How long a call that is refused at once takes at most, on a busy machine. One that waits takes two seconds.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 #[test]
 fn a_server_that_does_not_answer_is_asked_by_one_caller_at_a_time() {
@@ -264,11 +264,12 @@ fn a_server_that_does_not_answer_is_asked_by_one_caller_at_a_time() {
                 while begun.elapsed() < Duration::from_secs(3) {
                     let asked = Instant::now();
                     let error = refused(store.token(), Cause::StoreUnreachable);
-                    match asked.elapsed() < AT_ONCE {
-                        true => assert!(error.contains("not asked, tried again in"), "{error}"),
-                        false => drop(waited.fetch_add(1, Ordering::Relaxed)),
+                    if error.contains("not asked, tried again in") {
+                        assert!(asked.elapsed() < AT_ONCE, "{:?}", asked.elapsed());
+                        spared.fetch_add(1, Ordering::Relaxed);
+                    } else {
+                        waited.fetch_add(1, Ordering::Relaxed);
                     }
-                    spared.fetch_add(1, Ordering::Relaxed);
                     std::thread::sleep(Duration::from_millis(5));
                 }
             });

@@ -64,7 +64,8 @@ pub(super) fn copy(source: &Connection, to: &Path) -> Outcome<()> {
     source.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 1)?;
     let written = source.execute("VACUUM INTO ?1", params![name]);
     source.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
-    let written = written.map_err(Stop::from).and_then(|_| files(to, File::open(to).and_then(|copy| copy.sync_all())));
+    let told = |error| connection::failed_to_open(to).map_or(Stop::Sql(error), Stop::Refused);
+    let written = written.map_err(told).and_then(|_| files(to, File::open(to).and_then(|copy| copy.sync_all())));
     if written.is_err() {
         // It is of no use; that it stays would not be worth more words than why it is not whole.
         drop(fs::remove_file(to));

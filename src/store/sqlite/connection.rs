@@ -239,12 +239,17 @@ fn open(path: &Path, immutable: bool) -> Result<(Connection, bool), Told> {
         return Err(Told { stop: error.into(), errno: 0 });
     }
     // What SQLite opened for reading only, for another reason than that it may not write, would stay so.
+    match failed_to_open(path) {
+        None => Ok((connection, read_only)),
+        Some(error) => Err(Told { stop: error.into(), errno: Untold::now().opening }),
+    }
+}
+
+/// The failure to open a file that SQLite then opened for reading only, unless it may not write there.
+pub(super) fn failed_to_open(path: &Path) -> Option<Error> {
     match Untold::now().opening {
-        0 | libc::EACCES | libc::EPERM | libc::EROFS | libc::ENOENT => Ok((connection, read_only)),
-        errno => {
-            let error = unavailable(path, &io::Error::from_raw_os_error(errno));
-            Err(Told { stop: error.into(), errno })
-        }
+        0 | libc::EACCES | libc::EPERM | libc::EROFS | libc::ENOENT => None,
+        errno => Some(unavailable(path, &io::Error::from_raw_os_error(errno))),
     }
 }
 

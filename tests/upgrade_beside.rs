@@ -93,6 +93,9 @@ fn id(number: u64) -> ObjectId {
 /// The store of the fixture, as the module of that time left it.
 fn older() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
+    // The earlier module is this process, too, and SQLite is the same: what it locked before the store sets SQLite up
+    // would stay locked after it.
+    assert_eq!(store(&folder.path().join("none.db")).token(), Ok(None));
     let path = folder.path().join("token.db");
     let dump = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/format-1/none.sql");
     let connection = Connection::open(&path).unwrap();

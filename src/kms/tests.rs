@@ -487,6 +487,12 @@ fn a_bad_bundle_of_certificates_is_named() {
 }
 
 #[test]
+fn no_answer_of_kms_and_nothing_before_it_is_silence() {
+    let silent: Vec<_> = Cause::ALL.iter().copied().filter(|cause| call::is_silence(*cause)).collect();
+    assert_eq!(silent, [Cause::KmsTimeout, Cause::KmsUnreachable]);
+}
+
+#[test]
 fn a_kms_that_is_not_there_is_asked_by_one_caller_at_a_time() {
     let bench = Bench::new(false);
     let hang = || (0..500).for_each(|_| bench.control().inject_any(FaultKind::Hang));
@@ -502,8 +508,17 @@ fn a_kms_that_is_not_there_is_asked_by_one_caller_at_a_time() {
                 scope.spawn(|| {
                     let mut refused = 0;
                     while begun.elapsed() < Duration::from_secs(3) {
-                        match failed(bench.decrypt()).cause() {
-                            Cause::KmsNotTried => refused += 1,
+                        let error = failed(bench.decrypt());
+                        match error.cause() {
+                            Cause::KmsNotTried => {
+                                let said = error.detail();
+                                assert!(said.starts_with("kms:Decrypt (KMS key "), "{said}");
+                                assert!(
+                                    said.contains("): tried again in ") && said.contains("the last call: "),
+                                    "{said}"
+                                );
+                                refused += 1;
+                            }
                             cause => assert_eq!(cause, Cause::KmsTimeout),
                         }
                         std::thread::sleep(Duration::from_millis(5));

@@ -41,9 +41,9 @@ pub struct Permit<'a> {
 #[derive(Debug)]
 pub struct NotTried {
     /// When one will be.
-    pub wait: Duration,
+    wait: Duration,
     /// Why the last one was not answered.
-    pub last: String,
+    last: String,
 }
 
 impl fmt::Display for NotTried {

@@ -46,15 +46,18 @@ impl Server {
     pub(super) fn call<T>(&self, call: impl FnOnce() -> Result<T>) -> Result<T> {
         let mut permit = self.0.admit().map_err(|why| Cause::StoreUnreachable.with(format!("not asked, {why}")))?;
         let done = call();
-        match done.as_ref().map_err(|error| error.cause()) {
-            Err(Cause::StoreUnreachable | Cause::StoreInDoubt) => {
-                permit.unanswered(done.as_ref().err().map_or("", |error| error.detail()));
-            }
-            Err(cause) if is_before(cause) => {}
+        match &done {
+            Err(error) if is_silence(error.cause()) => permit.unanswered(error.detail()),
+            Err(error) if is_before(error.cause()) => {}
             Ok(_) | Err(_) => permit.answered(),
         }
         done
     }
+}
+
+/// Whether a failure says that nobody answered.
+fn is_silence(cause: Cause) -> bool {
+    matches!(cause, Cause::StoreUnreachable | Cause::StoreInDoubt)
 }
 
 /// Whether a failure comes before a server is asked, and so says nothing of it.
@@ -76,4 +79,34 @@ pub(super) fn pause(attempts: u32) -> Duration {
     const FIRST: Duration = Duration::from_millis(20);
     const MOST: Duration = Duration::from_secs(1);
     host::pause::pause(FIRST, MOST, attempts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_server_answers_never_keeps_calls_from_it() {
+        let fails = |server: &Server, cause: Cause| server.call(|| Err::<(), _>(cause.with("why"))).unwrap_err();
+        let server = Server::new();
+        for cause in Cause::ALL.iter().copied().filter(|cause| !is_silence(*cause)) {
+            (0..10).for_each(|_| assert_eq!(fails(&server, cause).cause(), cause));
+            // Nor is what comes before a server is asked one of three calls in a row that ends the row.
+            let silent = Server::new();
+            [Cause::StoreUnreachable, Cause::StoreInDoubt, cause, Cause::StoreUnreachable]
+                .into_iter()
+                .for_each(|cause| assert_eq!(fails(&silent, cause).detail(), "why"));
+            assert_eq!(silent.call(|| Ok(())).is_ok(), !is_before(cause), "{cause:?}");
+        }
+    }
+
+    #[test]
+    fn a_call_that_is_not_made_says_so() {
+        let server = Server::new();
+        (0..3).for_each(|_| drop(server.call(|| Err::<(), _>(Cause::StoreUnreachable.with("why")))));
+        let error = server.call(|| -> Result<()> { unreachable!("it is not made") }).unwrap_err();
+        assert_eq!(error.cause(), Cause::StoreUnreachable);
+        let said = error.detail();
+        assert!(said.starts_with("not asked, tried again in ") && said.ends_with(" ms; the last call: why"), "{said}");
+    }
 }

@@ -4,7 +4,7 @@
 //! cargo bench --bench scale -- [--objects 10,1000,100000,1000000] [--folder DIR] [--module OURS] [--store STORE]
 //!                              [--beside SOFTHSM2] [--among N] [--unlisted] [--keep]
 //! cargo bench --bench scale -- --writers 8 [--each 10000] [--folder DIR] [--module OURS] [--store STORE]
-//! cargo bench --bench scale -- --use FOLDER [--module OURS] [--beside SOFTHSM2]
+//! cargo bench --bench scale -- --use FOLDER [--module OURS] [--beside SOFTHSM2] [--among N] [--unlisted]
 //! ```
 //!
 //! `OURS` is `target/release/libdatakey_pkcs11.so` unless given (build it first: this program does not). The store is a
@@ -58,6 +58,13 @@ struct Settings {
     among: Option<u32>,
     unlisted: bool,
     keep: bool,
+}
+
+impl Settings {
+    /// The hosts that measure a token: one that asks for any key, and one that asks for so many.
+    fn hosts(&self) -> impl Iterator<Item = Option<u32>> {
+        std::iter::once(None).chain(self.among.map(Some))
+    }
 }
 
 /// The file that says how many pairs a token has that was kept.
@@ -190,26 +197,28 @@ fn head() {
 /// Fills the tokens step by step, and measures each step.
 fn grow(settings: &Settings, subjects: &[Subject], folder: &Path) {
     let mut have = 0;
-    let mut first: Vec<Option<Vec<f64>>> = vec![None; subjects.len()];
-    let mut first_among = first.clone();
-    let beginning = format!("/{}", settings.objects[0]);
+    let mut first: Vec<Vec<Vec<f64>>> = vec![Vec::new(); subjects.len()];
     head();
     for objects in &settings.objects {
         let pairs = objects / 2;
         let mut all = Vec::new();
-        for ((subject, first), first_among) in subjects.iter().zip(&mut first).zip(&mut first_among) {
+        for (subject, first) in subjects.iter().zip(&mut first) {
             let begun = Instant::now();
             await_success(subject.tell("--fill", &[have, pairs]));
             let rate = f64::from(2 * (pairs - have)) / begun.elapsed().as_secs_f64();
-            let measured = measure_one(settings, subject, pairs, None, &format!("{rate:.0}"));
-            ratio(&beginning, &measured, first);
-            if settings.among.is_some() {
-                ratio(&beginning, &measure_one(settings, subject, pairs, settings.among, "-"), first_among);
+            for (at, among) in settings.hosts().enumerate() {
+                let measured = measure_one(settings, subject, pairs, among, &format!("{rate:.0}"));
+                match first.get(at) {
+                    Some(first) => ratio(&format!("/{}", settings.objects[0]), &measured, first),
+                    None => first.push(measured.clone()),
+                }
+                if among.is_none() {
+                    all.push(measured);
+                }
             }
-            all.push(measured);
         }
         if let [ours, other] = &all[..] {
-            ratio("beside", other, &mut Some(ours.clone()));
+            ratio("beside", other, ours);
         }
         have = pairs;
         std::fs::write(folder.join(PAIRS), pairs.to_string()).expect("the folder is ours");
@@ -222,10 +231,7 @@ fn again(settings: &Settings, folder: &Path) {
     let pairs = number(std::fs::read_to_string(folder.join(PAIRS)).expect("a folder of --keep").trim());
     head();
     for subject in subjects(settings, folder) {
-        measure_one(settings, &subject, pairs, None, "-");
-        if settings.among.is_some() {
-            measure_one(settings, &subject, pairs, settings.among, "-");
-        }
+        settings.hosts().for_each(|among| drop(measure_one(settings, &subject, pairs, among, "-")));
         list(settings, &subject);
     }
 }
@@ -246,16 +252,12 @@ fn measure_one(settings: &Settings, subject: &Subject, pairs: u32, among: Option
     cells.iter().map(|cell| cell.parse().unwrap_or(f64::NAN)).collect()
 }
 
-/// How many times as much one costs as what was measured first, unless that is what is measured.
-fn ratio(name: &str, measured: &[f64], first: &mut Option<Vec<f64>>) {
-    let Some(first) = first else {
-        *first = Some(measured.to_vec());
-        return;
-    };
+/// How many times as much one costs as the other.
+fn ratio(name: &str, measured: &[f64], first: &[f64]) {
     let cell = |(now, then): (&f64, &f64)| {
         if now.is_nan() || then.is_nan() { "-".to_owned() } else { format!("x{:.2}", now / then) }
     };
-    row("", name, "", measured.iter().zip(first.iter()).map(cell));
+    row("", name, "", measured.iter().zip(first).map(cell));
 }
 
 fn write_at_once(writers: usize, each: u32, subject: &Subject) {

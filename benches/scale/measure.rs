@@ -139,7 +139,7 @@ fn warm<T>(mut work: impl FnMut(u32) -> T) {
 
 /// Measures a token with so many pairs, of which `among` are asked for, and prints what [`COLUMNS`] names.
 pub(crate) fn measure(configuration: &Path, pairs: u32, among: u32, listed: bool) {
-    let among = among.clamp(1, pairs);
+    let among = among.min(pairs).max(1);
     // Numbers that come in no order, each once in a while, from everywhere.
     let pick = |round: u32| (round.wrapping_add(1).wrapping_mul(2_654_435_761)) % among * (pairs / among);
     let private = CKO_PRIVATE_KEY.to_ne_bytes();
@@ -213,8 +213,8 @@ pub(crate) fn measure(configuration: &Path, pairs: u32, among: u32, listed: bool
         begun.elapsed().as_secs_f64() * 1e6 / f64::from(pairs)
     });
     let ms = |time: Duration| time.as_secs_f64() * 1e3;
-    let cell = |time: Option<f64>| time.map_or("-".to_owned(), |time| format!("{time:.2}"));
-    let (by_unique, listing) = (cell(by_unique), cell(listing));
+    let cell = |time: Option<f64>, digits| time.map_or("-".to_owned(), |time| format!("{time:.digits$}"));
+    let (by_unique, listing) = (cell(by_unique, 1), cell(listing, 2));
     println!(
         "{:.2} {:.1} {:.2} {by_id:.1} {by_label:.1} {by_unique} {by_point:.1} {absent:.1} {used:.1} {reading:.1} \
          {signing:.1} {creating:.0} {destroying:.0} {listing} {before:.1} {:.1}",

@@ -359,14 +359,14 @@ impl Place {
     /// A token on the embedded KMS in this process. `more` is added to its `[[token]]`.
     pub(crate) fn embedded(more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let kms = format!("kms = \"embedded:{}\"", folder.path().join(KEYS).display());
+        let kms = Self::kms_in(&folder);
         Self::with(folder, &kms, more)
     }
 
     /// The same, in a store at this URL.
     pub(crate) fn stored(store: &str, more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let kms = format!("kms = \"embedded:{}\"", folder.path().join(KEYS).display());
+        let kms = Self::kms_in(&folder);
         Self::with_store(folder, store, &kms, more)
     }
 
@@ -380,6 +380,10 @@ impl Place {
         let folder = tempfile::tempdir().unwrap();
         let server = embedded::serve(([127, 0, 0, 1], 0).into(), &folder.path().join(KEYS), true).unwrap();
         (Self::with(folder, &Self::kms_at(&server.url(), embedded::DEFAULT_ALIAS), more), server)
+    }
+
+    fn kms_in(folder: &tempfile::TempDir) -> String {
+        format!("kms = \"embedded:{}\"", folder.path().join(KEYS).display())
     }
 
     fn kms_at(url: &str, key: &str) -> String {
